@@ -1,0 +1,1 @@
+"""Lightning datamodules: which data a run sees."""

@@ -1,0 +1,3 @@
+"""Train, prune, slim and measure lightweight face detectors and recognisers."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Annotation and image formats, augmentation and procedural pictures."""

@@ -1,0 +1,1 @@
+"""Export and measurement on the machine that will run the network."""

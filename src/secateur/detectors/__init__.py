@@ -1,0 +1,1 @@
+"""Face detectors: networks, anchors, matching, losses and post-processing."""

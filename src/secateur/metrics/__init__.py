@@ -1,0 +1,1 @@
+"""Face metrics: pure functions and their torchmetrics shells."""

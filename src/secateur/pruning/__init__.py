@@ -1,0 +1,1 @@
+"""Filter pruning and physical slimming of any convolutional network."""

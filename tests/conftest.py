@@ -1,0 +1,23 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder with golden numbers, published weights and real pictures, or a skip."""
+    folder = os.environ.get("SECATEUR_REFERENCE")
+    if not folder:
+        pytest.skip("SECATEUR_REFERENCE is not set: golden numbers and real pictures are absent")
+    path = Path(folder)
+    if not (path / "golden").is_dir():
+        pytest.skip(f"SECATEUR_REFERENCE={folder} has no golden/ folder")
+    return path
