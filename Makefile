@@ -1,0 +1,48 @@
+# Everything a person does here. `make` alone explains.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DONE := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all test-cluster lint format bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(DONE)  ## make .venv with everything that this project needs
+
+$(DONE): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "secateur needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[wandb,cluster,export,dev]'
+	@touch $@
+
+demo: setup  ## train, prune, slim and measure a detector of drawn faces: some minutes, no data needed
+	$(BIN)/python train.py model=eresfd pruning=fpgm rate=0.3 resume=never
+
+test: setup  ## the tests that CI runs
+	$(BIN)/python -m pytest -m "not slow and not cluster and not gpu"
+
+test-all: setup  ## the slow ones too
+	$(BIN)/python -m pytest -m "not cluster"
+
+test-cluster: setup  ## sweeps on a real Slurm, started on this machine (Debian, root)
+	tests/cluster/run.sh $(BIN)/python
+
+lint: setup  ## ruff, mypy and the rule about layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## put the code into its house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## ratios against naive references, side by side in one run
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove the environment and caches, not the runs
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

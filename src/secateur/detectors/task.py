@@ -1,0 +1,156 @@
+"""DetectorTask: the LightningModule around any detector of the project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from secateur.data.face_dataset import Picture
+from secateur.detectors.multibox_loss import multibox_loss
+from secateur.detectors.postprocess import detect_faces
+from secateur.errors import InputError
+from secateur.metrics.wider_face_metric import WiderFaceAP
+
+SETTINGS = ("easy", "medium", "hard", "unlisted")
+
+
+class Detector(Protocol):
+    """What the task asks of a network beside being a module."""
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Locations (B, N, 4) and logits (B, N, 2) of images (B, 3, H, W)."""
+
+    def anchors(self, height: int, width: int) -> Tensor:
+        """Anchors (N, 4) of an input of that size."""
+
+
+class DetectorTask(pl.LightningModule):
+    """Train a detector with the multibox loss and validate it with WIDER FACE average precision.
+
+    Args:
+        network: EResFD, EXTD or any module that keeps to ``Detector``.
+        optimizer: Takes the parameters, gives the optimiser.
+        scheduler: Takes optimiser, total steps and steps per epoch; None keeps the rate constant.
+        score_threshold: Detections with a lower face probability are dropped in validation.
+        negatives_per_positive: Ratio of hard-negative mining.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
+        scheduler: Callable[[Optimizer, int, int], LRScheduler] | None = None,
+        score_threshold: float = 0.05,
+        negatives_per_positive: int = 3,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.score_threshold = score_threshold
+        self.negatives_per_positive = negatives_per_positive
+        self.average_precision = WiderFaceAP(settings=SETTINGS)
+
+    @property
+    def detector(self) -> Detector:
+        """The network under the protocol that the type checker understands."""
+        return cast("Detector", self.network)
+
+    def loss(self, images: Tensor, faces: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Location and confidence loss of one batch.
+
+        Args:
+            images: (B, 3, H, W), RGB minus the mean.
+            faces: Per image (G, 4) corners in 0..1.
+
+        Returns:
+            Two scalars.
+        """
+        locations, logits = self.detector(images)
+        anchors = self.detector.anchors(*images.shape[-2:]).to(images.device)
+        return multibox_loss(
+            locations.float(),
+            logits.float(),
+            anchors,
+            faces,
+            negatives_per_positive=self.negatives_per_positive,
+        )
+
+    def training_step(self, batch: tuple[Tensor, list[Tensor]], batch_idx: int) -> Tensor:
+        """Total loss of one batch.
+
+        Raises:
+            InputError: If the loss is not a finite number.
+        """
+        images, faces = batch
+        location, confidence = self.loss(images, faces)
+        total = location + confidence
+        if not torch.isfinite(total):
+            raise InputError(
+                f"the training loss became {total.item()} in epoch {self.current_epoch}, batch "
+                f"{batch_idx}: lower optimizer.lr (now "
+                f"{self.trainer.optimizers[0].param_groups[0]['lr']:.3g}) and continue from the "
+                "last checkpoint with resume=auto"
+            )
+        values = {"train/loss": total, "train/location": location, "train/confidence": confidence}
+        self.log_dict(
+            {name: value.detach() for name, value in values.items()},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(images),
+            sync_dist=True,
+        )
+        self.log("loss", total.detach(), prog_bar=True, logger=False, batch_size=len(images))
+        return total
+
+    @torch.no_grad()
+    def detect(self, images: Tensor) -> list[Tensor]:
+        """Faces of a batch.
+
+        Args:
+            images: (B, 3, H, W), RGB minus the mean.
+
+        Returns:
+            Per image (K, 5): x1, y1, x2, y2 in 0..1 of the input, and the score.
+        """
+        locations, logits = self.detector(images)
+        anchors = self.detector.anchors(*images.shape[-2:]).to(images.device)
+        return detect_faces(
+            locations.float(), logits.float(), anchors, score_threshold=self.score_threshold
+        )
+
+    def validation_step(self, batch: Sequence[Picture], batch_idx: int) -> None:
+        """Detect faces in pictures of one size and hand them to the metric."""
+        images = torch.stack([picture.image for picture in batch]).to(self.device)
+        for picture, rows in zip(batch, self.detect(images), strict=True):
+            self.average_precision.update(
+                picture.to_pixels(rows), picture.faces, picture.evaluated, picture.participates
+            )
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the average precision of every setting that had faces."""
+        values = self.average_precision.compute()
+        self.average_precision.reset()
+        self.log_dict({f"val/{name}": value for name, value in values.items()}, prog_bar=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimiser and, stepped after every batch, the scheduler."""
+        if self.make_optimizer is None:
+            return None
+        optimizer = self.make_optimizer(self.network.parameters())
+        if self.make_scheduler is None:
+            return optimizer
+        total = int(self.trainer.estimated_stepping_batches)
+        per_epoch = max(1, total // max(1, self.trainer.max_epochs or 1))
+        scheduler: Any = self.make_scheduler(optimizer, total, per_epoch)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }

@@ -1,0 +1,96 @@
+"""When to prune, how much, and when to hold: the state machine behind every pruning run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ScheduleKind = Literal["soft", "gradual", "oneshot", "iterative"]
+Phase = Literal["dense", "prune", "hold"]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Three phases in epochs: train dense, prune, hold the final mask and fine-tune.
+
+    ``soft`` re-masks at the full rate and lets filters grow back in between (He et al., IJCAI
+    2018, algorithm 1); ``gradual`` does so with a rate that rises to the full one (asymptotic
+    soft filter pruning, He et al. 2019); ``iterative`` removes a few more filters each time and
+    never gives one back (Molchanov et al. 2017); ``oneshot`` masks once, before the first epoch
+    after the dense phase, and holds from there.
+
+    Args:
+        kind: How the prune phase behaves.
+        dense_epochs: Epochs before any pruning; at least 0.
+        prune_epochs: Epochs of the prune phase; at least 1 unless ``kind`` is ``oneshot``.
+        finetune_epochs: Epochs with the final mask held; at least 0.
+        every_n_epochs: Masks are renewed after the first epoch of the prune phase, after every
+            n-th from there, and after the last one.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    kind: ScheduleKind = "soft"
+    dense_epochs: int = 0
+    prune_epochs: int = 1
+    finetune_epochs: int = 0
+    every_n_epochs: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers."""
+        if self.kind not in ("soft", "gradual", "oneshot", "iterative"):
+            raise ValueError(f"schedule must be soft, gradual, oneshot or iterative: {self.kind!r}")
+        if min(self.dense_epochs, self.prune_epochs, self.finetune_epochs) < 0:
+            raise ValueError("numbers of epochs must not be negative")
+        if self.every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs must be at least 1, got {self.every_n_epochs}")
+        if self.kind != "oneshot" and self.prune_epochs < 1:
+            raise ValueError(f"a {self.kind} schedule needs prune_epochs of at least 1")
+
+    @property
+    def _prune_span(self) -> int:
+        return 0 if self.kind == "oneshot" else self.prune_epochs
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of the whole run."""
+        return self.dense_epochs + self._prune_span + self.finetune_epochs
+
+    @property
+    def last_prune_epoch(self) -> int:
+        """Index of the epoch after whose training the final mask is set (-1: before training)."""
+        return self.dense_epochs + self._prune_span - 1
+
+    def phase(self, epoch: int) -> Phase:
+        """Phase that epoch number ``epoch`` (from 0) belongs to."""
+        if epoch < self.dense_epochs:
+            return "dense"
+        return "prune" if epoch <= self.last_prune_epoch else "hold"
+
+    def prunes_before(self, epoch: int) -> bool:
+        """Whether masks are set before the first batch of ``epoch``."""
+        return self.kind == "oneshot" and epoch == self.dense_epochs
+
+    def prunes_after(self, epoch: int) -> bool:
+        """Whether masks are renewed at the end of ``epoch``, before validation reads the network."""
+        if self.kind == "oneshot" or self.phase(epoch) != "prune":
+            return False
+        since = epoch - self.dense_epochs
+        return since % self.every_n_epochs == 0 or epoch == self.last_prune_epoch
+
+    def fraction(self, epoch: int) -> float:
+        """Share of the full rate that the masks set after ``epoch`` remove, in (0, 1]."""
+        if self.kind in ("soft", "oneshot"):
+            return 1.0
+        done = (epoch - self.dense_epochs + 1) / self.prune_epochs
+        if self.kind == "iterative":
+            return done
+        # Most filters go early, the rest ever more slowly: an exponential that ends at 1.
+        return (1.0 - 0.05**done) / 0.95
+
+    def holds_during(self, epoch: int) -> bool:
+        """Whether the current mask is kept through every optimiser step of ``epoch``."""
+        if self.kind == "iterative":
+            return self.phase(epoch) != "dense"
+        return self.phase(epoch) == "hold"

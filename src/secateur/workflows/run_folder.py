@@ -1,0 +1,150 @@
+"""Where a run lives, and how a later command finds it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from secateur.errors import InputError
+from secateur.reports.files import atomic_write
+
+# What may differ between a run and its continuation: it changes neither data nor result.
+_VOLATILE = ("resume", "output_dir", "paths", "logger", "callbacks", "trial")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run.
+
+    Attributes:
+        path: The folder.
+        checkpoint: Checkpoint to continue from, or None for a run that starts anew.
+        finished: Whether its ``summary.json`` is there already.
+    """
+
+    path: Path
+    checkpoint: Path | None
+    finished: bool
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def summary(self) -> Path:
+        """The flat record of what came out."""
+        return self.path / "summary.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of ``last.ckpt`` and ``best.ckpt``."""
+        return self.path / "checkpoints"
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Resolved configuration as plain Python."""
+    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def fingerprint(config: DictConfig) -> str:
+    """Eight hexadecimal digits over everything that decides the result of a run."""
+    values = {key: value for key, value in plain(config).items() if key not in _VOLATILE}
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def open_run_folder(config: DictConfig, name: str) -> RunFolder:
+    """Find the folder to continue in, or make a new one, and save the configuration there.
+
+    Args:
+        config: Composed configuration with ``output_dir``, ``resume`` and ``paths.outputs``.
+        name: Readable name for a new folder, such as ``eresfd-fpgm-0.3``.
+
+    Returns:
+        The folder; its configuration is written unless the run is finished.
+
+    Raises:
+        InputError: If ``output_dir`` holds another run, or ``resume`` names nothing.
+    """
+    mark = fingerprint(config)
+    if config.resume not in ("auto", "never"):
+        folder = Path(str(config.resume))
+        if not (folder / "checkpoints").is_dir():
+            raise InputError(
+                f"resume={config.resume} is not a run folder with checkpoints/; "
+                "use resume=auto, resume=never or the path of a run"
+            )
+        return _existing(folder, config, mark)
+    fixed = config.output_dir or _sweep_folder()
+    if fixed is not None:
+        folder = Path(str(fixed))
+        if (folder / "config.yaml").exists():
+            if config.resume == "never":
+                raise InputError(
+                    f"output_dir={folder} already holds a run: choose another folder, delete it, "
+                    "or continue it with resume=auto"
+                )
+            return _existing(folder, config, mark)
+        return _create(folder, config, mark)
+    parent = Path(str(config.paths.outputs)) / f"{name}-{mark}"
+    if config.resume == "auto":
+        for folder in sorted(parent.glob("*"), reverse=True):
+            run = _look(folder)
+            if run.config.exists() and not run.finished:
+                return _existing(folder, config, mark)
+    return _create(_unused(parent), config, mark)
+
+
+def _sweep_folder() -> Path | None:
+    """Folder of this job in a Hydra multirun."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    sweep = HydraConfig.get().sweep
+    return Path(sweep.dir) / str(sweep.subdir)
+
+
+def _unused(parent: Path) -> Path:
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    folder, number = parent / stamp, 1
+    while folder.exists():
+        number += 1
+        folder = parent / f"{stamp}-{number}"
+    return folder
+
+
+def _look(folder: Path) -> RunFolder:
+    last = folder / "checkpoints" / "last.ckpt"
+    return RunFolder(
+        path=folder,
+        checkpoint=last if last.exists() else None,
+        finished=(folder / "summary.json").exists(),
+    )
+
+
+def _existing(folder: Path, config: DictConfig, mark: str) -> RunFolder:
+    saved = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(saved, DictConfig)
+    if fingerprint(saved) != mark:
+        raise InputError(
+            f"{folder} was made with another configuration (see its config.yaml): "
+            "give the same settings to continue it, or another output_dir"
+        )
+    return _look(folder)
+
+
+def _create(folder: Path, config: DictConfig, mark: str) -> RunFolder:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f"# configuration {mark}\n" + OmegaConf.to_yaml(OmegaConf.create(plain(config)))
+    atomic_write(folder / "config.yaml", text)
+    return _look(folder)
