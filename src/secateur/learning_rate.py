@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -56,24 +56,33 @@ def warmup_cosine(
     )
 
 
-def step_decay(
+def step_factor(epoch: float, factors: Mapping[int, float]) -> float:
+    """Factor of the last milestone that ``epoch`` has reached, 1 before the first.
+
+    Example:
+        >>> [step_factor(epoch, {100: 0.1, 200: 1.0}) for epoch in (0, 99.9, 100, 250)]
+        [1.0, 1.0, 0.1, 1.0]
+    """
+    reached = [milestone for milestone in factors if milestone <= epoch]
+    return float(factors[max(reached)]) if reached else 1.0
+
+
+def steps(
     optimizer: Optimizer,
     total_steps: int,  # noqa: ARG001 - every schedule takes both
     steps_per_epoch: int,
-    milestones: Sequence[float] = (),
-    gamma: float = 0.1,
+    factors: Mapping[int, float] | None = None,
 ) -> LambdaLR:
-    """Multiply the rate by ``gamma`` at each milestone, as the published recipes do.
+    """Piecewise constant rate, as in the published recipes; no factors keep it constant.
 
     Args:
         optimizer: Optimiser to steer.
         total_steps: Optimiser steps of the whole training.
         steps_per_epoch: Optimiser steps of one epoch.
-        milestones: Epochs after which the rate falls.
-        gamma: Factor of each fall.
+        factors: From which epoch on which factor on the base rate holds.
 
     Returns:
         A scheduler to be stepped after every optimiser step.
     """
-    steps = [milestone * steps_per_epoch for milestone in milestones]
-    return LambdaLR(optimizer, lambda step: float(gamma ** sum(step >= at for at in steps)))
+    table = {int(epoch): float(factor) for epoch, factor in (factors or {}).items()}
+    return LambdaLR(optimizer, lambda step: step_factor(step / steps_per_epoch, table))

@@ -1,0 +1,139 @@
+"""From configuration nodes to objects."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import hydra.utils
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from secateur.detectors.weights import identify, load_weights, read_weights
+from secateur.errors import InputError
+from secateur.pruning.artifact import is_slim, load_slim
+from secateur.pruning.schedule import Schedule
+
+log = logging.getLogger(__name__)
+
+
+def instantiate(node: DictConfig | Mapping[str, Any], **extra: Any) -> Any:
+    """Make the object that a configuration node describes; the only place that does."""
+    return hydra.utils.instantiate(node, **extra)
+
+
+def build_network(config: DictConfig) -> nn.Module:
+    """The network of ``model=``, started from ``weights=`` if there are any.
+
+    What the weights say about themselves (topology, anchor ratio, width) goes before the
+    configuration, because a network is wrong with any other value; a difference is told.
+
+    Raises:
+        InputError: If the weights belong to another model.
+    """
+    settings = dict(config.model.network)
+    if config.weights is None:
+        return instantiate(settings)  # type: ignore[no-any-return]
+    path = Path(str(config.weights))
+    if is_slim(path):
+        raise InputError(
+            f"weights={path} is a slim network, whose filters are gone already: evaluate it with "
+            "python evaluate.py run=FOLDER, or start from the checkpoint before slimming"
+        )
+    state = read_weights(path)
+    found = identify(state)
+    family = str(settings["_target_"]).rpartition(".")[2].lower()
+    if found is not None and found.model == family:
+        for name, value in found.arguments.items():
+            if settings.get(name) != value and name != "width":
+                log.info("weights=%s set model.network.%s=%s", path.name, name, value)
+                settings[name] = value
+        log.info("%s: %s (%s)", path.name, found.origin, found.licence)
+    network: nn.Module = instantiate(settings)
+    load_weights(network, state, source=str(path))
+    return network
+
+
+def model_tables(config: DictConfig) -> tuple[dict[str, dict[str, tuple[str, ...]]], tuple[str, ...]]:
+    """Group tables and head patterns that the module of the network declares."""
+    module = import_module(str(config.model.network["_target_"]).rpartition(".")[0])
+    return getattr(module, "GROUPS", {}), tuple(getattr(module, "HEADS", ()))
+
+
+def pruning_groups(config: DictConfig) -> dict[str, list[str]]:
+    """Patterns of layer names per group: a named table of the model, or the user's own.
+
+    Raises:
+        InputError: If there is no table of that name.
+    """
+    wanted = config.pruning.groups
+    if isinstance(wanted, DictConfig):
+        return {str(group): [str(pattern) for pattern in wanted[group]] for group in wanted}
+    tables, _ = model_tables(config)
+    if wanted is None:
+        return {}
+    if wanted not in tables:
+        raise InputError(
+            f"pruning.groups={wanted} is no table of groups of {config.model.name}; "
+            f"choose from {', '.join(tables) or 'none'} or give patterns in YAML"
+        )
+    return {group: list(patterns) for group, patterns in tables[wanted].items()}
+
+
+def excluded_layers(config: DictConfig) -> list[str]:
+    """Patterns of layers that are never pruned."""
+    wanted = config.pruning.exclude
+    if wanted == "heads":
+        return list(model_tables(config)[1])
+    if wanted in (None, "none"):
+        return []
+    return [str(pattern) for pattern in wanted]
+
+
+def group_rates(config: DictConfig) -> dict[str, float]:
+    """Rates of groups from ``rates=``: a mapping on the command line or a file of a search.
+
+    Raises:
+        InputError: If the file is missing or holds something else.
+    """
+    wanted = config.rates
+    if isinstance(wanted, str):
+        path = Path(wanted)
+        if not path.is_file():
+            raise InputError(f"rates={path} does not exist; search.py writes such a file")
+        wanted = OmegaConf.load(path)
+        if isinstance(wanted, DictConfig) and "rates" in wanted:
+            wanted = wanted.rates
+    if not isinstance(wanted, DictConfig):
+        raise InputError(f"rates={config.rates} must be a mapping from group to rate")
+    rates = {}
+    for group, rate in wanted.items():
+        if rate is None:
+            continue
+        if not isinstance(rate, int | float):
+            raise InputError(f"the rate of group {group} must be a number, got {rate!r}")
+        rates[str(group)] = float(rate)
+    return rates
+
+
+def build_schedule(config: DictConfig) -> Schedule:
+    """Phases of the run in epochs.
+
+    Raises:
+        InputError: If a number is impossible.
+    """
+    phases = config.phases
+    dense = phases.dense_epochs if config.weights is None else phases.dense_epochs_with_weights
+    try:
+        return Schedule(
+            kind=config.pruning.schedule,
+            dense_epochs=int(dense),
+            prune_epochs=int(phases.prune_epochs),
+            finetune_epochs=int(phases.finetune_epochs),
+            every_n_epochs=int(config.pruning.every_n_epochs),
+        )
+    except ValueError as error:
+        raise InputError(f"phases or pruning: {error}") from error

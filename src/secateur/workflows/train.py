@@ -1,0 +1,193 @@
+"""The main job: train while pruning, hold, slim, prove, evaluate, record."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+
+from callbacks.soft_pruning import SoftPruningCallback
+from callbacks.stage_recorder import StageRecorder
+from secateur.deploy.allocator import keep_large_blocks
+from secateur.detectors.task import DetectorTask
+from secateur.pruning.pruner import Pruner
+from secateur.pruning.schedule import Schedule
+from secateur.reports.summary import read_summary
+from secateur.workflows.build import (
+    build_network,
+    build_schedule,
+    excluded_layers,
+    group_rates,
+    instantiate,
+    pruning_groups,
+)
+from secateur.workflows.finish import Finish
+from secateur.workflows.loggers import open_loggers
+from secateur.workflows.run_folder import RunFolder, open_run_folder
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> float | None:
+    """Run the main job.
+
+    Args:
+        config: Composed ``conf/train.yaml``.
+
+    Returns:
+        The figure that a sweep maximises: AP on the hard setting of the final network.
+    """
+    _quieten()
+    keep_large_blocks()
+    run = open_run_folder(config, run_name(config))
+    if run.finished:
+        log.info("%s is finished; resume=never starts another run", run.path)
+        return objective(read_summary(run.summary))
+    if run.checkpoint is not None:
+        log.info("continuing %s from %s", run.path, run.checkpoint.name)
+    else:
+        log.info("run folder: %s", run.path)
+    pl.seed_everything(int(config.seed), workers=True, verbose=False)
+    started = time.perf_counter()
+
+    network = build_network(config)
+    data = instantiate(config.data.module, seed=int(config.seed))
+    pruner, schedule = build_pruning(config, network)
+    data.prepare_data()
+    data.setup("fit")
+    log.info("%s", data.describe())
+
+    with open_loggers(config, run) as loggers:
+        task = DetectorTask(
+            network,
+            optimizer=instantiate(config.optimizer),
+            scheduler=instantiate(config.scheduler),
+        )
+        recorder = StageRecorder(schedule)
+        trainer, pruning = build_trainer(config, run, pruner, schedule, recorder, loggers)
+        if run.checkpoint is None and schedule is not None and schedule.dense_epochs == 0:
+            _validate_before(trainer, task, data, pruning, schedule, recorder)
+        trainer.fit(task, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
+        finish = Finish(config, run, task, data, recorder, pruning, loggers)
+        summary = finish(wall_seconds=time.perf_counter() - started)
+    return objective(summary)
+
+
+def run_name(config: DictConfig) -> str:
+    """Readable part of a run folder's name."""
+    parts = [config.model.name, config.pruning.criterion or "dense"]
+    if config.pruning.criterion:
+        parts.append("rates" if config.rates else f"{config.rate:g}")
+    return "-".join([*map(str, parts), str(config.data.name), f"seed{config.seed}"])
+
+
+def objective(summary: dict[str, Any]) -> float | None:
+    """What a sweep maximises."""
+    value = summary.get("ap_hard", summary.get("ap_unlisted"))
+    return None if value is None else float(value)
+
+
+def example_input(config: DictConfig) -> Tensor:
+    """One image of the training size, for tracing and counting."""
+    size = int(config.data.module.input_size)
+    return torch.zeros(1, 3, size, size)
+
+
+def build_pruning(
+    config: DictConfig, network: nn.Module
+) -> tuple[Pruner | None, Schedule | None]:
+    """Pruner and schedule of the configuration, or nothing for plain training.
+
+    Raises:
+        InputError: If a layer, group or rate of the configuration does not fit the network.
+    """
+    if config.pruning.criterion is None:
+        return None, None
+    pruner = Pruner(
+        network,
+        (example_input(config),),
+        criterion=config.pruning.criterion,
+        rate=float(config.rate),
+        rates=group_rates(config),
+        groups=pruning_groups(config),
+        exclude=excluded_layers(config),
+        mask_batchnorm=config.pruning.mask_batchnorm,
+    )
+    return pruner, build_schedule(config)
+
+
+def build_trainer(
+    config: DictConfig,
+    run: RunFolder,
+    pruner: Pruner | None,
+    schedule: Schedule | None,
+    recorder: StageRecorder,
+    loggers: list[Any],
+) -> tuple[pl.Trainer, SoftPruningCallback | None]:
+    """The trainer with the callbacks that every run has and those of the configuration."""
+    pruning = None
+    callbacks: list[pl.Callback] = []
+    epochs = int(config.phases.dense_epochs)
+    if pruner is not None and schedule is not None:
+        pruning = SoftPruningCallback(pruner, schedule)
+        callbacks.append(pruning)
+        epochs = schedule.total_epochs
+    callbacks += [
+        recorder,
+        *(instantiate(node, folder=run.path) for node in config.callbacks.values() if node),
+        # Last, so that it saves what the others did.
+        ModelCheckpoint(
+            dirpath=run.checkpoints,
+            filename="best",
+            monitor="val/ap_hard" if config.data.official else "val/ap_unlisted",
+            mode="max",
+            save_last=True,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        ),
+    ]
+    trainer = pl.Trainer(
+        **config.trainer,
+        max_epochs=epochs,
+        callbacks=callbacks,
+        logger=loggers,
+        default_root_dir=run.path,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+    )
+    return trainer, pruning
+
+
+def _validate_before(
+    trainer: pl.Trainer,
+    task: DetectorTask,
+    data: pl.LightningDataModule,
+    pruning: SoftPruningCallback | None,
+    schedule: Schedule,
+    recorder: StageRecorder,
+) -> None:
+    """Measure given weights before pruning, and right after it for one-shot schedules."""
+    trainer.validate(task, datamodule=data, verbose=False)
+    recorder.record("start", trainer.callback_metrics)
+    if pruning is not None and schedule.prunes_before(0):
+        pruning.prune(trainer)
+        trainer.validate(task, datamodule=data, verbose=False)
+        recorder.record("masked", trainer.callback_metrics)
+
+
+def _quieten() -> None:
+    """Silence what a user can do nothing about."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    # Two workers are what two cores can feed; Lightning would like one per core.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+    warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than.*")
