@@ -1,0 +1,83 @@
+"""Pictures from files to RGB arrays, truncated and unusual ones included."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from secateur.errors import InputError
+
+Picture8 = NDArray[np.uint8]
+_REMEDY = "replace the file, or take it out of the list"
+
+
+def read_image(path: str | Path, apply_exif: bool = False) -> Picture8:
+    """Read any common picture file as 8-bit RGB.
+
+    Boxes of WIDER FACE are given in stored pixels, so the orientation in EXIF data is not applied
+    unless asked for. Transparency is dropped; 16-bit pictures keep their upper 8 bits.
+
+    Args:
+        path: JPEG, PNG, BMP, WebP, TIFF, ...
+        apply_exif: Turn the picture upright, as viewers show a photograph.
+
+    Returns:
+        (H, W, 3) RGB.
+
+    Raises:
+        InputError: If the file is missing, truncated or no picture.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): {_REMEDY}") from error
+    # OpenCV decodes JPEG twice as fast as Pillow but fills what is cut off with grey and says
+    # nothing, so it only gets files that end with the end marker.
+    if content.startswith(b"\xff\xd8") and content.rstrip(b"\0\r\n").endswith(b"\xff\xd9"):
+        flags = cv2.IMREAD_COLOR_RGB | (0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION)
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        if decoded is not None:
+            return np.asarray(decoded, dtype=np.uint8)
+    return _read_with_pillow(path, content, apply_exif)
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of the stored picture, from the header alone.
+
+    Raises:
+        InputError: If the file is missing or no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except Exception as error:  # Pillow lets struct, syntax and memory errors escape
+        raise InputError(f"{path} is not a readable picture ({error}): {_REMEDY}") from error
+
+
+def _read_with_pillow(path: Path, content: bytes, apply_exif: bool) -> Picture8:
+    """Decode with the strict reader."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image) if apply_exif else image
+            if upright.mode.startswith("I") or upright.mode == "F":
+                return _from_deep(np.asarray(upright))
+            return np.array(upright.convert("RGB"), dtype=np.uint8)
+    except Exception as error:  # Pillow lets struct, syntax and memory errors escape
+        raise InputError(
+            f"{path} is not a readable picture, perhaps cut short ({error}): {_REMEDY}"
+        ) from error
+
+
+def _from_deep(grey: NDArray[np.generic]) -> Picture8:
+    """16-bit grey (H, W) to RGB; 32-bit and float pictures hold 0..255 or 0..65535."""
+    values = grey.astype(np.float64)
+    if grey.dtype.itemsize == 2 or values.max() > 255:
+        values = values // 256
+    return np.repeat(np.clip(values, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
