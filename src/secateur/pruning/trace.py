@@ -1,0 +1,155 @@
+"""The operator graph of a network: what its forward computes from which of its tensors."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import operator
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export.graph_signature import InputKind
+
+from secateur.errors import InputError
+
+BATCH_NORM = torch.ops.aten._native_batch_norm_legit_no_training.default
+_CONVOLUTIONS = frozenset(
+    f"aten::{name}"
+    for name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+                 "conv_transpose3d", "convolution")
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A functional graph of ATen operators: no operator changes a tensor in place.
+
+    Args:
+        nodes: Placeholders first, then calls in execution order, then the output node.
+        names: Placeholder -> name of the parameter or buffer it stands for. A tensor that is
+            registered several times has the one name that ``named_parameters`` gives it.
+        constants: Placeholder -> tensor that the forward makes up itself.
+        tensors: Name -> parameter or buffer of the traced model itself, not a copy.
+    """
+
+    nodes: tuple[fx.Node, ...]
+    names: dict[fx.Node, str]
+    constants: dict[fx.Node, Tensor]
+    tensors: dict[str, Tensor]
+
+    def name(self, argument: object) -> str | None:
+        """Name of the parameter or buffer that an argument of a call is, if it is one."""
+        return self.names.get(argument) if isinstance(argument, fx.Node) else None
+
+    @property
+    def output(self) -> fx.Node:
+        """The node whose arguments are what the network returns."""
+        return self.nodes[-1]
+
+
+def as_arguments(example_inputs: Tensor | Sequence[Any]) -> tuple[Any, ...]:
+    """Positional arguments of the forward: a lone tensor is a forward with one argument."""
+    return (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+
+
+def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Trace:
+    """Record the operators of one forward in evaluation mode; the model stays untouched.
+
+    Args:
+        model: Any network whose forward depends on the shapes of its inputs, not their values.
+        example_inputs: One input tensor or the positional arguments of the forward.
+
+    Raises:
+        InputError: If the forward cannot be recorded; the message carries the reason.
+    """
+    names = {id(t): n for n, t in model.named_buffers()}
+    names |= {id(t): n for n, t in model.named_parameters()}
+    originals: dict[str, Tensor] = dict(model.named_buffers(remove_duplicate=False))
+    originals |= dict(model.named_parameters(remove_duplicate=False))
+    # A copy, because a forward that caches tensors would cache the tracer's fake ones.
+    subject = copy.deepcopy(model).eval()
+    exporter = logging.getLogger("torch.export")
+    level = exporter.level
+    try:
+        exporter.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(subject, as_arguments(example_inputs), strict=False)
+            # An empty table decomposes nothing: this only makes in-place operators functional.
+            program = program.run_decompositions({})
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(
+            f"{type(model).__name__} cannot be traced with the example inputs "
+            f"({type(error).__name__}: {reason[0]}); pass the part of it whose forward does "
+            "not depend on the values of its input"
+        ) from error
+    finally:
+        exporter.setLevel(level)
+
+    graph = program.graph_module.graph
+    graph.eliminate_dead_code()
+    nodes = tuple(graph.nodes)
+    by_placeholder = {n.name: n for n in nodes if n.op == "placeholder"}
+    names_of: dict[fx.Node, str] = {}
+    constants: dict[fx.Node, Tensor] = {}
+    for spec in program.graph_signature.input_specs:
+        node = by_placeholder.get(getattr(spec.arg, "name", ""))
+        if node is None or spec.target is None:
+            continue
+        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+            names_of[node] = names[id(originals[spec.target])]
+        elif spec.kind is InputKind.CONSTANT_TENSOR:
+            constants[node] = program.constants[spec.target]
+    tensors = {name: originals[name] for name in names.values()}
+    return Trace(nodes, names_of, constants, tensors)
+
+
+def module_name(node: fx.Node) -> str:
+    """Name of the innermost module whose forward made the call; empty for the model itself."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    # The tracer marks the second call of a module as name@1.
+    return str(stack[-1][0]).split("@")[0] if stack else ""
+
+
+def batchnorm_after(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> dict[str, str]:
+    """For each convolution, the batch norm that reads its output directly.
+
+    Args:
+        model: Any traceable network.
+        example_inputs: As for ``trace``.
+
+    Returns:
+        Name of the convolution -> name of its batch norm; convolutions without one are absent,
+        and so are those whose calls go to different batch norms.
+
+    Raises:
+        InputError: If the network cannot be traced.
+    """
+    traced = trace(model, example_inputs)
+    found: dict[str, set[str]] = {}
+    for node in traced.nodes:
+        if is_convolution(node) and (weight := traced.name(node.args[1])) is not None:
+            readers = found.setdefault(weight.rpartition(".")[0], set())
+            for user in node.users:
+                if user.target is BATCH_NORM and user.args[0] is node:
+                    # The running mean, because a batch norm need not have a weight.
+                    mean = traced.name(user.args[3])
+                    readers |= {mean.rpartition(".")[0]} if mean is not None else set()
+    return {conv: norms.pop() for conv, norms in found.items() if len(norms) == 1}
+
+
+def is_convolution(node: fx.Node) -> bool:
+    """Whether the node calls a convolution, transposed or not, of any dimension."""
+    return isinstance(node.target, torch._ops.OpOverload) and (
+        node.target._schema.name in _CONVOLUTIONS
+    )
+
+
+def is_getitem(node: fx.Node) -> bool:
+    """Whether the node picks one of several results of another node."""
+    return node.target is operator.getitem
