@@ -49,7 +49,12 @@ class Pruner:
         self.model = model
         self.criterion = criterion
         self.layers = prunable_layers(model, exclude)
-        self.groups = resolve_groups(groups or {}, list(self.layers))
+        # A group may name heads that are excluded here: patterns are held against all layers.
+        everything = resolve_groups(groups or {}, prunable_layers(model))
+        self.groups = {
+            group: [name for name in names if name in self.layers]
+            for group, names in everything.items()
+        }
         self.rates = rates_per_layer(rate, rates or {}, self.groups, list(self.layers))
         self.batchnorms = batchnorm_after(model, example_inputs) if mask_batchnorm else {}
         self.scores: dict[str, Tensor] = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra.utils
+import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -23,6 +24,14 @@ log = logging.getLogger(__name__)
 def instantiate(node: DictConfig | Mapping[str, Any], **extra: Any) -> Any:
     """Make the object that a configuration node describes; the only place that does."""
     return hydra.utils.instantiate(node, **extra)
+
+
+def build_data(config: DictConfig) -> pl.LightningDataModule:
+    """The datamodule of ``data=``, seeded like the run."""
+    about = ("name", "monitor")
+    node = {key: value for key, value in config.data.items() if key not in about}
+    data: pl.LightningDataModule = instantiate(node, seed=int(config.seed))
+    return data
 
 
 def build_network(config: DictConfig) -> nn.Module:

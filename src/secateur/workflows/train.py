@@ -21,6 +21,7 @@ from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
 from secateur.reports.summary import read_summary
 from secateur.workflows.build import (
+    build_data,
     build_network,
     build_schedule,
     excluded_layers,
@@ -58,7 +59,7 @@ def train(config: DictConfig) -> float | None:
     started = time.perf_counter()
 
     network = build_network(config)
-    data = instantiate(config.data.module, seed=int(config.seed))
+    data = build_data(config)
     pruner, schedule = build_pruning(config, network)
     data.prepare_data()
     data.setup("fit")
@@ -96,7 +97,7 @@ def objective(summary: dict[str, Any]) -> float | None:
 
 def example_input(config: DictConfig) -> Tensor:
     """One image of the training size, for tracing and counting."""
-    size = int(config.data.module.input_size)
+    size = int(config.data.input_size)
     return torch.zeros(1, 3, size, size)
 
 
@@ -146,7 +147,7 @@ def build_trainer(
         ModelCheckpoint(
             dirpath=run.checkpoints,
             filename="best",
-            monitor="val/ap_hard" if config.data.official else "val/ap_unlisted",
+            monitor=config.data.monitor,
             mode="max",
             save_last=True,
             enable_version_counter=False,

@@ -1,0 +1,1 @@
+"""Programs that measure a ratio side by side in one run: ``python -m benchmarks``."""

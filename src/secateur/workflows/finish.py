@@ -1,0 +1,171 @@
+"""The end of a training run: slim, prove, evaluate, account, and write the run folder."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import resource
+from collections.abc import Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import Logger
+from torch import Tensor, nn
+
+from callbacks.soft_pruning import SoftPruningCallback
+from callbacks.stage_recorder import StageRecorder
+from secateur.deploy.latency import measure_side_by_side
+from secateur.detectors.task import DetectorTask
+from secateur.pruning.accounting import account
+from secateur.pruning.artifact import save_slim
+from secateur.pruning.macs import count_macs
+from secateur.pruning.slimming import SlimResult, largest_difference, slim
+from secateur.pruning.sparsity import count_nonzero, count_parameters, sparsity
+from secateur.reports.files import write_json
+from secateur.reports.run_report import closing_table, draw_plots
+from secateur.reports.summary import write_summary
+from secateur.workflows.loggers import log_summary
+from secateur.workflows.run_folder import RunFolder, plain
+
+log = logging.getLogger(__name__)
+
+PROOF_PICTURES = 4
+
+
+class Finish:
+    """Everything that follows the last epoch.
+
+    Args:
+        config: Configuration of the run.
+        run: Its folder.
+        task: Trained task, its masks set.
+        data: Datamodule, for real pictures and the final validation.
+        recorder: Validation metrics by stage.
+        pruning: Callback with the masks, or None for plain training.
+        loggers: Loggers that take the final record.
+    """
+
+    def __init__(
+        self,
+        config: DictConfig,
+        run: RunFolder,
+        task: DetectorTask,
+        data: pl.LightningDataModule,
+        recorder: StageRecorder,
+        pruning: SoftPruningCallback | None,
+        loggers: list[Logger],
+    ) -> None:
+        self.config = config
+        self.run = run
+        self.masked = copy.deepcopy(task.network).cpu().eval()
+        self.data = data
+        self.recorder = recorder
+        self.pruning = pruning
+        self.loggers = loggers
+        size = int(config.data.input_size)
+        self.example = torch.zeros(1, 3, size, size)
+
+    def __call__(self, wall_seconds: float) -> dict[str, Any]:
+        """Finish the run.
+
+        Args:
+            wall_seconds: Time that training took so far.
+
+        Returns:
+            The flat record that ``summary.json`` holds.
+        """
+        result = slim(self.masked, (self.example,))
+        difference = largest_difference(self.masked, result.model, self.real_pictures())
+        log.info("slim against masked on real pictures: max abs difference %.2g", difference)
+        final = self.evaluate(result.model)
+        architecture = {"name": self.config.model.name, "arguments": _arguments(self.masked)}
+        save_slim(self.run.path, result.model, architecture)
+        summary = self.summarise(result, difference, final, wall_seconds)
+        self.write(result, summary)
+        return summary
+
+    def real_pictures(self) -> Iterable[tuple[Tensor]]:
+        """Some validation pictures as network inputs."""
+        pictures = self.data.validation_pictures()
+        for index in range(min(PROOF_PICTURES, len(pictures))):
+            yield (pictures[index].image[None],)
+
+    def evaluate(self, network: nn.Module) -> dict[str, float]:
+        """Average precision of a network on the validation pictures."""
+        trainer = pl.Trainer(
+            accelerator=self.config.trainer.accelerator,
+            devices=1,
+            logger=False,
+            limit_val_batches=self.config.trainer.limit_val_batches,
+            enable_progress_bar=self.config.trainer.enable_progress_bar,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,
+        )
+        values = trainer.validate(DetectorTask(copy.deepcopy(network)), self.data, verbose=False)
+        return {name.removeprefix("val/"): float(value) for name, value in values[0].items()}
+
+    def summarise(
+        self, result: SlimResult, difference: float, final: dict[str, float], wall_seconds: float
+    ) -> dict[str, Any]:
+        """The flat record of the run."""
+        config = self.config
+        timing = measure_side_by_side({"dense": self.masked, "slim": result.model}, self.example)
+        criterion = config.pruning.criterion
+        record: dict[str, Any] = {
+            "task": config.model.task,
+            "model": config.model.name,
+            "criterion": criterion,
+            "scope": config.pruning.scope if criterion else None,
+            "schedule": config.pruning.schedule if criterion else None,
+            "rate": float(config.rate) if criterion else 0.0,
+            "rates": plain(config)["rates"] or None,
+            "seed": int(config.seed),
+            "data": config.data.name,
+            "input_size": int(config.data.input_size),
+            "protocol": "single",
+            "params_dense": count_parameters(self.masked),
+            "params_nonzero": count_nonzero(self.masked),
+            "params_slim": count_parameters(result.model),
+            "sparsity": sparsity(self.masked),
+            "macs_dense": count_macs(self.masked, (self.example,)).total,
+            "macs_slim": count_macs(result.model, (self.example,)).total,
+            "slim_max_abs_diff": difference,
+            "latency_ms_dense": timing["dense"].median_ms,
+            "latency_ms_slim": timing["slim"].median_ms,
+            "wall_seconds": wall_seconds,
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        record.update(final)
+        for stage in ("start", "masked"):
+            values = self.recorder.stages.get(stage, {})
+            record.update({f"{name}_{stage}": value for name, value in values.items()})
+        return {name: value for name, value in record.items() if value is not None}
+
+    def write(self, result: SlimResult, summary: dict[str, Any]) -> None:
+        """Everything a person or another program reads; ``summary.json`` last marks the end."""
+        if self.pruning is not None:
+            pruner = self.pruning.pruner
+            report = account(
+                self.masked,
+                result.model,
+                (self.example,),
+                keep=self.pruning.keep,
+                rates=pruner.rates,
+                scores=pruner.scores,
+                groups=pruner.groups,
+            )
+            write_json(self.run.path / "pruning.json", report)
+        draw_plots(self.run.path)
+        closing_table(summary)
+        log_summary(self.loggers, summary)
+        write_summary(self.run.summary, summary)
+        log.info("run folder: %s", self.run.path)
+
+
+def _arguments(network: nn.Module) -> dict[str, Any]:
+    """Constructor arguments that rebuild the dense network."""
+    names = ("topology", "anchor_ratio", "width")
+    return {name: getattr(network, name) for name in names if hasattr(network, name)}
