@@ -1,0 +1,250 @@
+"""Criteria: how expendable each filter of a layer is; low scores go first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from secateur.errors import InputError
+
+FilterLayer: TypeAlias = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
+
+_BLOCK = 256  # filters whose distances are held at once: 4 MB a layer against 2048 others
+
+
+def filters_of(layer: nn.Module, values: Tensor | None = None) -> Tensor:
+    """Filters of a layer as rows.
+
+    Args:
+        layer: Convolution, transposed convolution or linear layer.
+        values: Tensor with the shape of the layer's weight, such as its gradient; the weight
+            itself by default.
+
+    Returns:
+        Tensor (n_filters, k): row i holds the k weights that write output channel i. A view
+        where the layout allows it.
+
+    Raises:
+        TypeError: If the layer has no filters.
+    """
+    if not isinstance(layer, FilterLayer):
+        raise TypeError(f"{type(layer).__name__} has no filters")
+    weight = layer.weight if values is None else values
+    if isinstance(layer, nn.ConvTranspose2d):
+        # Stored as (in, out / groups, h, w): output channels are the second axis of each group.
+        grouped = weight.unflatten(0, (layer.groups, -1))
+        return grouped.transpose(1, 2).reshape(layer.out_channels, -1)
+    return weight.flatten(1)
+
+
+def fpgm(weight: Tensor) -> Tensor:
+    """Sum of the Euclidean distances to the layer's other filters (He et al. 2019, eq. 4).
+
+    A filter near the geometric median of its layer can be replaced by the others. Distances come
+    from inner products in float64 of filters whose mean was subtracted; distances do not depend
+    on the mean, and without it no cancellation can cost more than 1e-7 of a score.
+
+    Args:
+        weight: Filters (n_filters, ...).
+
+    Returns:
+        Scores (n_filters,).
+
+    Example:
+        >>> fpgm(torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]))
+        tensor([ 5., 10.,  5.])
+    """
+    return _fpgm(_stacked(weight))[0]
+
+
+def l1(weight: Tensor) -> Tensor:
+    """Sum of absolute weights (Li et al. 2017, section 3.1).
+
+    Args:
+        weight: Filters (n_filters, ...).
+
+    Returns:
+        Scores (n_filters,).
+    """
+    return _l1(_stacked(weight))[0]
+
+
+def l2(weight: Tensor) -> Tensor:
+    """Euclidean norm (He et al. 2018, soft filter pruning).
+
+    Args:
+        weight: Filters (n_filters, ...).
+
+    Returns:
+        Scores (n_filters,).
+    """
+    return _l2(_stacked(weight))[0]
+
+
+def random(weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Chance: the control that every criterion has to beat.
+
+    Args:
+        weight: Filters (n_filters, ...); only their number counts.
+        generator: Source of randomness on the CPU; torch's own by default.
+
+    Returns:
+        Scores (n_filters,) in [0, 1).
+    """
+    return torch.rand(weight.shape[0], generator=generator).to(weight.device)
+
+
+def batchnorm(scale: Tensor) -> Tensor:
+    """Size of the batch-norm scale behind a filter (Liu et al. 2017, network slimming).
+
+    Args:
+        scale: Scales (n_filters,) of the batch norm that reads the layer.
+
+    Returns:
+        Scores (n_filters,).
+    """
+    return scale.detach().abs()
+
+
+def taylor(activation: Tensor, gradient: Tensor) -> Tensor:
+    """First-order change of the loss without a channel (Molchanov et al. 2017, section 2.2).
+
+    For example b and channel c with M positions m: score = mean over b of
+    ``| 1/M * sum over m of (dC/dz_bcm * z_bcm) |``. The score of an epoch is the mean over its
+    mini-batches. The layer-wise division by the l2 norm of all scores, which the paper adds to
+    compare layers, belongs to the scope that compares layers.
+
+    Args:
+        activation: Channels z (batch, n_filters, ...) that the layer wrote.
+        gradient: Gradient of the loss with respect to them, same shape.
+
+    Returns:
+        Scores (n_filters,) of this mini-batch.
+    """
+    return (activation * gradient).flatten(2).mean(2).abs().mean(0)
+
+
+def taylor_weight(weight: Tensor, gradient: Tensor) -> Tensor:
+    """Squared first-order change of the loss without a filter (Molchanov et al. 2019, section 3).
+
+    Score of filter i: ``(sum over its weights s of g_s * w_s) ** 2``. The score of an epoch is
+    the mean over its mini-batches.
+
+    Args:
+        weight: Filters (n_filters, ...).
+        gradient: Gradient of the loss with respect to them, same shape.
+
+    Returns:
+        Scores (n_filters,) of this mini-batch.
+    """
+    return (weight * gradient).flatten(1).sum(1).square()
+
+
+def check_criterion(criterion: str) -> None:
+    """Refuse a criterion that does not exist.
+
+    Raises:
+        InputError: If ``criterion`` is unknown.
+    """
+    if criterion not in CRITERIA:
+        close = get_close_matches(criterion, CRITERIA, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(CRITERIA)}"
+        raise InputError(f"criterion {criterion!r} does not exist; {hint}")
+
+
+@torch.no_grad()
+def score_layers(
+    layers: Mapping[str, nn.Module],
+    criterion: str,
+    *,
+    statistics: Mapping[str, Tensor] | None = None,
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """Score the filters of many layers, those of equal shape in one go.
+
+    Args:
+        layers: Layers by name.
+        criterion: ``fpgm``, ``l1``, ``l2`` (from the weights), ``random``, ``batchnorm``,
+            ``taylor`` or ``taylor_weight`` (from ``statistics``).
+        statistics: Per layer (n_filters,): scales of the batch norm behind it for ``batchnorm``,
+            mean scores of the mini-batches for the Taylor criteria.
+        generator: Source of randomness of ``random``.
+
+    Returns:
+        Per layer scores (n_filters,), float32, on the layer's device.
+
+    Raises:
+        InputError: If the criterion is unknown or a layer lacks its statistics.
+    """
+    check_criterion(criterion)
+    if criterion in _FROM_WEIGHTS:
+        return _score_by_shape(layers, _FROM_WEIGHTS[criterion])
+    if criterion == "random":
+        return {name: random(filters_of(layer), generator) for name, layer in layers.items()}
+    given = statistics or {}
+    for name in layers:
+        if name not in given:
+            raise InputError(
+                f"criterion {criterion} has nothing to score layer {name} by"
+                + (", because no batch norm follows it" if criterion == "batchnorm" else "")
+                + "; exclude the layer or choose another criterion"
+            )
+    if criterion == "batchnorm":
+        return {name: batchnorm(given[name]) for name in layers}
+    return {name: given[name].detach() for name in layers}
+
+
+def _score_by_shape(
+    layers: Mapping[str, nn.Module], score: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """Call ``score`` once for all layers whose filters have one shape, device and type."""
+    filters = {name: filters_of(layer).detach() for name, layer in layers.items()}
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for name, rows in filters.items():
+        alike.setdefault((rows.shape, rows.device, rows.dtype), []).append(name)
+    scores: dict[str, Tensor] = {}
+    for names in alike.values():
+        stack = torch.stack([filters[name] for name in names])
+        scores.update(zip(names, score(stack).unbind(), strict=True))
+    return {name: scores[name] for name in layers}
+
+
+def _stacked(weight: Tensor) -> Tensor:
+    return weight.detach().flatten(1)[None]
+
+
+def _fpgm(filters: Tensor) -> Tensor:
+    """Distance sums of stacked layers: (layers, n_filters, k) -> (layers, n_filters)."""
+    rows = filters.double()
+    rows = rows - rows.mean(1, keepdim=True)
+    squares = rows.square().sum(2)
+    n_filters = rows.shape[1]
+    scores = torch.zeros_like(squares)
+    # Blocks on and above the diagonal: the distance from i to j is that from j to i.
+    for start in range(0, n_filters, _BLOCK):
+        end = min(start + _BLOCK, n_filters)
+        block, rest = rows[:, start:end], rows[:, start:]
+        distances = torch.baddbmm(squares[:, None, start:], block, rest.mT, alpha=-2)
+        distances += squares[:, start:end, None]
+        distances = distances.clamp_(min=0).sqrt_()
+        distances.diagonal(dim1=1, dim2=2).zero_()
+        scores[:, start:end] += distances.sum(2)
+        scores[:, end:] += distances[:, :, end - start :].sum(1)
+    return scores.float()
+
+
+def _l1(filters: Tensor) -> Tensor:
+    return filters.abs().sum(2, dtype=torch.float64).float()
+
+
+def _l2(filters: Tensor) -> Tensor:
+    return filters.double().square().sum(2).sqrt().float()
+
+
+_FROM_WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {"fpgm": _fpgm, "l1": _l1, "l2": _l2}
+
+CRITERIA: tuple[str, ...] = (*_FROM_WEIGHTS, "batchnorm", "taylor", "taylor_weight", "random")
