@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
 
 from secateur.errors import InputError
 from secateur.pruning import criteria
@@ -80,7 +80,7 @@ def test_random_is_reproducible() -> None:
     first = criteria.random(weight, torch.Generator().manual_seed(1))
     second = criteria.random(weight, torch.Generator().manual_seed(1))
     assert torch.equal(first, second)
-    assert first.unique().numel() == 5
+    assert len(set(first.tolist())) == 5
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -107,14 +107,16 @@ def test_taylor_is_the_first_order_change_of_the_loss() -> None:
     images, target = torch.randn(3, 2, 5, 5).double(), torch.randn(3, 4, 5, 5).double()
     layer = nn.Conv2d(2, 4, 3, padding=1).double()
     activation = layer(images)
-    gradient = torch.autograd.grad(F.mse_loss(activation.relu(), target), activation)[0]
+    gradient = torch.autograd.grad(functional.mse_loss(activation.relu(), target), activation)[0]
     step = 1e-6
     expected = torch.zeros(3, 4).double()
     for example in range(3):
         for channel in range(4):
             moved = activation.detach().clone()
             moved[example, channel] *= 1 - step
-            change = F.mse_loss(moved.relu(), target) - F.mse_loss(activation.relu(), target)
+            change = functional.mse_loss(moved.relu(), target) - functional.mse_loss(
+                activation.relu(), target
+            )
             expected[example, channel] = change / step / 25
     torch.testing.assert_close(
         criteria.taylor(activation, gradient).detach(), expected.abs().mean(0).detach(),
@@ -126,15 +128,15 @@ def test_taylor_weight_is_the_squared_first_order_change_of_the_loss() -> None:
     torch.manual_seed(0)
     images, target = torch.randn(3, 2, 5, 5).double(), torch.randn(3, 4, 5, 5).double()
     layer = nn.Conv2d(2, 4, 3, padding=1).double()
-    loss = F.mse_loss(layer(images).relu(), target)
+    loss = functional.mse_loss(layer(images).relu(), target)
     gradient = torch.autograd.grad(loss, layer.weight)[0]
     step = 1e-6
     expected = []
     for channel in range(4):
         moved = layer.weight.detach().clone()
         moved[channel] *= 1 - step
-        output = F.conv2d(images, moved, layer.bias, padding=1).relu()
-        expected.append(((F.mse_loss(output, target) - loss) / step).item() ** 2)
+        output = functional.conv2d(images, moved, layer.bias, padding=1).relu()
+        expected.append(((functional.mse_loss(output, target) - loss) / step).item() ** 2)
     scores = criteria.taylor_weight(layer.weight.detach(), gradient)
     torch.testing.assert_close(scores, torch.tensor(expected).double(), rtol=1e-4, atol=1e-12)
 

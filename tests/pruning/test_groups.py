@@ -19,7 +19,7 @@ def test_layer_in_two_groups() -> None:
 
 
 def test_pattern_without_match() -> None:
-    with pytest.raises(InputError, match="pattern 'bace' in group a fits no layer; close .* base"):
+    with pytest.raises(InputError, match=r"pattern 'bace' in group a fits no layer; close .* base"):
         resolve_groups({"a": ["bace"]}, LAYERS)
 
 
@@ -36,9 +36,9 @@ def test_rates() -> None:
 
 @pytest.mark.parametrize("rate", [1.2, 1.0, -0.1, float("nan")])
 def test_rate_out_of_range(rate: float) -> None:
-    with pytest.raises(InputError, match="^rate must be at least 0 and below 1, got"):
+    with pytest.raises(InputError, match=r"^rate must be at least 0 and below 1, got"):
         rates_per_layer(rate, {}, {}, LAYERS)
-    with pytest.raises(InputError, match="^rate of group a must be at least 0 and below 1, got"):
+    with pytest.raises(InputError, match=r"^rate of group a must be at least 0 and below 1, got"):
         rates_per_layer(0.1, {"a": rate}, {"a": ["base.0"]}, LAYERS)
 
 

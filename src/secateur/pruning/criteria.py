@@ -36,7 +36,7 @@ def filters_of(layer: nn.Module, values: Tensor | None = None) -> Tensor:
     weight = layer.weight if values is None else values
     if isinstance(layer, nn.ConvTranspose2d):
         # Stored as (in, out / groups, h, w): output channels are the second axis of each group.
-        grouped = weight.unflatten(0, (layer.groups, -1))
+        grouped = weight.view(layer.groups, -1, *weight.shape[1:])
         return grouped.transpose(1, 2).reshape(layer.out_channels, -1)
     return weight.flatten(1)
 

@@ -27,7 +27,7 @@ def prunable_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, 
     Raises:
         InputError: If a pattern fits no layer or no layer is left.
     """
-    layers = {
+    layers: dict[str, nn.Module] = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
