@@ -1,0 +1,232 @@
+"""WiderFaceData: pictures with faces in the layout of WIDER FACE."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytorch_lightning as pl
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from secateur.data.annotations import Annotation, read_annotations, without_degenerate_boxes
+from secateur.data.augmentation import FaceAugmentation
+from secateur.data.epoch_sampler import EpochSampler, SizeBatchSampler
+from secateur.data.face_dataset import (
+    MAX_PIXELS,
+    FaceDataset,
+    FacePictures,
+    Picture,
+    collate_faces,
+    collate_pictures,
+    holdout_indices,
+)
+from secateur.data.ground_truth import read_ground_truth
+from secateur.data.layout import Split, WiderLayout, find_layout
+from secateur.errors import InputError
+
+
+class WiderFaceData(pl.LightningDataModule):
+    """Training and validation pictures of WIDER FACE, or of any set in its layout.
+
+    The Trainer must be made with ``use_distributed_sampler=False``: the samplers here know their
+    share of a distributed run.
+
+    Args:
+        root: Folder with ``WIDER_train``, ``WIDER_val`` and ``wider_face_split``.
+        input_size: Side of the training images.
+        batch_size: Training images per step and process.
+        eval_batch_size: Validation pictures per step; only pictures of equal size share a step.
+        num_workers: Processes that load; None takes two, or as many as there are cores.
+        seed: Of shuffling and augmentation.
+        download: Fetch what is missing through torchvision.
+        official_lists: Read the Easy, Medium and Hard lists; without them every validation
+            picture is ``unlisted``.
+        max_pixels: Larger validation pictures are shrunk to about this number.
+        holdout: Share of the training pictures that is kept from training, for a search.
+        holdout_seed: Of the choice of these pictures.
+        augmentation: Other arguments of `FaceAugmentation`.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None,
+        input_size: int = 640,
+        batch_size: int = 16,
+        eval_batch_size: int = 1,
+        num_workers: int | None = None,
+        seed: int = 0,
+        download: bool = False,
+        official_lists: bool = True,
+        max_pixels: int = MAX_PIXELS,
+        holdout: float = 0.0,
+        holdout_seed: int = 0,
+        augmentation: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise InputError(f"data.{name} must be at least 1, got {value}")
+        if num_workers is not None and num_workers < 0:
+            raise InputError(f"data.num_workers must be at least 0, got {num_workers}")
+        self.root = root
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = min(2, os.cpu_count() or 1) if num_workers is None else num_workers
+        self.seed = seed
+        self.download = download
+        self.official_lists = official_lists
+        self.max_pixels = max_pixels
+        self.holdout = holdout
+        self.holdout_seed = holdout_seed
+        self.augmentation = FaceAugmentation(input_size, **(augmentation or {}))
+        self._training: FaceDataset | None = None
+        self._held_out: FacePictures | None = None
+        self._validation: FacePictures | None = None
+        self._n_official = 0
+
+    def prepare_data(self) -> None:
+        """Fetch what is missing, if asked for; one process per machine does it."""
+        if self.download:
+            find_layout(self._checked_root(), download=True)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the annotation and check that every picture is there.
+
+        Args:
+            stage: What Lightning prepares for; training pictures are read for ``fit`` and None.
+
+        Raises:
+            InputError: If the root, a part of the layout or a listed picture is missing.
+        """
+        training = stage in (None, "fit")
+        splits: tuple[Split, ...] = ("train", "val") if training else ("val",)
+        layout = find_layout(self._checked_root(), splits)
+        if self._validation is None:
+            annotations = _read_split(layout, "val")
+            truth = read_ground_truth(layout.ground_truth()) if self.official_lists else None
+            self._n_official = len(truth) if truth else 0
+            self._validation = FacePictures(
+                layout.images("val"), annotations, truth, self.max_pixels
+            )
+        if training and self._training is None:
+            annotations = without_degenerate_boxes(_read_split(layout, "train"))
+            annotations = [item for item in annotations if len(item.boxes)]
+            kept, held = holdout_indices(len(annotations), self.holdout, self.holdout_seed)
+            folder = layout.images("train")
+            self._training = FaceDataset(
+                folder, [annotations[index] for index in kept], self.augmentation, self.seed
+            )
+            self._held_out = FacePictures(
+                folder, [annotations[index] for index in held], max_pixels=self.max_pixels
+            )
+
+    def training_pictures(self) -> FaceDataset:
+        """The training set; its keys are (epoch, index)."""
+        if self._training is None:
+            raise RuntimeError('call setup("fit") first')
+        return self._training
+
+    def validation_pictures(self) -> FacePictures:
+        """The validation set."""
+        if self._validation is None:
+            raise RuntimeError("call setup() first")
+        return self._validation
+
+    def holdout_pictures(self) -> FacePictures:
+        """The training pictures that are kept from training, all faces ``unlisted``."""
+        if self._held_out is None:
+            raise RuntimeError('call setup("fit") first')
+        return self._held_out
+
+    @property
+    def coverage(self) -> str:
+        """How much of the official validation set there is."""
+        pictures = self.validation_pictures()
+        others = len(pictures) - pictures.n_listed
+        text = f"{pictures.n_listed:,} of {self._n_official:,} official validation pictures"
+        if not self._n_official:
+            text = "no official lists"
+        return f"{text}, {others:,} others (setting unlisted)" if others else text
+
+    def describe(self) -> str:
+        """One line for the log."""
+        parts = [] if self._training is None else [f"{len(self._training):,} training pictures"]
+        if self._held_out is not None and len(self._held_out):
+            parts.append(f"{len(self._held_out):,} held out")
+        return f"{self.root}: {', '.join([*parts, 'validation on ' + self.coverage])}"
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, list[Tensor]]]:
+        """Batches of images (B, 3, S, S) and, per image, faces (G, 4)."""
+        dataset = self.training_pictures()
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=EpochSampler(len(dataset), self.seed),
+            collate_fn=collate_faces,
+            **self._loading(),
+        )
+
+    def val_dataloader(self) -> DataLoader[list[Picture]]:
+        """Lists of pictures of one size."""
+        return self.evaluation_dataloader(self.validation_pictures())
+
+    def holdout_dataloader(self) -> DataLoader[list[Picture]]:
+        """Lists of held-out pictures of one size."""
+        return self.evaluation_dataloader(self.holdout_pictures())
+
+    def evaluation_dataloader(self, pictures: FacePictures) -> DataLoader[list[Picture]]:
+        """Lists of pictures of one size, every picture once over all processes."""
+        sizes: Sequence[object]
+        sizes = pictures.sizes() if self.eval_batch_size > 1 else [None] * len(pictures)
+        return DataLoader(
+            pictures,
+            batch_sampler=SizeBatchSampler(sizes, self.eval_batch_size),
+            collate_fn=collate_pictures,
+            **self._loading(),
+        )
+
+    def _loading(self) -> dict[str, Any]:
+        """How every loader works."""
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "worker_init_fn": _use_one_thread,
+        }
+
+    def _checked_root(self) -> str | Path:
+        """The root, or the remedy."""
+        if self.root is None:
+            raise InputError(
+                "data.root is not set: give the folder that holds WIDER_train, WIDER_val and "
+                "wider_face_split, as data.root=/path/to/WIDER"
+            )
+        return self.root
+
+
+def _read_split(layout: WiderLayout, split: Split) -> list[Annotation]:
+    """Annotation of a split whose pictures all exist."""
+    annotations = read_annotations(layout.annotation_file(split))
+    folder = layout.images(split)
+    existing = {
+        f"{event.name}/{file.name}"
+        for event in folder.iterdir()
+        if event.is_dir()
+        for file in event.iterdir()
+    }
+    missing = [item.name for item in annotations if item.name not in existing]
+    if missing:
+        raise InputError(
+            f"{len(missing):,} of {len(annotations):,} pictures listed in "
+            f"{layout.annotation_file(split)} are missing under {folder}, the first is "
+            f"{missing[0]}: unpack WIDER_{split}.zip there, or shorten the list"
+        )
+    return annotations
+
+
+def _use_one_thread(worker: int) -> None:
+    """Keep a loading process to one core: OpenCV would start a thread per core in each."""
+    cv2.setNumThreads(0)

@@ -1,0 +1,119 @@
+"""The training augmentation of the published detectors, reproducible picture by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import albumentations as A
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.data.anchor_sampling import ANCHOR_SIZES, draw_anchor_window
+from secateur.data.photometric import PhotometricDistortion
+from secateur.data.square_crop import draw_square_window
+from secateur.data.window_crop import WindowCrop
+from secateur.detectors.preprocess import MEAN
+from secateur.errors import InputError
+
+
+
+class FaceAugmentation:
+    """Photometric distortion, a crop around faces, resizing and a flip.
+
+    The result depends on picture, boxes and seed alone. (albumentations 2.0.8 draws from a
+    generator that every worker process inherits as a copy, so that all workers and all epochs
+    would see the same augmentations: AlbumentationsX issue 266. Hence the seed for each call.)
+
+    Args:
+        input_size: Side of the result in pixels.
+        anchor_sizes: Rising sides of the detector's anchors.
+        anchor_probability: Share of data-anchor sampling; the rest are random square crops.
+        flip_probability: Share of mirrored pictures.
+        distortion_probability: Of each of brightness, contrast, saturation and hue.
+        brightness: Largest deviation of the factor from 1.
+        contrast: Largest deviation of the factor from 1.
+        saturation: Largest deviation of the factor from 1.
+        hue: Largest shift, in 1/256 of the colour circle.
+        min_area: Boxes that cover no more pixels of the result are dropped.
+
+    Raises:
+        InputError: If a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        input_size: int = 640,
+        anchor_sizes: Sequence[int] = ANCHOR_SIZES,
+        anchor_probability: float = 0.5,
+        flip_probability: float = 0.5,
+        distortion_probability: float = 0.5,
+        brightness: float = 0.125,
+        contrast: float = 0.5,
+        saturation: float = 0.5,
+        hue: float = 18.0,
+        min_area: float = 36.0,
+    ) -> None:
+        if input_size < 1:
+            raise InputError(f"input_size must be at least 1, got {input_size}")
+        if not anchor_sizes or min(anchor_sizes) <= 0 or list(anchor_sizes) != sorted(anchor_sizes):
+            raise InputError(f"anchor_sizes must be positive and rising, got {list(anchor_sizes)}")
+        for name, value in (
+            ("anchor_probability", anchor_probability),
+            ("flip_probability", flip_probability),
+            ("distortion_probability", distortion_probability),
+            ("brightness", brightness),
+            ("contrast", contrast),
+            ("saturation", saturation),
+        ):
+            if not 0 <= value <= 1:
+                raise InputError(f"augmentation.{name} must be between 0 and 1, got {value}")
+        self.input_size = input_size
+        self._transform = A.Compose(
+            [
+                PhotometricDistortion(
+                    brightness, contrast, saturation, hue, distortion_probability
+                ),
+                A.OneOf(
+                    [
+                        WindowCrop(
+                            partial(draw_anchor_window, anchor_sizes=tuple(anchor_sizes)),
+                            input_size,
+                            MEAN,
+                            min_area,
+                            p=anchor_probability,
+                        ),
+                        WindowCrop(
+                            draw_square_window,
+                            input_size,
+                            MEAN,
+                            min_area,
+                            p=1 - anchor_probability,
+                        ),
+                    ],
+                    p=1.0,
+                ),
+                A.HorizontalFlip(p=flip_probability),
+            ],
+            bbox_params=A.BboxParams(
+                "albumentations", label_fields=[], clip=True, filter_invalid_bboxes=True
+            ),
+        )
+
+    def __call__(
+        self, image: NDArray[np.uint8], boxes: NDArray[np.floating], seed: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Augment one picture.
+
+        Args:
+            image: (H, W, 3) RGB.
+            boxes: (G, 4) corners in 0..1; parts beyond the picture are cut off.
+            seed: Any whole number from 0; the same one gives the same result.
+
+        Returns:
+            (S, S, 3) RGB, and (K, 4) corners in 0..1 with positive width and height.
+        """
+        self._transform.set_random_seed(seed)
+        result = self._transform(image=image, bboxes=np.asarray(boxes, np.float32).reshape(-1, 4))
+        kept = np.asarray(result["bboxes"], dtype=np.float32).reshape(-1, 4)
+        return result["image"], kept

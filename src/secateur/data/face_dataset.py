@@ -1,0 +1,250 @@
+"""Datasets of pictures with faces: augmented items for training, whole pictures for evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from secateur.data.annotations import Annotation
+from secateur.data.augmentation import FaceAugmentation
+from secateur.data.ground_truth import OFFICIAL_SETTINGS, GroundTruth
+from secateur.data.images import read_image, read_size
+from secateur.detectors.preprocess import to_input
+from secateur.errors import InputError
+
+SETTINGS = (*OFFICIAL_SETTINGS, "unlisted")
+"""Order of the masks of a picture; ``unlisted`` = all faces of pictures on no official list."""
+
+MAX_PIXELS = 1700 * 1200
+_REPLACEMENTS = 10
+
+Key = tuple[int, int]
+
+
+class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Training items, each a function of (seed, epoch, index) alone.
+
+    Args:
+        folder: Folder of the split's images.
+        annotations: Pictures; those without a box of positive size are passed over.
+        augmentation: Turns a picture and its boxes into an item.
+        seed: Of the run.
+
+    Raises:
+        InputError: If no picture has a face.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        annotations: Sequence[Annotation],
+        augmentation: FaceAugmentation,
+        seed: int,
+    ) -> None:
+        self.folder = folder
+        self.annotations = [item for item in annotations if len(item.boxes)]
+        if not self.annotations:
+            raise InputError(f"no picture of {folder} has a face to train on: check its annotation")
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.annotations)
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+        """The item of an epoch and an index, as `EpochSampler` gives them.
+
+        Returns:
+            Image (3, S, S), RGB minus the mean, and faces (G, 4), G >= 1, corners in 0..1.
+
+        Raises:
+            InputError: If the picture cannot be read, or this one and its replacements keep no
+                face (boxes beyond the border).
+        """
+        epoch, index = key
+        sequence = np.random.SeedSequence((self.seed, epoch, index))
+        seed = int(sequence.generate_state(1)[0])
+        for replacement in range(_REPLACEMENTS):
+            annotation = self.annotations[index]
+            image = read_image(self.folder / annotation.name)
+            height, width = image.shape[:2]
+            corners = annotation.boxes / [width, height, width, height]
+            corners[:, 2:] += corners[:, :2]
+            augmented, faces = self.augmentation(image, corners, seed)
+            if len(faces):
+                return to_input(augmented), torch.from_numpy(faces)
+            index = int(np.random.default_rng((seed, replacement)).integers(len(self)))
+        raise InputError(
+            f"{annotation.name} and {_REPLACEMENTS - 1} others of {self.folder} have no face inside "
+            "the picture: check their boxes"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One picture of an evaluation.
+
+    Attributes:
+        name: ``event/file.jpg``.
+        image: (3, H, W), RGB minus the mean.
+        scale: Factor by which the original was resized, at most 1.
+        faces: (G, 4) x, y, width, height in pixels of the original, all faces of the picture.
+        participates: (4,) whether the picture counts in each of ``SETTINGS``.
+        evaluated: (4, G) whether a face counts there; the others are ignored.
+    """
+
+    name: str
+    image: Tensor
+    scale: float
+    faces: Tensor
+    participates: Tensor
+    evaluated: Tensor
+
+    def to_pixels(self, detections: Tensor) -> Tensor:
+        """Detections of the image in pixels of the original.
+
+        Args:
+            detections: (K, 5) x1, y1, x2, y2 in 0..1, score.
+
+        Returns:
+            (K, 5) x1, y1, x2, y2 in pixels, score.
+        """
+        height, width = self.image.shape[-2:]
+        factor = [width / self.scale, height / self.scale, width / self.scale, height / self.scale]
+        return detections * detections.new_tensor([*factor, 1.0])
+
+
+class FacePictures(Dataset[Picture]):
+    """Whole pictures at their original size, capped in pixels, with what is evaluated on them.
+
+    Args:
+        folder: Folder of the split's images.
+        annotations: Pictures, also those without faces.
+        truth: Official ground truth; pictures that it does not know are ``unlisted``, and all
+            their boxes of positive size are evaluated.
+        max_pixels: Larger pictures are shrunk to about this number (spec of the published tests:
+            1700 x 1200).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        annotations: Sequence[Annotation],
+        truth: GroundTruth | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.folder = folder
+        self.annotations = list(annotations)
+        self.max_pixels = max_pixels
+        self._boxes: Mapping[str, NDArray[np.float64]] = truth.boxes if truth else {}
+        self._evaluated: Mapping[str, NDArray[np.bool_]] = truth.evaluated if truth else {}
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.annotations)
+
+    def __getitem__(self, index: int) -> Picture:
+        """One picture.
+
+        Raises:
+            InputError: If it cannot be read.
+        """
+        annotation = self.annotations[index]
+        image, scale = shrink(read_image(self.folder / annotation.name), self.max_pixels)
+        if annotation.name in self._boxes:
+            boxes = self._boxes[annotation.name]
+            masks = np.concatenate(
+                [self._evaluated[annotation.name], np.zeros((1, len(boxes)), np.bool_)]
+            )
+            participates = [True] * len(OFFICIAL_SETTINGS) + [False]
+        else:
+            boxes = annotation.boxes.astype(np.float64)
+            masks = np.zeros((len(SETTINGS), len(boxes)), np.bool_)
+            masks[-1] = (boxes[:, 2:] > 0).all(axis=1)
+            participates = [False] * len(OFFICIAL_SETTINGS) + [True]
+        return Picture(
+            annotation.name,
+            to_input(image),
+            scale,
+            torch.from_numpy(boxes.astype(np.float32)),
+            torch.tensor(participates),
+            torch.from_numpy(masks),
+        )
+
+    @property
+    def n_listed(self) -> int:
+        """Number of pictures on the official lists."""
+        return sum(item.name in self._boxes for item in self.annotations)
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of every picture as it will be given, from the file headers."""
+        sizes = []
+        for annotation in self.annotations:
+            height, width = read_size(self.folder / annotation.name)
+            scale = shrink_factor(height, width, self.max_pixels)
+            sizes.append((height, width) if scale == 1 else _scaled(height, width, scale))
+        return sizes
+
+
+def shrink_factor(height: int, width: int, max_pixels: int) -> float:
+    """Factor, at most 1, that brings a picture to about ``max_pixels``."""
+    return min(1.0, math.sqrt(max_pixels / (height * width)))
+
+
+def shrink(image: NDArray[np.uint8], max_pixels: int) -> tuple[NDArray[np.uint8], float]:
+    """Shrink a picture (H, W, 3) that has more than ``max_pixels``; returns the factor too."""
+    height, width = image.shape[:2]
+    scale = shrink_factor(height, width, max_pixels)
+    if scale == 1:
+        return image, scale
+    rows, columns = _scaled(height, width, scale)
+    resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.uint8), scale
+
+
+def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Rounded size, at least one pixel each way."""
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def collate_faces(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[Tensor]]:
+    """A training batch: images (B, 3, S, S) and, per image, faces (G, 4)."""
+    return torch.stack([image for image, _ in items]), [faces for _, faces in items]
+
+
+def collate_pictures(items: Sequence[Picture]) -> list[Picture]:
+    """An evaluation batch: the pictures as they are, all of one size."""
+    return list(items)
+
+
+def holdout_indices(count: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Split 0..count-1 at random, the same way for the same seed.
+
+    Args:
+        count: Number of pictures.
+        fraction: Share that is held out, 0..1; rounded to whole pictures.
+        seed: Of the split.
+
+    Returns:
+        Rising indices to train on, and rising indices held out.
+
+    Raises:
+        InputError: If the fraction leaves nothing to train on or holds out nothing.
+    """
+    if not 0 <= fraction < 1:
+        raise InputError(f"holdout must be at least 0 and below 1, got {fraction}")
+    held = round(count * fraction)
+    if fraction > 0 and not 0 < held < count:
+        raise InputError(f"holdout={fraction} of {count} pictures leaves one part empty: change it")
+    order = np.random.default_rng((seed, 0x5EC)).permutation(count)
+    return sorted(order[held:].tolist()), sorted(order[:held].tolist())
