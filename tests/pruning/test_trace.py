@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.errors import InputError
-from secateur.pruning.trace import batchnorm_after, trace
+from secateur.pruning.trace import batchnorm_after, is_convolution, trace
 
 
 class Shared(nn.Module):
@@ -59,3 +59,43 @@ def test_in_place_operators_become_functional() -> None:
 def test_untraceable_forward_is_refused_with_the_reason() -> None:
     with pytest.raises(InputError, match="ValueDependent cannot be traced"):
         trace(ValueDependent(), torch.zeros(1, 3))
+
+
+class Mutating(nn.Module):
+    """Changes a view in place, and computes something that reaches no output."""
+
+    def __init__(self, view: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.unused = nn.Conv2d(4, 2, 1)
+        self.view = view
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.conv(images)
+        self.unused(x)
+        y = x.relu_()
+        if self.view:
+            x[:, :2] += 1
+        return x + y
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_in_place_changes_are_followed(view: bool) -> None:
+    model = Mutating(view).eval()
+    images = torch.randn(1, 3, 4, 4)
+    traced = trace(model, images)
+    values: dict[object, object] = {traced.inputs[0]: images}
+    values |= {node: traced.tensors[name] for node, name in traced.names.items()}
+    for node in traced.nodes:
+        if node.op == "call_function":
+            arguments = torch.fx.node.map_arg(node.args, lambda n: values[n])
+            values[node] = node.target(*arguments, **node.kwargs)  # type: ignore[operator]
+    result = torch.fx.node.map_arg(traced.output.args[0], lambda n: values[n])
+    torch.testing.assert_close(result[0], model(images))
+    # Only the exporter's own treatment of views drops the unused layer.
+    assert sum(is_convolution(node) for node in traced.nodes) == (1 if view else 2)
+
+
+def test_input_of_the_wrong_shape_is_refused() -> None:
+    with pytest.raises(InputError, match="pass the part"):
+        trace(nn.Conv2d(3, 4, 1), torch.zeros(1, 2, 4, 4))

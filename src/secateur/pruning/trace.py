@@ -16,12 +16,14 @@ from torch.export.graph_signature import InputKind
 
 from secateur.errors import InputError
 
-BATCH_NORM = torch.ops.aten._native_batch_norm_legit_no_training.default
+_BATCH_NORMS = frozenset(("aten::batch_norm", "aten::_native_batch_norm_legit_no_training"))
 _CONVOLUTIONS = frozenset(
     f"aten::{name}"
     for name in ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
                  "conv_transpose3d", "convolution")
 )  # fmt: skip
+# These share memory where they can, which their schemas do not declare.
+_MAYBE_VIEWS = frozenset(f"aten::{name}" for name in ("reshape", "contiguous", "flatten", "to"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,13 @@ class Trace:
         nodes: Placeholders first, then calls in execution order, then the output node.
         names: Placeholder -> name of the parameter or buffer it stands for. A tensor that is
             registered several times has the one name that ``named_parameters`` gives it.
+        inputs: Placeholders of the tensors that are given to the forward.
         constants: Placeholder -> tensor that the forward makes up itself.
         tensors: Name -> parameter or buffer of the traced model itself, not a copy.
     """
 
     nodes: tuple[fx.Node, ...]
+    inputs: tuple[fx.Node, ...]
     names: dict[fx.Node, str]
     constants: dict[fx.Node, Tensor]
     tensors: dict[str, Tensor]
@@ -79,8 +83,11 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Trace:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.export.export(subject, as_arguments(example_inputs), strict=False)
-            # An empty table decomposes nothing: this only makes in-place operators functional.
-            program = program.run_decompositions({})
+            if not _make_functional(program.graph_module.graph):
+                # An empty table decomposes nothing: this is the exporter's own way to write
+                # views that are changed in place without them. It drops unused results, which
+                # ours keeps, so that layers that reach no output are still seen.
+                program = program.run_decompositions({})
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
@@ -92,21 +99,25 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Trace:
         exporter.setLevel(level)
 
     graph = program.graph_module.graph
-    graph.eliminate_dead_code()
     nodes = tuple(graph.nodes)
     by_placeholder = {n.name: n for n in nodes if n.op == "placeholder"}
     names_of: dict[fx.Node, str] = {}
     constants: dict[fx.Node, Tensor] = {}
+    inputs: list[fx.Node] = []
     for spec in program.graph_signature.input_specs:
         node = by_placeholder.get(getattr(spec.arg, "name", ""))
-        if node is None or spec.target is None:
+        if node is None:
             continue
-        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+        if spec.kind is InputKind.USER_INPUT:
+            inputs.append(node)
+        elif spec.target is None:
+            continue
+        elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
             names_of[node] = names[id(originals[spec.target])]
         elif spec.kind is InputKind.CONSTANT_TENSOR:
             constants[node] = program.constants[spec.target]
     tensors = {name: originals[name] for name in names.values()}
-    return Trace(nodes, names_of, constants, tensors)
+    return Trace(nodes, tuple(inputs), names_of, constants, tensors)
 
 
 def module_name(node: fx.Node) -> str:
@@ -136,18 +147,57 @@ def batchnorm_after(model: nn.Module, example_inputs: Tensor | Sequence[Any]) ->
         if is_convolution(node) and (weight := traced.name(node.args[1])) is not None:
             readers = found.setdefault(weight.rpartition(".")[0], set())
             for user in node.users:
-                if user.target is BATCH_NORM and user.args[0] is node:
+                if is_batch_norm(user) and user.args[0] is node:
                     # The running mean, because a batch norm need not have a weight.
                     mean = traced.name(user.args[3])
                     readers |= {mean.rpartition(".")[0]} if mean is not None else set()
     return {conv: norms.pop() for conv, norms in found.items() if len(norms) == 1}
 
 
+def _make_functional(graph: fx.Graph) -> bool:
+    """Replace in-place operators by pure ones; False if a view is involved, which needs more."""
+    seen: set[fx.Node] = set()
+    for node in graph.nodes:
+        seen.add(node)
+        target = node.target
+        if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable:
+            continue
+        changed = node.args[0] if node.args else None
+        packet = getattr(torch.ops.aten, target._schema.name.removeprefix("aten::")[:-1], None)
+        pure = getattr(packet, target._overloadname, None)
+        if pure is None or not isinstance(changed, fx.Node):
+            return False
+        if _is_view(changed) or any(_is_view(user) for user in changed.users):
+            return False
+        node.target = pure
+        changed.replace_all_uses_with(node, lambda user: user not in seen)
+    return True
+
+
+def _is_view(node: fx.Node) -> bool:
+    """Whether the result shares memory with an operand that it does not change."""
+    if is_getitem(node):
+        return isinstance(node.args[0], fx.Node) and _is_view(node.args[0])
+    if not isinstance(node.target, torch._ops.OpOverload) or node.target._schema.is_mutable:
+        return False
+    return any(result.alias_info is not None for result in node.target._schema.returns) or (
+        node.target._schema.name in _MAYBE_VIEWS
+    )
+
+
 def is_convolution(node: fx.Node) -> bool:
     """Whether the node calls a convolution, transposed or not, of any dimension."""
-    return isinstance(node.target, torch._ops.OpOverload) and (
-        node.target._schema.name in _CONVOLUTIONS
-    )
+    return _schema_name(node) in _CONVOLUTIONS
+
+
+def is_batch_norm(node: fx.Node) -> bool:
+    """Whether the node calls a batch norm."""
+    return _schema_name(node) in _BATCH_NORMS
+
+
+def _schema_name(node: fx.Node) -> str:
+    target = node.target
+    return str(target._schema.name) if isinstance(target, torch._ops.OpOverload) else ""
 
 
 def is_getitem(node: fx.Node) -> bool:
