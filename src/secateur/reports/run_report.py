@@ -1,0 +1,161 @@
+"""What a run shows at its end: the closing table in the terminal, and the plots of its folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from secateur.reports import tables
+from secateur.reports.plots import LayerFilters, Span, plot_curves, plot_kept_filters
+
+_QUALITY = {
+    "ap_easy": "AP easy",
+    "ap_medium": "AP medium",
+    "ap_hard": "AP hard",
+    "ap_unlisted": "AP unlisted",
+    "accuracy": "accuracy",
+    "eer": "equal error rate",
+    "tar_at_far_1e-3": "TAR at FAR 1e-3",
+    "auc": "area under ROC",
+}
+
+
+def closing_table(summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print dense, masked and slim network side by side.
+
+    Args:
+        summary: The record of the run, see `secateur.reports.summary.KEYS`.
+        console: Where to print; standard output when absent.
+    """
+    parts = [str(summary.get("model", "network")), str(summary.get("criterion", "not pruned"))]
+    if "rate" in summary and "criterion" in summary:
+        parts.append("rates per group" if "rates" in summary else f"rate {summary['rate']:g}")
+    parts.append(str(summary.get("data", "")))
+    remarks = []
+    if "slim_max_abs_diff" in summary:
+        remarks.append(f"slim against masked: {summary['slim_max_abs_diff']:.2g} at most")
+    if summary.get("data") == "demo_faces":
+        remarks.append("drawn faces: these figures say nothing about real pictures")
+    rows = closing_rows(summary)
+    tables.print_table(
+        " · ".join(filter(None, parts)),
+        ["", "dense", "masked", "slim", "slim to dense"],
+        rows,
+        caption="; ".join(remarks) or None,
+        console=console,
+    )
+
+
+def closing_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """Build the rows of the closing table.
+
+    Masking makes parameters zero and removes none: what counts zeros stands under "masked", what
+    is really smaller under "slim".
+
+    Args:
+        summary: The record of the run.
+
+    Returns:
+        Rows of five cells: quantity, dense, masked, slim, slim relative to dense.
+    """
+    get = summary.get
+    dense, slim = get("params_dense"), get("params_slim")
+    macs, slim_macs = get("macs_dense"), get("macs_slim")
+    latency, slim_latency = get("latency_ms_dense"), get("latency_ms_slim")
+    rows = [
+        [
+            "parameters",
+            *map(tables.count, (dense, dense, slim)),
+            tables.change(slim, dense),
+        ],
+        ["non-zero parameters", tables.NOTHING, tables.count(get("params_nonzero")), *_none(2)],
+        ["sparsity", tables.NOTHING, tables.percent(get("sparsity")), *_none(2)],
+        ["MACs", *map(tables.mega, (macs, macs, slim_macs)), tables.change(slim_macs, macs)],
+        [
+            "latency on CPU",
+            tables.milliseconds(latency),
+            tables.NOTHING,
+            tables.milliseconds(slim_latency),
+            tables.change(slim_latency, latency),
+        ],
+    ]
+    for key, name in _QUALITY.items():
+        start, masked, end = get(f"{key}_start"), get(f"{key}_masked"), get(key)
+        if start is None and masked is None and end is None:
+            continue
+        moved = tables.NOTHING if start is None or end is None else f"{end - start:+.4f}"
+        rows.append([name, *map(tables.precision, (start, masked, end)), moved])
+    return rows
+
+
+def draw_plots(folder: Path, spans: Sequence[Span] = ()) -> list[Path]:
+    """Draw the plots of a run folder into its folder ``plots``.
+
+    Args:
+        folder: The run folder; ``metrics.csv`` and ``pruning.json`` are read where they exist.
+        spans: Phases of training to mark.
+
+    Returns:
+        The files written.
+    """
+    plots, written = folder / "plots", []
+    curves = read_curves(folder / "metrics.csv")
+    losses = {"total": "train/loss", "location": "train/location", "confidence": "train/confidence"}
+    shown = {label: curves[name] for label, name in losses.items() if name in curves}
+    if shown:
+        path = plots / "loss.png"
+        written.append(
+            plot_curves(path, shown, title="Training loss", quantity="loss", spans=spans)
+        )
+    shown = {_QUALITY[n]: curves[f"val/{n}"] for n in _QUALITY if f"val/{n}" in curves}
+    if shown:
+        quantity = "average precision" if all(n.startswith("AP") for n in shown) else "value"
+        path = plots / "quality.png"
+        written.append(
+            plot_curves(
+                path, shown, title="Validation", quantity=quantity, spans=spans, unit_range=True
+            )
+        )
+    if (folder / "pruning.json").exists():
+        layers = read_layers(folder / "pruning.json")
+        path = plots / "kept_filters.png"
+        written.append(plot_kept_filters(path, layers, title="Filters kept in each layer"))
+    return written
+
+
+def read_curves(path: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Read the logged values.
+
+    Args:
+        path: A ``metrics.csv`` with the columns epoch, step, name and value.
+
+    Returns:
+        Epochs and values of each name; rows without an epoch are passed over.
+    """
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    if path.exists():
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row["epoch"] and row["value"]:
+                    epochs, values = curves.setdefault(row["name"], ([], []))
+                    epochs.append(float(row["epoch"]))
+                    values.append(float(row["value"]))
+    return curves
+
+
+def read_layers(path: Path) -> list[LayerFilters]:
+    """Read the filters of each layer from a ``pruning.json``."""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    return [
+        LayerFilters(row["name"], row["filters"], row["kept"], row.get("slim", row["filters"]))
+        for row in report["layers"]
+    ]
+
+
+def _none(n: int) -> list[str]:
+    return [tables.NOTHING] * n

@@ -1,0 +1,88 @@
+"""summary.json: one flat record per run, what tables, sweeps and other programs read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from secateur.errors import InputError
+from secateur.reports.files import to_plain, write_json
+
+Value = str | int | float | bool | dict[str, float]
+"""A value of the record; only ``rates``, group to rate, has parts."""
+
+Summary = dict[str, Value]
+
+_STAGES = ("start", "masked")
+_QUALITY = ("ap_easy", "ap_medium", "ap_hard", "ap_unlisted")
+_RECOGNITION = ("accuracy", "eer", "tar_at_far_1e-3", "auc")
+KEYS: tuple[str, ...] = (
+    *("task", "model", "criterion", "scope", "schedule", "rate", "rates", "seed", "data"),
+    *("input_size", "params_dense", "params_nonzero", "params_slim", "sparsity"),
+    *("macs_dense", "macs_slim", "slim_max_abs_diff", "latency_ms_dense", "latency_ms_slim"),
+    *("wall_seconds", "peak_memory_mb", "protocol"),
+    *_QUALITY,
+    *(f"{name}_{stage}" for stage in _STAGES for name in _QUALITY),
+    *_RECOGNITION,
+    *(f"{name}_{stage}" for stage in _STAGES for name in _RECOGNITION),
+)
+"""The keys in the order they are written; a key that was not measured is absent.
+
+Without a suffix, a figure of quality is that of the slim network; ``_start`` is before pruning,
+``_masked`` right after the final mask was set.
+"""
+
+
+def write_summary(path: Path, record: Mapping[str, object]) -> Path:
+    """Write the record of a run.
+
+    Args:
+        path: The file.
+        record: Values by key. What is None or NaN was not measured and is left out; keys beyond
+            `KEYS` follow in alphabetical order.
+
+    Returns:
+        The file written.
+
+    Raises:
+        TypeError: A value other than ``rates`` is neither a number nor text.
+    """
+    position = {key: i for i, key in enumerate(KEYS)}
+    flat = {}
+    for key in sorted(record, key=lambda key: (position.get(key, len(KEYS)), key)):
+        value = record[key]
+        if not isinstance(value, str | int | float | dict | None):
+            value = to_plain(value)
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            continue
+        if not isinstance(value, str | int | float) and key != "rates":
+            raise TypeError(f"{key} must be a number or text, got {type(value).__name__}")
+        flat[key] = value
+    return write_json(path, flat)
+
+
+def read_summary(path: Path) -> Summary:
+    """Read the record of a run.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Values by key.
+
+    Raises:
+        InputError: There is no such file, or it is no record.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: the run has not finished.") from None
+    except ValueError:
+        raise InputError(
+            f"{path} is not valid JSON; run the training again to rewrite it."
+        ) from None
+    if not isinstance(record, dict):
+        raise InputError(f"{path} does not hold the record of a run.")
+    return record

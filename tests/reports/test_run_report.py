@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from secateur.reports.plots import Span
+from secateur.reports.run_report import closing_rows, closing_table, draw_plots, read_curves
+
+SUMMARY = {
+    "model": "eresfd",
+    "criterion": "fpgm",
+    "rate": 0.3,
+    "data": "demo_faces",
+    "params_dense": 92208,
+    "params_nonzero": 64000,
+    "params_slim": 69156,
+    "sparsity": 0.306,
+    "macs_dense": 393_000_000,
+    "macs_slim": 196_500_000,
+    "latency_ms_dense": 23.44,
+    "latency_ms_slim": 9.876,
+    "slim_max_abs_diff": 3.1e-6,
+    "ap_hard_start": 0.8,
+    "ap_hard_masked": 0.5,
+    "ap_hard": 0.78,
+}
+
+
+def test_nominal_and_physical_figures_stand_apart() -> None:
+    rows = {row[0]: row[1:] for row in closing_rows(SUMMARY)}
+    assert rows["parameters"] == ["92,208", "92,208", "69,156", "-25.0 %"]
+    assert rows["non-zero parameters"][1] == "64,000"
+    assert rows["sparsity"][1] == "30.6 %"
+    assert rows["MACs"] == ["393.0 M", "393.0 M", "196.5 M", "-50.0 %"]
+    assert rows["latency on CPU"][::2] == ["23.4 ms", "9.88 ms"]
+    assert rows["AP hard"] == ["0.8000", "0.5000", "0.7800", "-0.0200"]
+    assert "AP easy" not in rows
+
+
+def test_table_names_the_run_and_warns_of_drawn_faces() -> None:
+    out = io.StringIO()
+    closing_table(SUMMARY, Console(file=out, width=100))
+    text = out.getvalue()
+    assert "eresfd · fpgm · rate 0.3 · demo_faces" in text
+    assert "3.1e-06" in text
+    assert "say nothing about real pictures" in " ".join(text.split())
+
+
+def test_a_record_with_holes_still_prints() -> None:
+    closing_table({}, Console(file=io.StringIO()))
+    assert all(len(row) == 5 for row in closing_rows({"ap_easy": 0.5}))
+
+
+def test_plots_come_from_the_files_of_the_folder(tmp_path: Path) -> None:
+    assert draw_plots(tmp_path) == []
+    (tmp_path / "metrics.csv").write_text(
+        "epoch,step,name,value\n0,9,train/loss,2.5\n1,19,train/loss,1.5\n1,19,val/ap_hard,0.5\n"
+        ",19,lr,0.1\n2,29,train/loss,"
+    )
+    layer = {"name": "conv", "filters": 8, "kept": 5, "slim": 6}
+    (tmp_path / "pruning.json").write_text(json.dumps({"layers": [layer]}))
+    written = draw_plots(tmp_path, [Span("soft", 0, 1)])
+    assert [path.name for path in written] == ["loss.png", "quality.png", "kept_filters.png"]
+    assert all(path.stat().st_size > 5000 for path in written)
+    assert read_curves(tmp_path / "metrics.csv")["train/loss"] == ([0, 1], [2.5, 1.5])
