@@ -13,6 +13,14 @@ def test_groups_resolve_in_the_order_of_layers() -> None:
     assert resolve_groups(groups, LAYERS) == {"a": ["base.1", "neck.0"], "b": ["loc.0", "loc.1"]}
 
 
+def test_patterns_may_fit_excluded_layers() -> None:
+    groups = resolve_groups({"a": ["base"], "heads": ["loc"]}, LAYERS[:3], LAYERS[3:])
+    assert groups == {"a": ["base.0", "base.1"], "heads": []}
+    assert rates_per_layer(0.1, {"heads": 0.0}, groups, ["base.0"]) == {"base.0": 0.1}
+    with pytest.raises(InputError, match="group heads has a rate but all its layers are excluded"):
+        rates_per_layer(0.1, {"heads": 0.5}, groups, LAYERS[:3])
+
+
 def test_layer_in_two_groups() -> None:
     with pytest.raises(InputError, match=r"layer base\.1 is in group a and in group b"):
         resolve_groups({"a": ["base"], "b": ["*.1"]}, LAYERS)
@@ -44,6 +52,6 @@ def test_rate_out_of_range(rate: float) -> None:
 
 def test_unknown_group_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match="unknown group 'c'; known groups are a, b"):
-        rates_per_layer(0.1, {"c": 0.5}, {"a": [], "b": []}, LAYERS)
+        rates_per_layer(0.1, {"c": 0.5}, {"a": ["base.0"], "b": []}, LAYERS)
     with pytest.raises(InputError, match="no groups are defined"):
         rates_per_layer(0.1, {"c": 0.5}, {}, LAYERS)

@@ -9,13 +9,17 @@ from secateur.pruning.layers import match_layers
 
 
 def resolve_groups(
-    groups: Mapping[str, Sequence[str]], layers: Iterable[str]
+    groups: Mapping[str, Sequence[str]],
+    layers: Iterable[str],
+    excluded: Iterable[str] = (),
 ) -> dict[str, list[str]]:
     """Names of the layers in each group.
 
     Args:
         groups: Patterns of layer names per group.
         layers: Names of the layers that may be pruned.
+        excluded: Names of the layers that may not, such as heads: patterns may fit them, but
+            they end up in no group.
 
     Returns:
         Names of layers per group, in the order of ``layers``. Layers may be in no group.
@@ -24,12 +28,13 @@ def resolve_groups(
         InputError: If a pattern fits no layer or a layer is in two groups.
     """
     names = list(layers)
+    everything = [*names, *excluded]
     owner: dict[str, str] = {}
     resolved: dict[str, list[str]] = {}
     for group, patterns in groups.items():
-        fits = {
-            name for pattern in patterns for name in match_layers(pattern, names, f"group {group}")
-        }
+        fits: set[str] = set()
+        for pattern in patterns:
+            fits.update(match_layers(pattern, everything, f"group {group}"))
         for name in sorted(fits & owner.keys()):
             raise InputError(
                 f"layer {name} is in group {owner[name]} and in group {group}; "
@@ -58,7 +63,7 @@ def rates_per_layer(
         Rate per layer, in the order of ``layers``.
 
     Raises:
-        InputError: If a rate is out of range or its group is unknown.
+        InputError: If a rate is out of range, or its group is unknown or has no layer.
     """
     check_rate(rate, "rate")
     for group, value in rates.items():
@@ -66,6 +71,11 @@ def rates_per_layer(
             known = f"known groups are {', '.join(groups)}" if groups else "no groups are defined"
             raise InputError(f"rates has a rate for the unknown group {group!r}; {known}")
         check_rate(value, f"rate of group {group}")
+        if value > 0 and not groups[group]:
+            raise InputError(
+                f"group {group} has a rate but all its layers are excluded from pruning; "
+                f"leave its rate out or do not exclude them"
+            )
     of_layer = {name: rates[group] for group in rates for name in groups[group]}
     return {name: float(of_layer.get(name, rate)) for name in layers}
 
