@@ -1,0 +1,115 @@
+"""MACs: multiply-accumulates of the convolutions and linear layers of one forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """What one layer costs in one forward.
+
+    Args:
+        calls: How often it is called.
+        macs: Multiply-accumulates of all calls together.
+        activation_bytes: Bytes of input and output of its largest call: what must be in memory
+            for the layer to run. Other activations that wait for later layers are not counted.
+    """
+
+    calls: int
+    macs: int
+    activation_bytes: int
+
+
+def layer_costs(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> dict[str, LayerCost]:
+    """Cost of each convolution and linear layer for given inputs.
+
+    One multiply-accumulate is one weight times one activation; bias, normalisation and matrix
+    products without a parameter do not count. Operators are counted where they run, so that
+    layers, functional calls and graph modules count alike.
+
+    Args:
+        model: Network; run once in evaluation mode and left as it was.
+        example_inputs: One input tensor or the arguments of the forward; figures are for one
+            image when the batch is of one.
+
+    Returns:
+        Cost per layer by name, in the order of first calls. What runs with a weight that is no
+        parameter itself is under ``other``.
+    """
+    names = {
+        parameter.data_ptr(): name.removesuffix(".weight")
+        for name, parameter in model.named_parameters()
+    }
+    arguments = (example_inputs,) if isinstance(example_inputs, Tensor) else example_inputs
+    counter = _Counter(names)
+    with _evaluating(model), torch.no_grad(), counter:
+        model(*arguments)
+    return counter.costs
+
+
+def count_macs(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> int:
+    """Multiply-accumulates of one forward, all layers together.
+
+    Args:
+        model: Network; run once in evaluation mode and left as it was.
+        example_inputs: One input tensor or the arguments of the forward.
+    """
+    return sum(cost.macs for cost in layer_costs(model, example_inputs).values())
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and back to what each module was in."""
+    was = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in was.items():
+            module.training = training
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the operators that multiply by a weight."""
+
+    def __init__(self, names: dict[int, str]) -> None:
+        """Start from nothing; ``names`` are those of parameters by address."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names = names
+        self.costs: dict[str, LayerCost] = {}
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload[..., Any],
+        types: tuple[type, ...],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        output = func(*args, **(kwargs or {}))
+        packet = func.overloadpacket
+        if packet is torch.ops.aten.convolution:
+            inputs, weight, transposed = args[0], args[1], args[6]
+            positions = inputs if transposed else output
+            self._add(weight, positions.numel() * weight[0].numel(), inputs, output)
+        elif packet in (torch.ops.aten.mm, torch.ops.aten.addmm):
+            inputs, weight = args[-2:]
+            if weight.data_ptr() in self.names:
+                self._add(weight, inputs.numel() * weight.shape[1], inputs, output)
+        return output
+
+    def _add(self, weight: Tensor, macs: int, inputs: Tensor, output: Tensor) -> None:
+        name = self.names.get(weight.data_ptr(), "other")
+        before = self.costs.get(name, LayerCost(0, 0, 0))
+        size = inputs.numel() * inputs.element_size() + output.numel() * output.element_size()
+        self.costs[name] = LayerCost(
+            before.calls + 1, before.macs + macs, max(before.activation_bytes, size)
+        )

@@ -1,0 +1,28 @@
+"""Sparsity: the share of a network's parameters that are zero, the definition of both papers."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Parameters of a network; one that is registered several times counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_zeros(model: nn.Module) -> int:
+    """Parameters that are exactly zero, of any kind, each counted once."""
+    zeros = (int((parameter == 0).sum()) for parameter in model.parameters())
+    return sum(zeros)
+
+
+def sparsity(model: nn.Module) -> float:
+    """Zero parameters over all parameters.
+
+    Args:
+        model: Network.
+
+    Returns:
+        A fraction in [0, 1]; 0 for a network without parameters.
+    """
+    return count_zeros(model) / max(count_parameters(model), 1)
