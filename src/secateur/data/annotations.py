@@ -65,10 +65,14 @@ def read_annotations(path: Path) -> list[Annotation]:
     while row < len(lines):
         name = _parse_name(path, row, lines[row])
         if row + 1 == len(lines):
-            raise _error(path, row, f"the file ends after the name {name}, without a count of faces")
+            raise _error(
+                path, row, f"the file ends after the name {name}, without a count of faces"
+            )
         count_text = lines[row + 1].strip()
         if not _COUNT.fullmatch(count_text):
-            raise _error(path, row + 1, f"expected the count of faces of {name}, got {count_text!r}")
+            raise _error(
+                path, row + 1, f"expected the count of faces of {name}, got {count_text!r}"
+            )
         count = int(count_text)
         row += 2
         block = lines[row : row + count]
@@ -158,7 +162,9 @@ def _parse_boxes(
     if not finite.all():
         bad = int(np.argmin(finite))
         raise _error(
-            path, row + bad, f"a face of {name} has a value that is not finite: {block[bad].strip()!r}"
+            path,
+            row + bad,
+            f"a face of {name} has a value that is not finite: {block[bad].strip()!r}",
         )
     return boxes, columns
 

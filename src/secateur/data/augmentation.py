@@ -17,7 +17,6 @@ from secateur.detectors.preprocess import MEAN
 from secateur.errors import InputError
 
 
-
 class FaceAugmentation:
     """Photometric distortion, a crop around faces, resizing and a flip.
 

@@ -50,6 +50,4 @@ def draw_square_window(
         return None
     sampler = offers[generator.integers(len(offers))]
     trial = int(np.argmax(holds[sampler]))
-    return Window(
-        int(left[sampler, trial]), int(top[sampler, trial]), int(side[sampler, trial])
-    )
+    return Window(int(left[sampler, trial]), int(top[sampler, trial]), int(side[sampler, trial]))

@@ -117,9 +117,7 @@ class WindowCrop(A.DualTransform):
     ) -> NDArray[np.floating]:
         """Boxes (K, 4 or more) in 0..1 of the result."""
         height, width = params["shape"][:2]
-        kept, rows = boxes_in_window(
-            _to_pixels(bboxes, height, width), window, self.size, min_area
-        )
+        kept, rows = boxes_in_window(_to_pixels(bboxes, height, width), window, self.size, min_area)
         return np.concatenate([kept, bboxes[rows, 4:]], axis=1)
 
 
