@@ -119,8 +119,8 @@ def plot_curves(
             bottom, top = axes.get_ylim()
             axes.set_ylim(max(0.0, bottom), min(1.0, top) if top > bottom else 1.0)
         for i, span in enumerate(spans):
-            if i % 2:
-                axes.axvspan(span.first - 0.5, span.last + 0.5, color="#F3F3F3", zorder=0)
+            shade = ("white", "#F3F3F3")[i % 2]
+            axes.axvspan(span.first - 0.5, span.last + 0.5, color=shade, zorder=0)
             axes.annotate(
                 span.name,
                 ((span.first + span.last) / 2, 1.0),
