@@ -110,6 +110,14 @@ class DetectorTask(pl.LightningModule):
         self.log("loss", total.detach(), prog_bar=True, logger=False, batch_size=len(images))
         return total
 
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Move training batches; pictures stay, only their images move, in ``validation_step``."""
+        if isinstance(batch, list):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     @torch.no_grad()
     def detect(self, images: Tensor) -> list[Tensor]:
         """Faces of a batch.

@@ -1,0 +1,134 @@
+"""Post-processing: from the two outputs of a detector to faces."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from secateur.detectors.boxes import decode
+
+_FIRST_CHUNK = 2000
+
+
+def detect_faces(
+    locations: Tensor,
+    logits: Tensor,
+    anchors: Tensor,
+    score_threshold: float = 0.05,
+    iou_threshold: float = 0.3,
+    max_candidates: int = 5000,
+    max_faces: int = 750,
+) -> list[Tensor]:
+    """Decode, threshold and suppress; a batch gives exactly what its images give alone.
+
+    Args:
+        locations: (B, N, 4) from the network.
+        logits: (B, N, 2) from the network: background, face.
+        anchors: (N, 4) cx, cy, w, h.
+        score_threshold: Only anchors with a higher face probability count.
+        iou_threshold: A box is dropped if a better one overlaps it by more.
+        max_candidates: Boxes that enter non-maximum suppression, the best first.
+        max_faces: Boxes that leave it.
+
+    Returns:
+        Per image (K, 5): x1, y1, x2, y2 in fractions of the input, not clipped to it, and the
+        score, in falling order; of equal scores the first anchor comes first.
+    """
+    faces, counts = detect_faces_padded(
+        locations, logits, anchors, score_threshold, iou_threshold, max_candidates, max_faces
+    )
+    return [rows[:count] for rows, count in zip(faces, counts.tolist(), strict=True)]
+
+
+def detect_faces_padded(
+    locations: Tensor,
+    logits: Tensor,
+    anchors: Tensor,
+    score_threshold: float = 0.05,
+    iou_threshold: float = 0.3,
+    max_candidates: int = 5000,
+    max_faces: int = 750,
+) -> tuple[Tensor, Tensor]:
+    """``detect_faces`` with an output of fixed size, for ``torch.export`` and tracing.
+
+    Args:
+        locations: As for ``detect_faces``, like all that follow.
+        logits: See above.
+        anchors: See above.
+        score_threshold: See above.
+        iou_threshold: See above.
+        max_candidates: See above.
+        max_faces: See above.
+
+    Returns:
+        Rows (B, max_faces, 5), zero where there are no more faces, and their numbers (B,).
+    """
+    # A softmax over two logits, at a fraction of its time.
+    probabilities = torch.sigmoid(logits[..., 1] - logits[..., 0])
+    order = _best(probabilities, max_candidates)
+    scores = probabilities.gather(1, order)
+    chosen = locations.gather(1, order[..., None].expand(-1, -1, 4))
+    rows = torch.cat([decode(chosen, anchors[order]), scores[..., None]], dim=2)
+    valid = scores > score_threshold
+    results = [
+        _suppress(image_rows, image_valid, iou_threshold, max_faces)
+        for image_rows, image_valid in zip(rows.unbind(), valid.unbind(), strict=True)
+    ]
+    return torch.stack([faces for faces, _ in results]), torch.stack([n for _, n in results])
+
+
+def _best(scores: Tensor, count: int) -> Tensor:
+    """Indices (B, count) of the highest scores (B, N), in falling order, of equal ones the first.
+
+    That is a stable sort cut short, at a quarter of its time: neighbouring float32 values differ
+    by 2**-24 of themselves or more, so in float64 there is room to break ties by position.
+    """
+    position = torch.arange(scores.shape[1], device=scores.device, dtype=torch.float64)
+    keys = scores.double() * (1 - position * 2.0**-44)
+    return keys.topk(torch.sym_min(count, scores.shape[1]), dim=1).indices
+
+
+def _suppress(
+    rows: Tensor, valid: Tensor, iou_threshold: float, max_faces: int
+) -> tuple[Tensor, Tensor]:
+    """Greedy non-maximum suppression of one image.
+
+    Args:
+        rows: (K, 5) boxes and scores, in falling order.
+        valid: (K,) bool, True first.
+        iou_threshold: See ``detect_faces``.
+        max_faces: See ``detect_faces``.
+
+    Returns:
+        Rows (max_faces, 5), padded with zeros, and their number.
+    """
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        # Rows that are not valid come last, where they suppress nothing that is.
+        kept = nms(rows[:, :4], rows[:, 4], iou_threshold)
+    else:
+        kept = _first_survivors(rows[: int(valid.sum())], iou_threshold, max_faces)
+    survives = torch.zeros_like(valid).scatter(0, kept, value=True) & valid
+    rank = survives.cumsum(0)
+    # One spare row takes all that is not returned, so that no shape depends on the data.
+    slot = torch.where(survives & (rank <= max_faces), rank - 1, max_faces)
+    faces = rows.new_zeros(max_faces + 1, rows.shape[1]).index_copy(0, slot, rows)
+    return faces[:max_faces], survives.sum().clamp(max=max_faces)
+
+
+def _first_survivors(rows: Tensor, iou_threshold: float, max_faces: int) -> Tensor:
+    """Indices of the rows that survive, at least the first ``max_faces`` of them.
+
+    Suppression of a row depends on better rows alone, so it may go chunk by chunk, the survivors
+    so far in front of the next chunk, and end when there are enough.
+    """
+    boxes, scores = rows[:, :4].contiguous(), rows[:, 4].contiguous()
+    numbers = torch.arange(len(rows), device=rows.device)
+    kept, start, size = numbers[:0], 0, _FIRST_CHUNK
+    while start < len(rows) and len(kept) < max_faces:
+        candidates = torch.cat([kept, numbers[start : start + size]])
+        kept = candidates[nms(boxes[candidates], scores[candidates], iou_threshold)]
+        start += size
+        # as many again as it takes if they survive like those before
+        size = max(300, (max_faces - len(kept)) * start // max(1, len(kept)))
+    return kept
