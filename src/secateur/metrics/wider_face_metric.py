@@ -89,7 +89,8 @@ class WiderFaceAP(Metric):
         codes = 4 ** np.arange(len(self.settings)) @ verdicts
         self.scores.append(torch.tensor(rows[:, 4], dtype=torch.float32, device=self.device))
         self.verdicts.append(torch.tensor(codes, dtype=torch.float32, device=self.device))
-        self.n_faces += torch.tensor(masks.sum(axis=1), device=self.device)
+        # not in place: a state that was reset in inference mode takes no in-place update outside
+        self.n_faces = self.n_faces + torch.tensor(masks.sum(axis=1), device=self.device)
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``ap_<setting>`` for each setting with at least one evaluated face."""
