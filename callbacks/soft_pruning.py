@@ -42,11 +42,11 @@ class SoftPruningCallback(pl.Callback):
         self.pruner.apply(self.keep)
         self._holder = None
 
-    def hold(self, trainer: pl.Trainer) -> None:
-        """Put pruned filters back to zero, and their optimiser state with them."""
+    def hold(self) -> None:
+        """Put pruned filters back to zero."""
         if self._holder is None:
             self._holder = MaskHolder(self.pruner.model, self.keep, self.pruner.batchnorms)
-        self._holder.apply(trainer.optimizers)
+        self._holder.apply()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Mask before the first batch where the schedule asks for it."""
@@ -64,7 +64,7 @@ class SoftPruningCallback(pl.Callback):
         """Hold the mask, and renew it after the last batch of an epoch that asks for it."""
         epoch = trainer.current_epoch
         if self.keep and self.schedule.holds_during(epoch):
-            self.hold(trainer)
+            self.hold()
         if trainer.is_last_batch and self.schedule.prunes_after(epoch):
             self.prune(trainer, self.schedule.fraction(epoch))
 

@@ -28,7 +28,7 @@ def instantiate(node: DictConfig | Mapping[str, Any], **extra: Any) -> Any:
 
 def build_data(config: DictConfig) -> pl.LightningDataModule:
     """The datamodule of ``data=``, seeded like the run."""
-    about = ("name", "monitor")
+    about = ("name", "monitor", "mode")
     node = {key: value for key, value in config.data.items() if key not in about}
     data: pl.LightningDataModule = instantiate(node, seed=int(config.seed))
     return data

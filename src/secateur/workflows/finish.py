@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from callbacks.soft_pruning import SoftPruningCallback
 from callbacks.stage_recorder import StageRecorder
 from secateur.deploy.latency import measure_side_by_side
-from secateur.detectors.task import DetectorTask
 from secateur.pruning.accounting import account
 from secateur.pruning.artifact import save_slim
 from secateur.pruning.macs import count_macs
@@ -26,6 +25,7 @@ from secateur.pruning.sparsity import count_nonzero, count_parameters, sparsity
 from secateur.reports.files import write_json
 from secateur.reports.run_report import closing_table, draw_plots
 from secateur.reports.summary import write_summary
+from secateur.workflows.build import instantiate
 from secateur.workflows.loggers import log_summary
 from secateur.workflows.run_folder import RunFolder, plain
 
@@ -40,7 +40,7 @@ class Finish:
     Args:
         config: Configuration of the run.
         run: Its folder.
-        task: Trained task, its masks set.
+        network: Trained network, its masks set.
         data: Datamodule, for real pictures and the final validation.
         recorder: Validation metrics by stage.
         pruning: Callback with the masks, or None for plain training.
@@ -51,7 +51,7 @@ class Finish:
         self,
         config: DictConfig,
         run: RunFolder,
-        task: DetectorTask,
+        network: nn.Module,
         data: pl.LightningDataModule,
         recorder: StageRecorder,
         pruning: SoftPruningCallback | None,
@@ -59,7 +59,7 @@ class Finish:
     ) -> None:
         self.config = config
         self.run = run
-        self.masked = copy.deepcopy(task.network).cpu().eval()
+        self.masked = copy.deepcopy(network).cpu().eval()
         self.data = data
         self.recorder = recorder
         self.pruning = pruning
@@ -77,7 +77,7 @@ class Finish:
             The flat record that ``summary.json`` holds.
         """
         result = slim(self.masked, (self.example,))
-        difference = largest_difference(self.masked, result.model, self.real_pictures())
+        difference = largest_difference(self.masked, result.model, self.real_inputs())
         log.info("slim against masked on real pictures: max abs difference %.2g", difference)
         final = self.evaluate(result.model)
         architecture = {"name": self.config.model.name, "arguments": _arguments(self.masked)}
@@ -86,14 +86,14 @@ class Finish:
         self.write(result, summary)
         return summary
 
-    def real_pictures(self) -> Iterable[tuple[Tensor]]:
+    def real_inputs(self) -> Iterable[tuple[Tensor]]:
         """Some validation pictures as network inputs."""
-        pictures = self.data.validation_pictures()
-        for index in range(min(PROOF_PICTURES, len(pictures))):
-            yield (pictures[index].image[None],)
+        for image in self.data.validation_images(PROOF_PICTURES):
+            yield (image[None],)
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
-        """Average precision of a network on the validation pictures."""
+        """Validation metrics of a network."""
+        task = instantiate(self.config.model.lightning, network=copy.deepcopy(network))()
         trainer = pl.Trainer(
             accelerator=self.config.trainer.accelerator,
             devices=1,
@@ -104,7 +104,7 @@ class Finish:
             enable_checkpointing=False,
             use_distributed_sampler=False,
         )
-        values = trainer.validate(DetectorTask(copy.deepcopy(network)), self.data, verbose=False)
+        values = trainer.validate(task, self.data, verbose=False)
         return {name.removeprefix("val/"): float(value) for name, value in values[0].items()}
 
     def summarise(

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from callbacks.soft_pruning import SoftPruningCallback
 from callbacks.stage_recorder import StageRecorder
 from secateur.deploy.allocator import keep_large_blocks
-from secateur.detectors.task import DetectorTask
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
 from secateur.reports.summary import read_summary
@@ -43,14 +42,14 @@ def train(config: DictConfig) -> float | None:
         config: Composed ``conf/train.yaml``.
 
     Returns:
-        The figure that a sweep maximises: AP on the hard setting of the final network.
+        The figure that a sweep optimises, measured on the final slim network.
     """
     _quieten()
     keep_large_blocks()
     run = open_run_folder(config, run_name(config))
     if run.finished:
         log.info("%s is finished; resume=never starts another run", run.path)
-        return objective(read_summary(run.summary))
+        return objective(config, read_summary(run.summary))
     if run.checkpoint is not None:
         log.info("continuing %s from %s", run.path, run.checkpoint.name)
     else:
@@ -66,19 +65,20 @@ def train(config: DictConfig) -> float | None:
     log.info("%s", data.describe())
 
     with open_loggers(config, run) as loggers:
-        task = DetectorTask(
-            network,
+        task: pl.LightningModule = instantiate(
+            config.model.lightning,
+            network=network,
             optimizer=instantiate(config.optimizer),
             scheduler=instantiate(config.scheduler),
-        )
+        )()
         recorder = StageRecorder(schedule)
         trainer, pruning = build_trainer(config, run, pruner, schedule, recorder, loggers)
         if run.checkpoint is None and schedule is not None and schedule.dense_epochs == 0:
             _validate_before(trainer, task, data, pruning, schedule, recorder)
         trainer.fit(task, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
-        finish = Finish(config, run, task, data, recorder, pruning, loggers)
+        finish = Finish(config, run, network, data, recorder, pruning, loggers)
         summary = finish(wall_seconds=time.perf_counter() - started)
-    return objective(summary)
+    return objective(config, summary)
 
 
 def run_name(config: DictConfig) -> str:
@@ -89,9 +89,9 @@ def run_name(config: DictConfig) -> str:
     return "-".join([*map(str, parts), str(config.data.name), f"seed{config.seed}"])
 
 
-def objective(summary: dict[str, Any]) -> float | None:
-    """What a sweep maximises."""
-    value = summary.get("ap_hard", summary.get("ap_unlisted"))
+def objective(config: DictConfig, summary: dict[str, Any]) -> float | None:
+    """What a sweep optimises: the monitored figure of the final network."""
+    value = summary.get(str(config.data.monitor).removeprefix("val/"))
     return None if value is None else float(value)
 
 
@@ -148,7 +148,7 @@ def build_trainer(
             dirpath=run.checkpoints,
             filename="best",
             monitor=config.data.monitor,
-            mode="max",
+            mode=config.data.mode,
             save_last=True,
             enable_version_counter=False,
             save_on_train_epoch_end=True,
@@ -170,7 +170,7 @@ def build_trainer(
 
 def _validate_before(
     trainer: pl.Trainer,
-    task: DetectorTask,
+    task: pl.LightningModule,
     data: pl.LightningDataModule,
     pruning: SoftPruningCallback | None,
     schedule: Schedule,
