@@ -41,6 +41,17 @@ def filters_of(layer: nn.Module, values: Tensor | None = None) -> Tensor:
     return weight.flatten(1)
 
 
+def number_of_filters(layer: nn.Module) -> int:
+    """Output channels of a layer.
+
+    Raises:
+        TypeError: If the layer has no filters.
+    """
+    if not isinstance(layer, FilterLayer):
+        raise TypeError(f"{type(layer).__name__} has no filters")
+    return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+
+
 def fpgm(weight: Tensor) -> Tensor:
     """Sum of the Euclidean distances to the layer's other filters (He et al. 2019, eq. 4).
 

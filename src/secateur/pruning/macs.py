@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from secateur.evaluation_mode import evaluation_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,29 @@ class LayerCost:
     activation_bytes: int
 
 
-def layer_costs(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> dict[str, LayerCost]:
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What the layers of a network cost in one forward.
+
+    Args:
+        layers: Cost per convolution and linear layer by name, in the order of first calls.
+            What runs with a weight that is no parameter itself is under ``other``.
+    """
+
+    layers: dict[str, LayerCost]
+
+    @property
+    def total(self) -> int:
+        """Multiply-accumulates of all layers together."""
+        return sum(cost.macs for cost in self.layers.values())
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """Most activation memory that any layer needs to run."""
+        return max((cost.activation_bytes for cost in self.layers.values()), default=0)
+
+
+def count_macs(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Costs:
     """Cost of each convolution and linear layer for given inputs.
 
     One multiply-accumulate is one weight times one activation; bias, normalisation and matrix
@@ -42,8 +65,7 @@ def layer_costs(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> dic
             image when the batch is of one.
 
     Returns:
-        Cost per layer by name, in the order of first calls. What runs with a weight that is no
-        parameter itself is under ``other``.
+        Costs of one forward.
     """
     names = {
         parameter.data_ptr(): name.removesuffix(".weight")
@@ -51,31 +73,9 @@ def layer_costs(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> dic
     }
     arguments = (example_inputs,) if isinstance(example_inputs, Tensor) else example_inputs
     counter = _Counter(names)
-    with _evaluating(model), torch.no_grad(), counter:
+    with evaluation_mode(model), torch.no_grad(), counter:
         model(*arguments)
-    return counter.costs
-
-
-def count_macs(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> int:
-    """Multiply-accumulates of one forward, all layers together.
-
-    Args:
-        model: Network; run once in evaluation mode and left as it was.
-        example_inputs: One input tensor or the arguments of the forward.
-    """
-    return sum(cost.macs for cost in layer_costs(model, example_inputs).values())
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and back to what each module was in."""
-    was = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in was.items():
-            module.training = training
+    return Costs(counter.costs)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]

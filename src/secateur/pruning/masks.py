@@ -12,8 +12,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from secateur.pruning.criteria import filters_of
+from secateur.pruning.criteria import filters_of, number_of_filters
 
 
 class MaskHolder:
@@ -60,16 +61,16 @@ class MaskHolder:
 
     def _add(self, name: str, module: nn.Module, keep: Tensor) -> None:
         """Remember the parameters of a layer or batch norm that loses filters."""
-        n_filters = _number_of_filters(module)
+        is_batchnorm = isinstance(module, _BatchNorm)
+        n_filters = module.num_features if is_batchnorm else number_of_filters(module)
         if keep.shape != (n_filters,):
             raise ValueError(f"mask of {name} has shape {tuple(keep.shape)}, not ({n_filters},)")
         if keep.all():
             return
         for parameter in (module.weight, module.bias):
             if isinstance(parameter, nn.Parameter):
-                mask = keep.to(parameter)
                 self._parameters.append(parameter)
-                self._masks.append(_shaped(module, parameter, mask))
+                self._masks.append(_shaped(module, parameter, keep.to(parameter)))
 
 
 def apply_masks(
@@ -118,14 +119,6 @@ def _batchnorm_masks(
         for batchnorm, layers in writers.items()
         if all(layer in keep for layer in layers)
     }
-
-
-def _number_of_filters(module: nn.Module) -> int:
-    """Output channels of a layer or channels of a batch norm."""
-    for attribute in ("out_channels", "out_features", "num_features"):
-        if hasattr(module, attribute):
-            return int(getattr(module, attribute))
-    raise TypeError(f"{type(module).__name__} has no filters")
 
 
 def _shaped(module: nn.Module, parameter: Tensor, mask: Tensor) -> Tensor:

@@ -10,10 +10,9 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def count_zeros(model: nn.Module) -> int:
-    """Parameters that are exactly zero, of any kind, each counted once."""
-    zeros = (int((parameter == 0).sum()) for parameter in model.parameters())
-    return sum(zeros)
+def count_nonzero(model: nn.Module) -> int:
+    """Parameters that are not zero, of any kind, each counted once."""
+    return sum(int(parameter.count_nonzero()) for parameter in model.parameters())
 
 
 def sparsity(model: nn.Module) -> float:
@@ -25,4 +24,5 @@ def sparsity(model: nn.Module) -> float:
     Returns:
         A fraction in [0, 1]; 0 for a network without parameters.
     """
-    return count_zeros(model) / max(count_parameters(model), 1)
+    parameters = count_parameters(model)
+    return (parameters - count_nonzero(model)) / max(parameters, 1)
