@@ -6,9 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from secateur.data.drawn_faces import write_drawn_set
-
 from datamodules.widerface import WiderFaceData
+from secateur.data.drawn_faces import write_drawn_set
 
 log = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ from secateur.data.face_dataset import (
     Picture,
     collate_faces,
     collate_pictures,
-    holdout_indices,
 )
 from secateur.data.ground_truth import read_ground_truth
+from secateur.data.holdout import holdout_indices
 from secateur.data.layout import Split, WiderLayout, find_layout
 from secateur.errors import InputError
 
@@ -159,7 +159,7 @@ class WiderFaceData(pl.LightningDataModule):
             parts.append(f"{len(self._held_out):,} held out")
         return f"{self.root}: {', '.join([*parts, 'validation on ' + self.coverage])}"
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, list[Tensor]]]:
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Batches of images (B, 3, S, S) and, per image, faces (G, 4)."""
         dataset = self.training_pictures()
         return DataLoader(
@@ -170,15 +170,15 @@ class WiderFaceData(pl.LightningDataModule):
             **self._loading(),
         )
 
-    def val_dataloader(self) -> DataLoader[list[Picture]]:
+    def val_dataloader(self) -> DataLoader[Picture]:
         """Lists of pictures of one size."""
         return self.evaluation_dataloader(self.validation_pictures())
 
-    def holdout_dataloader(self) -> DataLoader[list[Picture]]:
+    def holdout_dataloader(self) -> DataLoader[Picture]:
         """Lists of held-out pictures of one size."""
         return self.evaluation_dataloader(self.holdout_pictures())
 
-    def evaluation_dataloader(self, pictures: FacePictures) -> DataLoader[list[Picture]]:
+    def evaluation_dataloader(self, pictures: FacePictures) -> DataLoader[Picture]:
         """Lists of pictures of one size, every picture once over all processes."""
         sizes: Sequence[object]
         sizes = pictures.sizes() if self.eval_batch_size > 1 else [None] * len(pictures)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.data.crop_window import Window
+from secateur.data.window_crop import WindowCrop
 
 ANCHOR_SIZES = (16, 32, 64, 128, 256, 512)
 _TRIALS = 50
@@ -86,3 +87,30 @@ def _is_acceptable(boxes: NDArray[np.float64], window: Window) -> bool:
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     union = area + float(window.side) ** 2 - intersection
     return bool((intersection > _MIN_IOU * union).any())
+
+
+class DataAnchorSampling(WindowCrop):
+    """Crop such that a random face gets about the size of a random anchor.
+
+    Args:
+        size: Side of the square that the window will be fitted to.
+        anchor_sizes: Rising sides of the anchors in pixels of that square.
+        min_area: Boxes that cover no more pixels of that square are dropped.
+        p: Probability, or weight within ``OneOf``.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        anchor_sizes: Sequence[int] = ANCHOR_SIZES,
+        min_area: float = 36.0,
+        p: float = 1.0,
+    ) -> None:
+        super().__init__(size, min_area, p)
+        self.anchor_sizes = tuple(anchor_sizes)
+
+    def draw_window(self, boxes: NDArray[np.float64], height: int, width: int) -> Window | None:
+        """Draw a window for boxes (G, 4) of corners in pixels, or None when none suits."""
+        return draw_anchor_window(
+            boxes, height, width, self.size, self.random_generator, self.anchor_sizes
+        )

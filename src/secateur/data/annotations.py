@@ -80,7 +80,7 @@ def read_annotations(path: Path) -> list[Annotation]:
             raise _error(
                 path,
                 row + len(block) - 1,
-                f"the file ends in the middle of {name}: {count} faces announced, {len(block)} given",
+                f"the file ends in the middle of {name}: {len(block)} of {count} faces are there",
             )
         boxes, columns = _parse_boxes(path, row, name, block, columns)
         annotations.append(Annotation(name, boxes))

@@ -1,7 +1,8 @@
-"""A square window on a picture: how it moves boxes, and how it is cut out."""
+"""A square window on a picture: how it moves boxes, is cut out, and filled."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -64,48 +65,63 @@ def boxes_in_window(
     return clipped[keep], np.flatnonzero(keep)
 
 
-def cut_window(
-    image: NDArray[np.uint8],
+def cut_window(image: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
+    """The part (h, w, 3) of a picture (H, W, 3) that a window sees, at least one pixel."""
+    height, width = image.shape[:2]
+    left, top, right, bottom = _visible(window, height, width)
+    return image[top:bottom, left:right]
+
+
+def fit_window(
+    part: NDArray[np.uint8],
     window: Window,
+    height: int,
+    width: int,
     size: int,
     interpolation: int,
-    fill: tuple[int, int, int],
+    fill: Sequence[float],
 ) -> NDArray[np.uint8]:
-    """Cut a window out and resize it.
+    """Resize what a window sees of a picture, and fill what lies beyond the picture.
+
+    All four sides are filled where needed, so that the aspect is kept. (The published anchor
+    sampling fills left and top only, with the mean in the order of BGR, and stretches the rest.)
 
     Args:
-        image: (H, W, 3).
-        window: The square; what lies beyond the picture is filled, so the aspect is kept.
+        part: (h, w, 3) as `cut_window` gives it.
+        window: The square.
+        height: Of the picture.
+        width: Of the picture.
         size: Side of the result.
         interpolation: OpenCV's number of a filter.
-        fill: Colour beyond the picture, in the order of the image's channels.
+        fill: Colour in the order of the channels.
 
     Returns:
         (size, size, 3).
     """
-    height, width = image.shape[:2]
-    left, top = max(window.left, 0), max(window.top, 0)
-    right = min(window.left + window.side, width)
-    bottom = min(window.top + window.side, height)
-    inside = image[top : max(bottom, top), left : max(right, left)]
-    if inside.shape[:2] == (window.side, window.side):
-        return _resized(inside, size, size, interpolation)
-    result = np.empty((size, size, 3), dtype=np.uint8)
-    result[:] = fill
-    # Resizing only the part with picture saves copying it into a window that may be far larger.
+    left, top, right, bottom = _visible(window, height, width)
     scale = size / window.side
-    x1, x2 = round((left - window.left) * scale), round((right - window.left) * scale)
-    y1, y2 = round((top - window.top) * scale), round((bottom - window.top) * scale)
-    if x2 > x1 and y2 > y1:
-        result[y1:y2, x1:x2] = _resized(inside, y2 - y1, x2 - x1, interpolation)
-    return result
+    x1, x2 = _rounded_span(left - window.left, right - window.left, scale, size)
+    y1, y2 = _rounded_span(top - window.top, bottom - window.top, scale, size)
+    if part.shape[:2] != (y2 - y1, x2 - x1):
+        resized = cv2.resize(part, (x2 - x1, y2 - y1), interpolation=interpolation)
+        part = np.asarray(resized, dtype=np.uint8)
+    if part.shape[:2] == (size, size):
+        return part
+    filled = cv2.copyMakeBorder(
+        part, y1, size - y2, x1, size - x2, cv2.BORDER_CONSTANT, value=list(fill)
+    )
+    return np.asarray(filled, dtype=np.uint8)
 
 
-def _resized(
-    image: NDArray[np.uint8], height: int, width: int, interpolation: int
-) -> NDArray[np.uint8]:
-    """Resize, or copy when there is nothing to resize."""
-    if image.shape[:2] == (height, width):
-        return image.copy()
-    resized = cv2.resize(image, (width, height), interpolation=interpolation)
-    return np.asarray(resized, dtype=np.uint8)
+def _visible(window: Window, height: int, width: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the part of a picture that a window sees."""
+    left, top = min(max(window.left, 0), width - 1), min(max(window.top, 0), height - 1)
+    right = min(max(window.left + window.side, left + 1), width)
+    bottom = min(max(window.top + window.side, top + 1), height)
+    return left, top, right, bottom
+
+
+def _rounded_span(start: int, stop: int, scale: float, size: int) -> tuple[int, int]:
+    """A span of the window in whole pixels of the result, at least one, inside it."""
+    low = min(max(round(start * scale), 0), size - 1)
+    return low, min(max(round(stop * scale), low + 1), size)

@@ -36,7 +36,8 @@ def _gradient(height: int, width: int, generator: np.random.Generator) -> Rgb:
     right = np.linspace(0, 1, width, dtype=np.float32)[None, :, None]
     sides = corners[0] * (1 - down) + corners[1] * down
     blended = sides[:, :1] * (1 - right) + sides[:, 1:] * right
-    return np.clip(blended, 0, 255).astype(np.uint8)
+    image: Rgb = np.clip(blended, 0, 255).astype(np.uint8)
+    return image
 
 
 def _with_blobs(image: Rgb, generator: np.random.Generator, strength: float) -> Rgb:

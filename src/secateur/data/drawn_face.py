@@ -223,13 +223,15 @@ def _paint_mouth(pen: Pen, looks: FaceLooks) -> None:
         upper = np.column_stack([x, 0.5 + bow * 0.4])
         lower = np.column_stack([x, 0.5 + bow * 0.4 + drop])
         pen.polygon(
-            np.concatenate([upper * [1.1, 1] - [0, 0.035], (lower + [0, 0.045])[::-1]]), lips
+            np.concatenate([upper * [1.1, 1] - [0, 0.035], np.add(lower, [0, 0.045])[::-1]]), lips
         )
         pen.polygon(np.concatenate([upper, lower[::-1]]), (70, 18, 22))
-        pen.polygon(np.concatenate([upper, (upper + [0, 0.05])[::-1]]) * [0.85, 1], (246, 244, 238))
+        pen.polygon(
+            np.concatenate([upper, np.add(upper, [0, 0.05])[::-1]]) * [0.85, 1], (246, 244, 238)
+        )
     else:
         line = np.column_stack([x, 0.52 + bow])
-        pen.stroke(line + [0, 0.03], 0.1, lips)
+        pen.stroke(np.add(line, [0, 0.03]), 0.1, lips)
         pen.stroke(line, 0.035, shade(lips, 0.55))
     if looks.beard != "none":
         top = np.column_stack([x * 1.15, 0.4 + np.abs(x) * 0.2])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +15,7 @@ from torch.utils.data import Dataset
 from secateur.data.annotations import Annotation
 from secateur.data.augmentation import FaceAugmentation
 from secateur.data.ground_truth import OFFICIAL_SETTINGS, GroundTruth
-from secateur.data.images import read_image, read_size
+from secateur.data.images import read_image, read_size, shrink, shrunk_size
 from secateur.detectors.preprocess import to_input
 from secateur.errors import InputError
 
@@ -85,8 +83,8 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
                 return to_input(augmented), torch.from_numpy(faces)
             index = int(np.random.default_rng((seed, replacement)).integers(len(self)))
         raise InputError(
-            f"{annotation.name} and {_REPLACEMENTS - 1} others of {self.folder} have no face inside "
-            "the picture: check their boxes"
+            f"{annotation.name} and {_REPLACEMENTS - 1} other pictures of {self.folder} have no "
+            "face inside their borders: check the boxes"
         )
 
 
@@ -188,33 +186,10 @@ class FacePictures(Dataset[Picture]):
 
     def sizes(self) -> list[tuple[int, int]]:
         """Height and width of every picture as it will be given, from the file headers."""
-        sizes = []
-        for annotation in self.annotations:
-            height, width = read_size(self.folder / annotation.name)
-            scale = shrink_factor(height, width, self.max_pixels)
-            sizes.append((height, width) if scale == 1 else _scaled(height, width, scale))
-        return sizes
-
-
-def shrink_factor(height: int, width: int, max_pixels: int) -> float:
-    """Factor, at most 1, that brings a picture to about ``max_pixels``."""
-    return min(1.0, math.sqrt(max_pixels / (height * width)))
-
-
-def shrink(image: NDArray[np.uint8], max_pixels: int) -> tuple[NDArray[np.uint8], float]:
-    """Shrink a picture (H, W, 3) that has more than ``max_pixels``; returns the factor too."""
-    height, width = image.shape[:2]
-    scale = shrink_factor(height, width, max_pixels)
-    if scale == 1:
-        return image, scale
-    rows, columns = _scaled(height, width, scale)
-    resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, dtype=np.uint8), scale
-
-
-def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Rounded size, at least one pixel each way."""
-    return max(1, round(height * scale)), max(1, round(width * scale))
+        return [
+            shrunk_size(*read_size(self.folder / item.name), self.max_pixels)[:2]
+            for item in self.annotations
+        ]
 
 
 def collate_faces(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[Tensor]]:
@@ -225,26 +200,3 @@ def collate_faces(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[
 def collate_pictures(items: Sequence[Picture]) -> list[Picture]:
     """An evaluation batch: the pictures as they are, all of one size."""
     return list(items)
-
-
-def holdout_indices(count: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    """Split 0..count-1 at random, the same way for the same seed.
-
-    Args:
-        count: Number of pictures.
-        fraction: Share that is held out, 0..1; rounded to whole pictures.
-        seed: Of the split.
-
-    Returns:
-        Rising indices to train on, and rising indices held out.
-
-    Raises:
-        InputError: If the fraction leaves nothing to train on or holds out nothing.
-    """
-    if not 0 <= fraction < 1:
-        raise InputError(f"holdout must be at least 0 and below 1, got {fraction}")
-    held = round(count * fraction)
-    if fraction > 0 and not 0 < held < count:
-        raise InputError(f"holdout={fraction} of {count} pictures leaves one part empty: change it")
-    order = np.random.default_rng((seed, 0x5EC)).permutation(count)
-    return sorted(order[held:].tolist()), sorted(order[:held].tolist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import cv2
@@ -58,6 +59,23 @@ def read_size(path: str | Path) -> tuple[int, int]:
             return image.height, image.width
     except Exception as error:  # Pillow lets struct, syntax and memory errors escape
         raise InputError(f"{path} is not a readable picture ({error}): {_REMEDY}") from error
+
+
+def shrunk_size(height: int, width: int, max_pixels: int) -> tuple[int, int, float]:
+    """Size of a picture after `shrink`, and the factor, at most 1."""
+    scale = min(1.0, math.sqrt(max_pixels / (height * width)))
+    if scale == 1:
+        return height, width, scale
+    return max(1, round(height * scale)), max(1, round(width * scale)), scale
+
+
+def shrink(image: Picture8, max_pixels: int) -> tuple[Picture8, float]:
+    """Shrink a picture (H, W, 3) that has more than ``max_pixels``; returns the factor too."""
+    height, width, scale = shrunk_size(image.shape[0], image.shape[1], max_pixels)
+    if scale == 1:
+        return image, scale
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.uint8), scale
 
 
 def _read_with_pillow(path: Path, content: bytes, apply_exif: bool) -> Picture8:

@@ -78,9 +78,11 @@ def ellipse_points(
         angle = np.linspace(start, stop, _CORNERS)
         flat = np.column_stack([width * np.cos(angle), height * np.sin(angle)])
     if tilt == 0.0:
-        return flat + [x, y]
+        upright: Points = flat + np.array([x, y])
+        return upright
     turn = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
-    return flat @ turn + [x, y]
+    turned: Points = flat @ turn + np.array([x, y])
+    return turned
 
 
 def shade(colour: Colour, factor: float) -> Colour:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import albumentations as A
+import albumentations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Rgb = NDArray[np.uint8]
+_CONTRAST_EARLY = ("brightness", "contrast", "saturation", "hue")
+_CONTRAST_LATE = ("brightness", "saturation", "hue", "contrast")
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as Pillow turns colour to grey
 
 
@@ -43,7 +45,7 @@ def _affine(image: Rgb, matrix: NDArray[np.float64], offset: NDArray[np.float64]
     return np.asarray(cv2.transform(image, coefficients), dtype=np.uint8)
 
 
-class PhotometricDistortion(A.ImageOnlyTransform):
+class PhotometricDistortion(albumentations.ImageOnlyTransform):  # type: ignore[misc]
     """Each of four changes with its own chance, contrast either early or last.
 
     Howard, "Some Improvements on Deep Convolutional Neural Network Based Image Classification"
@@ -58,15 +60,6 @@ class PhotometricDistortion(A.ImageOnlyTransform):
         probability: Of each of the four changes.
         p: Probability of the transform.
     """
-
-    class InitSchema(A.ImageOnlyTransform.InitSchema):  # type: ignore[misc, name-defined]
-        """Arguments that albumentations knows."""
-
-        brightness: float
-        contrast: float
-        saturation: float
-        hue: float
-        probability: float
 
     def __init__(
         self,
@@ -87,26 +80,18 @@ class PhotometricDistortion(A.ImageOnlyTransform):
     def get_params(self) -> dict[str, Any]:
         """Draw the changes that this picture gets, in their order."""
         draw = self.random_generator
-        limits = {
-            scale_brightness: self.brightness,
-            scale_contrast: self.contrast,
-            scale_saturation: self.saturation,
+
+        def factor(limit: float) -> float:
+            return float(1 + draw.uniform(-limit, limit))
+
+        steps: dict[str, tuple[Callable[[Rgb, Any], Rgb], float]] = {
+            "brightness": (scale_brightness, factor(self.brightness)),
+            "contrast": (scale_contrast, factor(self.contrast)),
+            "saturation": (scale_saturation, factor(self.saturation)),
+            "hue": (shift_hue, int(draw.uniform(-self.hue, self.hue))),
         }
-        order: tuple[Callable[[Rgb, Any], Rgb], ...]
-        if draw.random() > 0.5:
-            order = (scale_brightness, scale_contrast, scale_saturation, shift_hue)
-        else:
-            order = (scale_brightness, scale_saturation, shift_hue, scale_contrast)
-        changes: list[tuple[Callable[[Rgb, Any], Rgb], float]] = []
-        for change in order:
-            if draw.random() >= self.probability:
-                continue
-            if change is shift_hue:
-                changes.append((change, int(draw.uniform(-self.hue, self.hue))))
-            else:
-                limit = limits[change]
-                changes.append((change, 1.0 + draw.uniform(-limit, limit)))
-        return {"changes": changes}
+        order = _CONTRAST_EARLY if draw.random() > 0.5 else _CONTRAST_LATE
+        return {"changes": [steps[name] for name in order if draw.random() < self.probability]}
 
     def apply(
         self,

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.data.crop_window import Window
+from secateur.data.window_crop import WindowCrop
 
 _SAMPLERS = 5  # the first takes the full shorter side, the others a random share of it
 _TRIALS = 50
@@ -16,7 +17,6 @@ def draw_square_window(
     boxes: NDArray[np.float64],
     height: int,
     width: int,
-    size: int,
     generator: np.random.Generator,
 ) -> Window | None:
     """Choose one of up to five windows that each hold some face whole.
@@ -27,7 +27,6 @@ def draw_square_window(
         boxes: (G, 4) corners in pixels of the picture.
         height: Of the picture.
         width: Of the picture.
-        size: Side of the resized window; does not matter here.
         generator: Source of chance.
 
     Returns:
@@ -39,15 +38,24 @@ def draw_square_window(
     side = np.maximum(1, np.rint(scale * shorter)).astype(np.int64)
     left = np.floor(generator.random(side.shape) * (width - side + 1)).astype(np.int64)
     top = np.floor(generator.random(side.shape) * (height - side + 1)).astype(np.int64)
-    holds = (
+    holds: NDArray[np.bool_] = np.any(
         (boxes[:, 0] >= left[..., None])
         & (boxes[:, 1] >= top[..., None])
         & (boxes[:, 2] <= (left + side)[..., None])
-        & (boxes[:, 3] <= (top + side)[..., None])
-    ).any(axis=-1)
+        & (boxes[:, 3] <= (top + side)[..., None]),
+        axis=-1,
+    )
     offers = np.flatnonzero(holds.any(axis=1))
     if len(offers) == 0:
         return None
     sampler = offers[generator.integers(len(offers))]
     trial = int(np.argmax(holds[sampler]))
     return Window(int(left[sampler, trial]), int(top[sampler, trial]), int(side[sampler, trial]))
+
+
+class RandomSquareCrop(WindowCrop):
+    """Crop to a square inside the picture that holds some face whole."""
+
+    def draw_window(self, boxes: NDArray[np.float64], height: int, width: int) -> Window | None:
+        """Draw a window for boxes (G, 4) of corners in pixels, or None when none suits."""
+        return draw_square_window(boxes, height, width, self.random_generator)
