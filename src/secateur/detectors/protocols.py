@@ -1,0 +1,230 @@
+"""Test protocols: at which sizes a detector looks at a picture, and how the passes are merged.
+
+A protocol turns the size of a picture into views; `detect_pictures` renders them, runs the
+detector on views of one shape together, and brings the boxes back to pixels of the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from secateur.detectors.box_voting import vote_boxes
+from secateur.detectors.preprocess import to_input
+
+Detect = Callable[[Tensor], list[Tensor]]
+"""Takes images ``(B, 3, H, W)``; gives ``(K, 5)`` x1, y1, x2, y2 in 0..1 and score for each."""
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One look at a picture.
+
+    Attributes:
+        factor: What the sides of the picture are multiplied by.
+        mirrored: Whether left and right are swapped.
+        larger_than: Boxes are kept whose longer side, in pixels of the picture, exceeds this.
+        smaller_than: Boxes are kept whose shorter side is below this.
+    """
+
+    factor: float
+    mirrored: bool = False
+    larger_than: float = 0.0
+    smaller_than: float = math.inf
+
+
+class EvaluationProtocol(Protocol):
+    """What `detect_pictures` asks of a protocol."""
+
+    def views(self, height: int, width: int) -> tuple[View, ...]:
+        """The looks at a picture of that size."""
+
+    def merge(self, detections: Sequence[Tensor]) -> Tensor:
+        """Merge what each view found, ``(K, 5)`` in pixels each, into one ``(K, 5)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SingleScale:
+    """The original size, made smaller where the picture is larger than the detectors were tested.
+
+    Attributes:
+        max_pixels: Largest height x width.
+        min_score: Detections below it are dropped.
+    """
+
+    max_pixels: float = 1700 * 1200
+    min_score: float = 0.05
+
+    def views(self, height: int, width: int) -> tuple[View, ...]:
+        """One view, no larger than the picture."""
+        return (View(min(1.0, math.sqrt(self.max_pixels / (height * width)))),)
+
+    def merge(self, detections: Sequence[Tensor]) -> Tensor:
+        """Drop what scores too low."""
+        (found,) = detections
+        return found[found[:, 4] >= self.min_score]
+
+
+@dataclass(frozen=True, slots=True)
+class LongerSide:
+    """One size for all pictures, whatever their own: 640 is known as VGA.
+
+    Attributes:
+        pixels: The longer side.
+        min_score: Detections below it are dropped.
+    """
+
+    pixels: int = 640
+    min_score: float = 0.05
+
+    def views(self, height: int, width: int) -> tuple[View, ...]:
+        """One view whose longer side is as asked."""
+        return (View(self.pixels / max(height, width)),)
+
+    def merge(self, detections: Sequence[Tensor]) -> Tensor:
+        """Drop what scores too low."""
+        (found,) = detections
+        return found[found[:, 4] >= self.min_score]
+
+
+@dataclass(frozen=True, slots=True)
+class MultiScale:
+    """Original size, its mirror image, a smaller and larger ones, merged by box voting.
+
+    This is the protocol behind the published results of S3FD, EXTD, EResFD and the pruning papers.
+
+    Attributes:
+        max_pixels: Largest height x width of any view.
+        smaller: Factor of the smaller view, or of the largest possible one when that is below
+            ``smaller_from``.
+        smaller_from: See above.
+        larger: Factor of the first larger view; doubled until the largest possible one.
+        larger_than: In views made smaller only boxes longer than this count.
+        smaller_than: In views made larger only boxes shorter than this count.
+        min_score: Detections below it are dropped.
+        iou_threshold: Overlap from which box voting merges.
+        max_faces: Boxes to return at most.
+        keep_singles: Whether box voting keeps what only one view found.
+    """
+
+    max_pixels: float = 1700 * 1200
+    smaller: float = 0.5
+    smaller_from: float = 0.75
+    larger: float = 2.0
+    larger_than: float = 30.0
+    smaller_than: float = 100.0
+    min_score: float = 0.05
+    iou_threshold: float = 0.3
+    max_faces: int = 750
+    keep_singles: bool = False
+
+    def views(self, height: int, width: int) -> tuple[View, ...]:
+        """The views in the order of the published protocol."""
+        limit = math.sqrt(self.max_pixels / (height * width))
+        base = min(1.0, limit)
+        small = self.smaller if limit >= self.smaller_from else self.smaller * limit
+        first = (
+            View(base),
+            View(base, mirrored=True),
+            View(small, larger_than=self.larger_than),
+        )
+        if limit <= 1:
+            return (*first, View((small + limit) / 2, larger_than=self.larger_than))
+        factors = [min(self.larger, limit)]
+        while factors[-1] * 2 < limit:
+            factors.append(factors[-1] * 2)
+        if factors[-1] < limit:
+            factors.append(limit)
+        return (*first, *(View(factor, smaller_than=self.smaller_than) for factor in factors))
+
+    def merge(self, detections: Sequence[Tensor]) -> Tensor:
+        """Vote."""
+        found = torch.cat(list(detections))
+        found = found[found[:, 4] >= self.min_score]
+        return vote_boxes(found, self.iou_threshold, self.max_faces, self.keep_singles)
+
+
+def detect_pictures(
+    detect: Detect,
+    pictures: Sequence[Pixels],
+    protocol: EvaluationProtocol,
+    *,
+    batch_size: int = 8,
+    device: torch.device | str = "cpu",
+) -> list[Tensor]:
+    """Find the faces of pictures of any size.
+
+    Args:
+        detect: The detector; it takes RGB minus the mean.
+        pictures: ``(H, W, 3)`` RGB each.
+        protocol: How to look at them.
+        batch_size: Views of one shape that are shown to the detector together.
+        device: Where the detector runs.
+
+    Returns:
+        For each picture ``(K, 5)`` x1, y1, x2, y2, score in pixels, on the CPU.
+    """
+    views = [protocol.views(*picture.shape[:2]) for picture in pictures]
+    groups: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    for i, (picture, looks) in enumerate(zip(pictures, views, strict=True)):
+        for j, view in enumerate(looks):
+            groups[_view_size(picture, view)].append((i, j))
+    found = [[torch.empty(0, 5)] * len(looks) for looks in views]
+    for size, members in groups.items():
+        for start in range(0, len(members), batch_size):
+            batch = members[start : start + batch_size]
+            images = [to_input(_render(pictures[i], views[i][j])) for i, j in batch]
+            faces = detect(torch.stack(images).to(device))
+            for (i, j), rows in zip(batch, faces, strict=True):
+                found[i][j] = _to_picture(rows.cpu(), views[i][j], size, pictures[i].shape[1])
+    return [protocol.merge(detections) for detections in found]
+
+
+def _view_size(picture: Pixels, view: View) -> tuple[int, int]:
+    """Height and width of a view, at least one pixel."""
+    height, width = (max(1, round(side * view.factor)) for side in picture.shape[:2])
+    return height, width
+
+
+def _render(picture: Pixels, view: View) -> Pixels:
+    """Make the image that a view shows."""
+    if view.mirrored:
+        picture = picture[:, ::-1].copy()  # numpy takes a column seen backwards for contiguous
+    if view.factor == 1:
+        return picture
+    height, width = _view_size(picture, view)
+    if min(picture.shape[:2]) * view.factor > 0.5:
+        # sampled at exactly this factor, not at the ratio of the rounded sizes
+        resized = cv2.resize(
+            picture,
+            None,
+            fx=view.factor,
+            fy=view.factor,
+            interpolation=cv2.INTER_LINEAR,
+        )
+    else:
+        resized = cv2.resize(picture, (width, height))
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def _to_picture(rows: Tensor, view: View, size: tuple[int, int], width: int) -> Tensor:
+    """Bring boxes from 0..1 of a view to pixels of the picture, and drop those it is not for."""
+    rows = rows.clone()
+    rows[:, 0:4:2] *= size[1] / view.factor
+    rows[:, 1:4:2] *= size[0] / view.factor
+    if view.mirrored:
+        rows[:, [0, 2]] = width - rows[:, [2, 0]]
+    sides = rows[:, 2:4] - rows[:, :2] + 1
+    longer, shorter = sides.amax(dim=1), sides.amin(dim=1)
+    return rows[(longer > view.larger_than) & (shorter < view.smaller_than)]
