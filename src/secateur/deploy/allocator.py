@@ -32,4 +32,4 @@ def keep_large_blocks() -> bool:
         return False
     mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEEP_BYTES))
-    return all([mallopt(parameter, value) == 1 for parameter, value in settings])
+    return [mallopt(*setting) for setting in settings] == [1, 1]

@@ -86,7 +86,7 @@ def _best(scores: Tensor, count: int) -> Tensor:
     """
     position = torch.arange(scores.shape[1], device=scores.device, dtype=torch.float64)
     keys = scores.double() * (1 - position * 2.0**-44)
-    return keys.topk(torch.sym_min(count, scores.shape[1]), dim=1).indices
+    return keys.topk(min(count, int(scores.shape[1])), dim=1).indices
 
 
 def _suppress(
@@ -103,12 +103,14 @@ def _suppress(
     Returns:
         Rows (max_faces, 5), padded with zeros, and their number.
     """
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if tracing or torch.compiler.is_compiling():
         # Rows that are not valid come last, where they suppress nothing that is.
         kept = nms(rows[:, :4], rows[:, 4], iou_threshold)
     else:
         kept = _first_survivors(rows[: int(valid.sum())], iou_threshold, max_faces)
-    survives = torch.zeros_like(valid).scatter(0, kept, value=True) & valid
+    # an integer, because tracing knows no scatter of a truth value
+    survives = torch.zeros_like(valid, dtype=torch.long).scatter(0, kept, 1).bool() & valid
     rank = survives.cumsum(0)
     # One spare row takes all that is not returned, so that no shape depends on the data.
     slot = torch.where(survives & (rank <= max_faces), rank - 1, max_faces)
