@@ -13,7 +13,7 @@ from secateur.errors import InputError
 
 FilterLayer: TypeAlias = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 
-_BLOCK = 256  # filters whose distances are held at once: 4 MB a layer against 2048 others
+_BLOCK = 128  # filters whose distances are held at once: 2 MB a layer against 2048 others
 
 
 def filters_of(layer: nn.Module, values: Tensor | None = None) -> Tensor:
@@ -241,10 +241,10 @@ def _fpgm(filters: Tensor) -> Tensor:
         block, rest = rows[:, start:end], rows[:, start:]
         distances = torch.baddbmm(squares[:, None, start:], block, rest.mT, alpha=-2)
         distances += squares[:, start:end, None]
-        distances = distances.clamp_(min=0).sqrt_()
-        distances.diagonal(dim1=1, dim2=2).zero_()
+        distances.clamp_(min=0).sqrt_().diagonal(dim1=1, dim2=2).zero_()
         scores[:, start:end] += distances.sum(2)
-        scores[:, end:] += distances[:, :, end - start :].sum(1)
+        if end < n_filters:
+            scores[:, end:] += distances[:, :, end - start :].sum(1)
     return scores.float()
 
 

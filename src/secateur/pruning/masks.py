@@ -9,6 +9,7 @@ A batch norm without scale and shift cannot be masked; its constant stays.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -45,11 +46,15 @@ class MaskHolder:
     ) -> None:
         """Find the parameters to zero."""
         modules = dict(model.named_modules())
-        self._parameters: list[Tensor] = []
-        self._masks: list[Tensor] = []
-        for name, mask in {**keep, **_batchnorm_masks(keep, batchnorms or {})}.items():
+        masks: dict[str, Tensor] = {}
+        for name, mask in keep.items():
             if name not in modules:
                 raise ValueError(f"masks are for another network: it has no layer {name}")
+            masks[name] = mask.to(modules[name].weight)
+        masks |= _batchnorm_masks(masks, batchnorms or {})
+        self._parameters: list[Tensor] = []
+        self._masks: list[Tensor] = []
+        for name, mask in masks.items():
             self._add(name, modules[name], mask)
 
     @torch.no_grad()
@@ -59,18 +64,16 @@ class MaskHolder:
             # What torch's own optimisers step with; half the time of a loop over parameters.
             torch._foreach_mul_(self._parameters, self._masks)
 
-    def _add(self, name: str, module: nn.Module, keep: Tensor) -> None:
-        """Remember the parameters of a layer or batch norm that loses filters."""
+    def _add(self, name: str, module: nn.Module, mask: Tensor) -> None:
+        """Remember the parameters of a layer or batch norm and what multiplies them."""
         is_batchnorm = isinstance(module, _BatchNorm)
         n_filters = module.num_features if is_batchnorm else number_of_filters(module)
-        if keep.shape != (n_filters,):
-            raise ValueError(f"mask of {name} has shape {tuple(keep.shape)}, not ({n_filters},)")
-        if keep.all():
-            return
+        if mask.shape != (n_filters,):
+            raise ValueError(f"mask of {name} has shape {tuple(mask.shape)}, not ({n_filters},)")
         for parameter in (module.weight, module.bias):
-            if isinstance(parameter, nn.Parameter):
+            if isinstance(parameter, Tensor):
                 self._parameters.append(parameter)
-                self._masks.append(_shaped(module, parameter, keep.to(parameter)))
+                self._masks.append(mask if parameter.ndim == 1 else _like_weight(module, mask))
 
 
 def apply_masks(
@@ -108,24 +111,24 @@ def masks_from_zeros(layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 
 def _batchnorm_masks(
-    keep: Mapping[str, Tensor], batchnorms: Mapping[str, str]
+    masks: Mapping[str, Tensor], batchnorms: Mapping[str, str]
 ) -> dict[str, Tensor]:
     """Masks of batch norms: a channel goes when every layer that writes it loses that filter."""
     writers: dict[str, list[str]] = {}
     for layer, batchnorm in batchnorms.items():
         writers.setdefault(batchnorm, []).append(layer)
     return {
-        batchnorm: torch.stack([keep[layer] for layer in layers]).any(0)
+        batchnorm: reduce(torch.maximum, (masks[layer] for layer in layers))
         for batchnorm, layers in writers.items()
-        if all(layer in keep for layer in layers)
+        if all(layer in masks for layer in layers)
     }
 
 
-def _shaped(module: nn.Module, parameter: Tensor, mask: Tensor) -> Tensor:
-    """Mask (n_filters,) in a shape that multiplies a parameter of the module."""
-    if isinstance(module, nn.ConvTranspose2d) and parameter.ndim > 1:
+def _like_weight(layer: nn.Module, mask: Tensor) -> Tensor:
+    """Mask (n_filters,) in a shape that multiplies the layer's weight."""
+    if isinstance(layer, nn.ConvTranspose2d):
         # Stored as (in, out / groups, h, w): see filters_of.
-        per_group = module.in_channels // module.groups
-        grouped = mask.view(module.groups, 1, -1).expand(-1, per_group, -1)
-        return grouped.reshape(module.in_channels, -1, 1, 1)
-    return mask.view(-1, *[1] * (parameter.ndim - 1))
+        per_group = layer.in_channels // layer.groups
+        grouped = mask.view(layer.groups, 1, -1).expand(-1, per_group, -1)
+        return grouped.reshape(layer.in_channels, -1, 1, 1)
+    return mask.view(-1, 1) if isinstance(layer, nn.Linear) else mask.view(-1, 1, 1, 1)
