@@ -8,13 +8,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
+from secateur.detectors import eresfd
 from secateur.pruning.criteria import score_layers
+from secateur.pruning.groups import rates_per_layer, resolve_groups
+from secateur.pruning.layers import prunable_layers
+from secateur.pruning.masks import apply_masks
 from secateur.pruning.plan import number_to_prune, plan_masks
-from tests.pruning.golden import convolutions, pruning_runs, weights_of
-
-HEADS = ("loc.", "conf.")
+from secateur.pruning.sparsity import sparsity
+from tests.pruning.golden import canonical, masks_of, pruning_runs, published
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 4096))
@@ -55,17 +58,19 @@ def test_layer_without_rate() -> None:
         plan_masks({"a": torch.ones(3)}, {})
 
 
-def golden_keep(
-    scores: dict[str, Tensor], runs: dict[str, Any], rates: list[float]
-) -> dict[str, Tensor]:
-    """Masks for rates per group of the golden file; layers in no group stay whole."""
-    of_layer = {
-        # The golden file names the fusion part both fpn and layer6.
-        layer["name"].replace("m0.fpn.", "m0.layer6."): rate
-        for group, rate in zip(runs["group_layers"], rates, strict=True)
-        for layer in group
-    }
-    return plan_masks(scores, {name: of_layer.get(name, 0.0) for name in scores})
+def planned(
+    model: nn.Module, criterion: str, rates: list[float], groups: dict[str, tuple[str, ...]]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Scores and masks for rates per group; layers in no group stay whole."""
+    layers = prunable_layers(model)
+    resolved = resolve_groups(groups, layers)
+    of_group = dict(zip(resolved, rates, strict=True))
+    scores = score_layers(layers, criterion)
+    return scores, plan_masks(scores, rates_per_layer(0.0, of_group, resolved, layers))
+
+
+def pruned(mask: Tensor) -> set[int]:
+    return set((~mask).nonzero().flatten().tolist())
 
 
 def same_up_to_ties(score: Tensor, ours: set[int], golden: set[int], ties: set[int]) -> bool:
@@ -79,78 +84,61 @@ def same_up_to_ties(score: Tensor, ours: set[int], golden: set[int], ties: set[i
     return bool(values.max() - values.min() <= 1e-6 * values.max())
 
 
-def zeros(keep: dict[str, Tensor], weights: dict[str, Tensor]) -> int:
-    """Parameters that a mask zeroes: those of the filters that go, and their bias."""
-    return sum(
-        int((~mask).sum()) * (weights[name][0].numel() + (f"{name}.bias" in weights))
-        for name, mask in keep.items()
-    )
+@pytest.mark.parametrize("model", ["eresfd", "extd"])
+@pytest.mark.parametrize("criterion", ["FPGM", "l1"])
+def test_masks_and_sparsities_equal_the_golden_ones(
+    reference: Path, model: str, criterion: str
+) -> None:
+    golden = pruning_runs(reference, model)
+    groups = {
+        str(number): tuple(canonical(f"{container}.").removesuffix(".") for container in containers)
+        for number, containers in enumerate(golden["groups"])
+    }
+    chosen = [name for name in golden["runs"] if name.startswith(f"{criterion}_")]
+    assert len(chosen) == {"eresfd": 11, "extd": 6}[model]
+    for run in chosen:
+        network = published(reference, model)
+        expected = golden["runs"][run]
+        scores, keep = planned(network, criterion.lower(), expected["rates"], groups)
+        ambiguous = {
+            canonical(name): cut for name, cut in golden["ambiguous_cuts"].get(run, {}).items()
+        }
+        masks = masks_of(expected)
+        assert masks.keys() == keep.keys()
+        for name, theirs in masks.items():
+            ties = ambiguous.get(name, set())
+            assert same_up_to_ties(scores[name], pruned(keep[name]), theirs, ties), f"{run} {name}"
+        apply_masks(network, keep)
+        assert 100 * sparsity(network) == pytest.approx(expected["sparsity_percent"], abs=1e-9)
+
+
+@pytest.mark.parametrize("table", ["script", "released"])
+def test_eresfd_with_both_tables_of_groups(reference: Path, table: str) -> None:
+    golden = pruning_runs(reference, "eresfd")
+    prefix = {"script": "shipped", "released": "inferred"}[table]
+    for percent, rates in golden["rates"].items():
+        network = published(reference, "eresfd")
+        expected = golden["one_shot_by_grouping"][f"{prefix}_{percent}"]
+        scores, keep = planned(network, "fpgm", rates, eresfd.GROUPS[table])
+        for name, theirs in masks_of(expected).items():
+            # Squares of denormal weights underflow in the float32 of the golden run: those tie.
+            ties = pruned(scores[name] >= 1e-18)
+            assert same_up_to_ties(scores[name], pruned(keep[name]), theirs, ties), name
+        apply_masks(network, keep)
+        assert 100 * sparsity(network) == pytest.approx(expected["sparsity_percent"], abs=1e-9)
 
 
 @pytest.mark.parametrize("model", ["eresfd", "extd"])
 @pytest.mark.parametrize("criterion", ["FPGM", "l1"])
-def test_masks_equal_the_golden_ones(reference: Path, model: str, criterion: str) -> None:
-    golden = pruning_runs(reference, model)
-    weights = weights_of(reference, model)
-    names = golden["runs"]["FPGM_uniform0.5"]["masks"]
-    layers = convolutions({name: weights[name] for name in names})
-    scores = score_layers(layers, criterion.lower())
-    chosen = [name for name in golden["runs"] if name.startswith(f"{criterion}_")]
-    assert len(chosen) == {"eresfd": 11, "extd": 6}[model]
-    for run in chosen:
-        expected = golden["runs"][run]
-        keep = golden_keep(scores, golden, expected["rates"])
-        ambiguous = golden["ambiguous_cuts"].get(run, {})
-        for name, mask in expected["masks"].items():
-            ours = set((~keep[name]).nonzero().flatten().tolist())
-            theirs = set(mask["zero"])
-            ties = set(ambiguous[name]["tie_indices"]) if name in ambiguous else set()
-            assert same_up_to_ties(scores[name], ours, theirs, ties), f"{run} {name}"
-
-
-@pytest.mark.parametrize("grouping", ["shipped", "inferred"])
-def test_eresfd_sparsities_of_both_groupings(reference: Path, grouping: str) -> None:
-    golden = pruning_runs(reference, "eresfd")
-    weights = weights_of(reference, "eresfd")
-    some_run = golden["one_shot_by_grouping"]["shipped_10"]["masks"]
-    scores = score_layers(convolutions({name: weights[name] for name in some_run}), "fpgm")
-    groups = golden["groups"] if grouping == "shipped" else golden["inferred_groups"]
-    for percent, rates in golden["rates"].items():
-        expected = golden["one_shot_by_grouping"][f"{grouping}_{percent}"]
-        of_layer = {
-            name: rate
-            for containers, rate in zip(groups, rates, strict=True)
-            for name in scores
-            if name.replace("m0.layer6.", "m0.fpn.").startswith(
-                tuple(f"{container}." for container in containers)
-            )
-        }
-        keep = plan_masks(scores, {name: of_layer.get(name, 0.0) for name in scores})
-        for name, theirs in expected["masks"].items():
-            ours = set((~keep[name]).nonzero().flatten().tolist())
-            # Squares of denormal weights underflow in the float32 of the golden run: those tie.
-            ties = set((scores[name] < 1e-18).nonzero().flatten().tolist())
-            assert same_up_to_ties(scores[name], ours, set(theirs), ties), f"{percent} {name}"
-        found = 100 * (zeros(keep, weights) + 80) / 92_208  # 80 biases were never trained
-        assert found == pytest.approx(expected["sparsity_percent"], abs=1e-9)
-
-
-@pytest.mark.parametrize(("model", "parameters"), [("eresfd", 92_208), ("extd", 162_352)])
-@pytest.mark.parametrize("criterion", ["FPGM", "l1"])
-def test_sparsities_of_one_rate_for_all(
-    reference: Path, model: str, parameters: int, criterion: str
+def test_sparsities_of_one_rate_for_all_but_the_heads(
+    reference: Path, model: str, criterion: str
 ) -> None:
     path = reference / "golden" / "pruning" / f"bfpgm_{model}_wholemodel_sparsity.json"
     golden = json.loads(path.read_text())
-    weights = weights_of(reference, model)
-    names = [
-        name
-        for name in pruning_runs(reference, model)["runs"]["FPGM_uniform0.5"]["masks"]
-        if not name.startswith(HEADS)
-    ]
-    scores = score_layers(convolutions({name: weights[name] for name in names}), criterion.lower())
     for rate in (0.1, 0.2, 0.3, 0.4, 0.5):
-        keep = plan_masks(scores, dict.fromkeys(scores, rate))
-        already = 0 if model == "extd" else 80
-        found = 100 * (zeros(keep, weights) + already) / parameters
-        assert found == pytest.approx(golden[f"{criterion}_{rate}"], abs=1e-9), rate
+        network = published(reference, model)
+        layers = prunable_layers(network, eresfd.HEADS)
+        keep = plan_masks(score_layers(layers, criterion.lower()), dict.fromkeys(layers, rate))
+        apply_masks(network, keep)
+        expected = golden[f"{criterion}_{rate}"]
+        assert 100 * sparsity(network) == pytest.approx(expected, abs=1e-9), rate
