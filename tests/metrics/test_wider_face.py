@@ -15,7 +15,6 @@ from secateur.errors import InputError
 from secateur.metrics.wider_face import (
     average_precision,
     evaluate,
-    match_picture,
     normalise_scores,
     precision_recall,
 )
@@ -156,21 +155,6 @@ def test_evaluation_takes_a_fortieth_of_the_published_tool(reference: Path) -> N
             evaluate(predictions, faces, masks)
             seconds.append(time.perf_counter() - start)
         assert min(seconds) < golden["upstream_seconds"] / 40
-
-
-def test_match_picture_counts_duplicates_and_ignores_unlisted_faces() -> None:
-    faces = np.array([[0, 0, 10, 10], [50, 50, 10, 10]])
-    predictions = np.array(
-        [
-            [0, 0, 10, 10, 0.5],  # found already by the next one
-            [1, 0, 10, 10, 0.9],
-            [50, 50, 10, 10, 0.3],  # a face that the first setting ignores
-            [90, 90, 10, 10, 0.8],
-        ]
-    )
-    proposals, hits = match_picture(predictions, faces, [[True, False], [True, True]])
-    assert proposals.tolist() == [[True, True, False, True], [True, True, True, True]]
-    assert hits.tolist() == [[False, True, False, False], [False, True, True, False]]
 
 
 def test_a_picture_that_takes_no_part_adds_no_false_alarm() -> None:

@@ -1,12 +1,9 @@
 """The evaluation protocol of WIDER FACE: average precision per setting, as plain functions.
 
 Yang et al., "WIDER FACE: A Face Detection Benchmark" (2016), in the form of the official
-evaluation toolkit: predictions are matched in descending order of score, each one looks only at
-the face it overlaps most, overlaps count border pixels twice (the +1 convention), faces that a
-setting does not list are ignored, and 1000 thresholds on the normalised score give the curve.
-
-Everything is an array: boxes are ``x, y, width, height`` in pixels, and which prediction claims
-which face does not depend on the setting, so all settings share one matching.
+evaluation toolkit: predictions are matched with faces (see `face_matching`), scores are normalised
+over all pictures, and precision and recall at 1000 thresholds give the average precision. Which
+predictions count does not depend on the threshold, so the thresholds are one histogram.
 """
 
 from __future__ import annotations
@@ -19,16 +16,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from secateur.errors import InputError
+from secateur.metrics.face_matching import (
+    Bools,
+    Floats,
+    Ints,
+    best_faces,
+    check_table,
+    first_claims,
+    judge,
+)
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 _T = TypeVar("_T", bound=np.generic)
 
 SETTINGS = ("easy", "medium", "hard", "unlisted")
 """Names of the settings; ``unlisted`` holds pictures that the official lists do not know."""
 
-IOU_THRESHOLD = 0.5
 N_THRESHOLDS = 1000
 
 # 1 - t / 1000 for t = 1000 ... 1, ascending for searchsorted; computed exactly as the toolkit does
@@ -73,88 +75,6 @@ class Evaluation:
     n_predictions: int
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
-
-
-def best_faces(boxes: Floats, faces: Floats) -> Ints:
-    """Find the face that each box overlaps most, if it overlaps it enough.
-
-    Args:
-        boxes: ``(P, 4)`` x, y, width, height.
-        faces: ``(G, 4)`` x, y, width, height.
-
-    Returns:
-        ``(P,)`` index of the face with the highest IoU, the first of equals; -1 where the highest
-        IoU is below 0.5. A box of width w is w + 1 wide, as in the toolkit.
-    """
-    if len(faces) == 0 or len(boxes) == 0:
-        return np.full(len(boxes), -1, dtype=np.int64)
-    x, y, width, height = (boxes[:, i, None] for i in range(4))
-    face_x, face_y, face_width, face_height = faces.T
-    shared = np.minimum(x + width, face_x + face_width) - np.maximum(x, face_x) + 1
-    np.maximum(shared, 0, out=shared)
-    shared_height = np.minimum(y + height, face_y + face_height) - np.maximum(y, face_y) + 1
-    np.maximum(shared_height, 0, out=shared_height)
-    shared *= shared_height
-    # the toolkit subtracts corners again, which rounds differently from using the width itself
-    area = ((x + width) - x + 1) * ((y + height) - y + 1)
-    face_area = ((face_x + face_width) - face_x + 1) * ((face_y + face_height) - face_y + 1)
-    union = area + face_area - shared
-    iou = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
-    best = iou.argmax(axis=1)
-    return np.where(iou[np.arange(len(best)), best] >= IOU_THRESHOLD, best, -1)
-
-
-def first_claims(claimed: Ints, scores: Floats, picture: Ints | None = None) -> Bools:
-    """Mark the predictions that claim their face before any other one does.
-
-    Args:
-        claimed: ``(P,)`` face that each prediction overlaps most, -1 for none; a face has one
-            number over all pictures.
-        scores: ``(P,)`` scores; of equal scores the earlier prediction comes first.
-        picture: ``(P,)`` picture of each prediction; all are of one picture when absent.
-
-    Returns:
-        ``(P,)`` True where the prediction has the highest score of those that claim its face.
-    """
-    order = (
-        np.argsort(-scores, kind="stable") if picture is None else np.lexsort((-scores, picture))
-    )
-    order = order[claimed[order] >= 0]
-    _, first = np.unique(claimed[order], return_index=True)
-    claims = np.zeros(len(claimed), dtype=np.bool_)
-    claims[order[first]] = True
-    return claims
-
-
-def match_picture(
-    predictions: ArrayLike, faces: ArrayLike, evaluated: ArrayLike
-) -> tuple[Bools, Bools]:
-    """Judge the predictions of one picture under several settings.
-
-    Args:
-        predictions: ``(P, 5)`` x, y, width, height, score in any order.
-        faces: ``(G, 4)`` x, y, width, height of all faces.
-        evaluated: ``(S, G)`` True where a setting evaluates a face; the others are ignored.
-
-    Returns:
-        ``(S, P)`` True where a prediction counts as a proposal, and ``(S, P)`` True where it
-        finds a face. A proposal that finds none is a false alarm; a prediction whose best face is
-        ignored is neither.
-
-    Raises:
-        InputError: A shape does not fit, or a number is not finite.
-    """
-    rows = _table(predictions, 5, "predictions")
-    boxes = _table(faces, 4, "faces")
-    masks = np.asarray(evaluated, dtype=np.bool_)
-    if masks.ndim != 2 or masks.shape[1] != len(boxes):
-        raise InputError(
-            f"evaluated must have shape (settings, {len(boxes)}) for {len(boxes)} faces, "
-            f"got {masks.shape}."
-        )
-    claimed = best_faces(rows[:, :4], boxes)
-    first = first_claims(claimed, rows[:, 4])
-    return _judge(claimed, first, masks)
 
 
 def normalise_scores(scores: Floats) -> Floats:
@@ -237,8 +157,10 @@ def evaluate(
         )
 
     nothing = np.empty((0, 5))
-    rows = [_table(predictions.get(name, nothing), 5, f"predictions of {name}") for name in names]
-    boxes = [_table(faces[name], 4, f"faces of {name}") for name in names]
+    rows = [
+        check_table(predictions.get(name, nothing), 5, f"predictions of {name}") for name in names
+    ]
+    boxes = [check_table(faces[name], 4, f"faces of {name}") for name in names]
     claimed, scores, picture = _match(rows, boxes)
     first = first_claims(claimed, scores, picture)
     events, event = np.unique([name.rpartition("/")[0] for name in names], return_inverse=True)
@@ -254,7 +176,7 @@ def evaluate(
         if not mask.any():
             continue
         used = part[picture]
-        proposals, hits = _judge(claimed[used], first[used], mask[None])
+        proposals, hits = judge(claimed[used], first[used], mask[None])
         counts = _tally(
             normalise_scores(scores[used]), proposals[0], hits[0], event[picture[used]], len(events)
         )
@@ -282,14 +204,6 @@ def _match(rows: Sequence[Floats], boxes: Sequence[Floats]) -> tuple[Ints, Float
     return _stack(claimed, np.int64), scores, picture
 
 
-def _judge(claimed: Ints, first: Bools, masks: Bools) -> tuple[Bools, Bools]:
-    """Turn claims into proposals and hits, both ``(S, P)``, under masks ``(S, G)``."""
-    claims = claimed >= 0
-    listed = np.zeros((len(masks), len(claimed)), dtype=np.bool_)
-    listed[:, claims] = masks[:, claimed[claims]]
-    return listed | ~claims, listed & first
-
-
 def _tally(
     scores: Floats, proposals: Bools, hits: Bools, group: Ints | None = None, n_groups: int = 1
 ) -> Ints:
@@ -313,19 +227,6 @@ def _curve(counts: Ints, n_faces: int) -> Floats:
 def _stack(arrays: Sequence[NDArray[_T]], dtype: type[_T]) -> NDArray[_T]:
     """Concatenate arrays, of which there may be none."""
     return np.concatenate([np.empty(0, dtype), *arrays])
-
-
-def _table(values: ArrayLike, n_columns: int, what: str) -> Floats:
-    """Check an array of finite numbers with so many columns."""
-    table = np.asarray(values, dtype=np.float64)
-    if table.size == 0:
-        return np.empty((0, n_columns))
-    if table.ndim != 2 or table.shape[1] != n_columns:
-        raise InputError(f"The {what} must have shape (N, {n_columns}), got {table.shape}.")
-    if not np.isfinite(table).all():
-        row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
-        raise InputError(f"The {what} hold a number that is not finite in row {row}.")
-    return table
 
 
 def _mask(masks: Mapping[str, ArrayLike], setting: str, name: str, n_faces: int) -> Bools:

@@ -12,11 +12,11 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from secateur.metrics.face_matching import match_picture
 from secateur.metrics.predictions import from_corners
 from secateur.metrics.wider_face import (
     SETTINGS,
     average_precision,
-    match_picture,
     normalise_scores,
     precision_recall,
 )

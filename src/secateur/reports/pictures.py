@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from secateur.metrics.wider_face import match_picture
+from secateur.metrics.face_matching import match_picture
 from secateur.reports.files import replacing
 
 HIT, MISS, FALSE_ALARM, IGNORED = "#1FA35C", "#2E7DFF", "#E8362B", "#9A9A9A"
