@@ -81,7 +81,7 @@ def test_damage_is_named_with_file_and_line(tmp_path: Path, text: str, message: 
 
 
 def test_missing_and_binary_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is missing: unpack wider_face_split.zip"):
+    with pytest.raises(InputError, match=r"is missing: unpack wider_face_split.zip"):
         read_annotations(tmp_path / "nothing.txt")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(InputError, match="cannot be read as text"):

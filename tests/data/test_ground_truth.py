@@ -27,8 +27,7 @@ def small() -> GroundTruth:
         for name, count in zip(names, counts, strict=True)
     }
     evaluated = {
-        name: generator.random((3, count)) < 0.5
-        for name, count in zip(names, counts, strict=True)
+        name: generator.random((3, count)) < 0.5 for name, count in zip(names, counts, strict=True)
     }
     return GroundTruth(boxes, evaluated)
 
@@ -113,10 +112,10 @@ def test_damage_is_named(small: GroundTruth, tmp_path: Path) -> None:
     easy = tmp_path / "wider_easy_val.mat"
     content = easy.read_bytes()
     easy.write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match="wider_easy_val.mat is not a readable MATLAB file"):
+    with pytest.raises(InputError, match=r"wider_easy_val.mat is not a readable MATLAB file"):
         read_ground_truth(tmp_path)
     scipy.io.savemat(easy, {"other": np.zeros(3)})
-    with pytest.raises(InputError, match="wider_easy_val.mat has no cell array gt_list"):
+    with pytest.raises(InputError, match=r"wider_easy_val.mat has no cell array gt_list"):
         read_ground_truth(tmp_path)
 
 

@@ -123,7 +123,11 @@ def test_jpeg_with_bytes_after_its_end(tmp_path: Path, picture: NDArray[np.uint8
 
 
 def test_no_picture(tmp_path: Path) -> None:
-    for name, content in (("empty.jpg", b""), ("text.png", b"hello"), ("ff.jpg", b"\xff\xd8\xff\xd9")):
+    for name, content in (
+        ("empty.jpg", b""),
+        ("text.png", b"hello"),
+        ("ff.jpg", b"\xff\xd8\xff\xd9"),
+    ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=f"{name} is not a readable picture"):
             read_image(tmp_path / name)

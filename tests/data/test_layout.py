@@ -62,7 +62,7 @@ def test_missing_root_and_text(tmp_path: Path) -> None:
         find_layout(tmp_path / "nowhere")
     make_layout(tmp_path)
     (tmp_path / "wider_face_split" / "wider_face_val_bbx_gt.txt").unlink()
-    with pytest.raises(InputError, match="val_bbx_gt.txt is missing: unpack wider_face_split.zip"):
+    with pytest.raises(InputError, match=r"val_bbx_gt.txt is missing: unpack wider_face_split.zip"):
         find_layout(tmp_path)
 
 
