@@ -13,9 +13,8 @@ def test_groups_resolve_in_the_order_of_layers() -> None:
     assert resolve_groups(groups, LAYERS) == {"a": ["base.1", "neck.0"], "b": ["loc.0", "loc.1"]}
 
 
-def test_patterns_may_fit_excluded_layers() -> None:
-    groups = resolve_groups({"a": ["base"], "heads": ["loc"]}, LAYERS[:3], LAYERS[3:])
-    assert groups == {"a": ["base.0", "base.1"], "heads": []}
+def test_rate_of_a_group_without_layers() -> None:
+    groups: dict[str, list[str]] = {"heads": []}
     assert rates_per_layer(0.1, {"heads": 0.0}, groups, ["base.0"]) == {"base.0": 0.1}
     with pytest.raises(InputError, match="group heads has a rate but all its layers are excluded"):
         rates_per_layer(0.1, {"heads": 0.5}, groups, LAYERS[:3])

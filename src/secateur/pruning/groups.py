@@ -9,17 +9,13 @@ from secateur.pruning.layers import match_layers
 
 
 def resolve_groups(
-    groups: Mapping[str, Sequence[str]],
-    layers: Iterable[str],
-    excluded: Iterable[str] = (),
+    groups: Mapping[str, Sequence[str]], layers: Iterable[str]
 ) -> dict[str, list[str]]:
     """Names of the layers in each group.
 
     Args:
         groups: Patterns of layer names per group.
-        layers: Names of the layers that may be pruned.
-        excluded: Names of the layers that may not, such as heads: patterns may fit them, but
-            they end up in no group.
+        layers: Names of layers.
 
     Returns:
         Names of layers per group, in the order of ``layers``. Layers may be in no group.
@@ -28,13 +24,12 @@ def resolve_groups(
         InputError: If a pattern fits no layer or a layer is in two groups.
     """
     names = list(layers)
-    everything = [*names, *excluded]
     owner: dict[str, str] = {}
     resolved: dict[str, list[str]] = {}
     for group, patterns in groups.items():
         fits: set[str] = set()
         for pattern in patterns:
-            fits.update(match_layers(pattern, everything, f"group {group}"))
+            fits.update(match_layers(pattern, names, f"group {group}"))
         for name in sorted(fits & owner.keys()):
             raise InputError(
                 f"layer {name} is in group {owner[name]} and in group {group}; "
