@@ -136,6 +136,11 @@ class WiderFaceData(pl.LightningDataModule):
             raise RuntimeError("call setup() first")
         return self._validation
 
+    def validation_images(self, count: int) -> list[Tensor]:
+        """Images (3, H, W) of the first validation pictures, to compare two networks on."""
+        pictures = self.validation_pictures()
+        return [pictures[index].image for index in range(min(count, len(pictures)))]
+
     def holdout_pictures(self) -> FacePictures:
         """The training pictures that are kept from training, all faces ``unlisted``."""
         if self._held_out is None:
@@ -162,10 +167,15 @@ class WiderFaceData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Batches of images (B, 3, S, S) and, per image, faces (G, 4)."""
         dataset = self.training_pictures()
+        sampler = EpochSampler(len(dataset), self.seed)
+        if self.trainer is not None:
+            # On resume Lightning starts the workers before it tells the sampler the epoch
+            # (2.6.6, fit_loop.setup_data), so that they would repeat the pictures of epoch 0.
+            sampler.set_epoch(self.trainer.current_epoch)
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            sampler=EpochSampler(len(dataset), self.seed),
+            sampler=sampler,
             collate_fn=collate_faces,
             **self._loading(),
         )

@@ -1,0 +1,35 @@
+"""DemoFacesData: draws once, then is WiderFaceData."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from datamodules.demo_faces import DemoFacesData
+
+
+def test_draws_once_and_says_that_it_is_a_demo(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = DemoFacesData(tmp_path / "a" / "demo", n_train=3, n_val=2, input_size=32, num_workers=0)
+    with caplog.at_level(logging.INFO):
+        data.prepare_data()
+    assert "drew 3 + 2 pictures" in caplog.text
+    assert "DEMO DATA" in caplog.text
+    data.setup("fit")
+    assert data.describe().startswith("DEMO of drawn faces, ")
+    assert "2 of 2 official validation pictures" in data.coverage
+    assert len(data.training_pictures()) == 3
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        data.prepare_data()
+    assert "drew" not in caplog.text
+    assert "DEMO DATA" in caplog.text
+
+
+def test_setup_alone_draws_too(tmp_path: Path) -> None:
+    data = DemoFacesData(tmp_path / "demo", n_train=1, n_val=1, input_size=32, num_workers=0)
+    data.setup("validate")
+    assert len(data.validation_pictures()) == 1
