@@ -1,0 +1,106 @@
+"""Everything that is known about a network's channels, from the trace to the cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from secateur.pruning.classes import Classes, group
+from secateur.pruning.constants import constants
+from secateur.pruning.flow import Flow
+from secateur.pruning.folding import folds
+from secateur.pruning.follow import follow
+from secateur.pruning.keeping import settle
+from secateur.pruning.liveness import Reader, live_classes, readers
+from secateur.pruning.operators import owner_of
+from secateur.pruning.surgery import Cut
+from secateur.pruning.trace import Trace, trace
+from secateur.pruning.values import values
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What a network's channels do, and what of them stays.
+
+    Args:
+        traced: The operator graph.
+        flow: Which labels meet where.
+        classes: Sets of channels that can only be removed together.
+        layers: Weight name -> the layer that reads through it.
+        live: Classes that an output may depend on, (classes,) bool.
+        kept: Classes that stay, (classes,) bool.
+        cut: What stays of each tensor.
+    """
+
+    traced: Trace
+    flow: Flow
+    classes: Classes
+    layers: dict[str, Reader]
+    live: Tensor
+    kept: Tensor
+    cut: Cut
+
+
+def couple(
+    model: nn.Module, example_inputs: Tensor | Sequence[Any], *, fixed_sizes: bool = False
+) -> tuple[Trace, dict[Any, Tensor], Flow, Classes]:
+    """Trace a network and find the sets of channels that go together.
+
+    Args:
+        model: Any network that ``trace`` accepts.
+        example_inputs: One input tensor or the positional arguments of the forward.
+        fixed_sizes: Whether to keep all channels that are reshaped or split.
+    """
+    traced = trace(model, example_inputs)
+    known = constants(traced)
+    flow = follow(traced, known, dict(model.named_modules()))
+    if fixed_sizes:
+        for labels in flow.sized:
+            flow.pin(labels, "the forward reshapes it to a size that is written down")
+    return traced, known, flow, group(flow)
+
+
+def analyse(
+    model: nn.Module,
+    example_inputs: Tensor | Sequence[Any],
+    *,
+    align: int = 1,
+    fixed_sizes: bool = False,
+) -> Analysis:
+    """Find out what can be removed from a network.
+
+    Args:
+        model: Any network that ``trace`` accepts.
+        example_inputs: One input tensor or the positional arguments of the forward.
+        align: Numbers of filters become multiples of this, or stay whole.
+        fixed_sizes: Whether to keep all channels that are reshaped or split.
+
+    Raises:
+        InputError: If the network cannot be traced.
+    """
+    traced, known, flow, classes = couple(model, example_inputs, fixed_sizes=fixed_sizes)
+    layers = readers(flow, classes, values(traced, known), traced.tensors)
+    live = live_classes(layers, classes)
+    kept = settle(live, flow, classes, traced.tensors, align)
+    cut = Cut(
+        kept={key: kept[members].nonzero()[:, 0] for key, members in classes.slices.items()},
+        blocks={
+            weight: _columns(kept[classes.of[inputs]].view(flow.groups[weight], -1))
+            for weight, inputs in flow.grouped.items()
+        },
+        groups={
+            owner_of(weight): int(kept[classes.slices[weight, 0]].sum()) // filters
+            for weight, filters in flow.depthwise.items()
+        },
+        folds=folds(traced, layers, kept, traced.tensors),
+    )
+    return Analysis(traced, flow, classes, layers, live, kept, cut)
+
+
+def _columns(kept: Tensor) -> Tensor:
+    """Positions that stay in every row; each row has equally many, (rows, kept)."""
+    return torch.stack([row.nonzero()[:, 0] for row in kept])

@@ -1,0 +1,215 @@
+"""A slim network on disk: weights, and what rebuilds the network without running anything.
+
+``model.safetensors`` holds the tensors, ``model.json`` the name and constructor arguments of the
+dense architecture and what slimming changed in it. Names are looked up in a table that the caller
+gives; no code, class path or attribute name is taken from a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from secateur.errors import InputError
+from secateur.pruning.surgery import replace_tensors, update_sizes
+
+FORMAT = "secateur-slim"
+VERSION = 1
+WEIGHTS = "model.safetensors"
+SPECIFICATION = "model.json"
+
+Builders = Mapping[str, Callable[..., nn.Module]]
+
+
+def save_slim(folder: str | Path, model: nn.Module, architecture: Mapping[str, Any]) -> None:
+    """Write a slim network; both files appear whole or not at all, the JSON last.
+
+    Args:
+        folder: Where to; created if needed.
+        model: A network that ``slim`` returned, or an untouched one.
+        architecture: ``name`` and ``arguments`` (plain JSON values) that build the dense network.
+
+    Raises:
+        ValueError: If ``architecture`` is not made of those.
+    """
+    if set(architecture) != {"name", "arguments"}:
+        raise ValueError(f"architecture needs name and arguments, got {sorted(architecture)}")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = save({n: t.detach().cpu().contiguous() for n, t in tensors_of(model).items()})
+    specification = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": dict(architecture),
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        **describe(model),
+    }
+    text = json.dumps(specification, indent=2, allow_nan=False)
+    _write(folder / WEIGHTS, weights)
+    _write(folder / SPECIFICATION, text.encode())
+
+
+def load_slim(folder: str | Path, builders: Builders) -> nn.Module:
+    """Rebuild a slim network, in evaluation mode.
+
+    Args:
+        folder: Folder that ``save_slim`` wrote, or one of its two files.
+        builders: Architecture name -> what builds the dense network from its arguments.
+
+    Raises:
+        InputError: If files are missing, damaged, of another kind or of an unknown architecture.
+    """
+    folder = _folder(folder)
+    specification = _read_specification(folder / SPECIFICATION)
+    try:
+        weights = (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise InputError(f"{folder / WEIGHTS} cannot be read: {error.strerror}") from error
+    if hashlib.sha256(weights).hexdigest() != specification["sha256"]:
+        raise InputError(
+            f"{folder / WEIGHTS} is not the file that {SPECIFICATION} beside it describes; "
+            "copy both from the run folder again"
+        )
+    try:
+        tensors = load(weights)
+    except SafetensorError as error:
+        raise InputError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
+    architecture = specification["architecture"]
+    builder = builders.get(architecture["name"])
+    if builder is None:
+        raise InputError(
+            f"{folder / SPECIFICATION} names the architecture {architecture['name']!r}; "
+            f"known ones are {', '.join(sorted(builders))}"
+        )
+    try:
+        model = builder(**architecture["arguments"])
+        resize(model, specification, tensors)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{folder / SPECIFICATION} does not fit its architecture: {error}") from (
+            error
+        )
+    return model.eval()
+
+
+def is_slim(path: str | Path) -> bool:
+    """Whether a path is a folder that ``save_slim`` wrote, or one of its two files."""
+    try:
+        _read_specification(_folder(path) / SPECIFICATION)
+    except InputError:
+        return False
+    return Path(path).is_dir() or Path(path).name in (WEIGHTS, SPECIFICATION)
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """What slimming may have changed beside the shapes of tensors, as plain JSON values."""
+    groups = {
+        name: module.groups
+        for name, module in model.named_modules()
+        if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1
+    }
+    identities = [name for name, module in model.named_modules() if type(module) is nn.Identity]
+    return {"groups": groups, "identities": identities}
+
+
+def resize(
+    model: nn.Module, specification: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    """Turn a dense network into the slim one that was described.
+
+    Args:
+        model: Dense network, changed in place.
+        specification: As ``describe`` returns it.
+        tensors: All parameters and buffers of the slim network by name.
+
+    Raises:
+        ValueError: If names or dimensions do not belong together.
+        AttributeError: If the network has no such module.
+    """
+    for name in specification["identities"]:
+        owner, _, attribute = name.rpartition(".")
+        if model.get_submodule(name) is not None:
+            model.get_submodule(owner)._modules[attribute] = nn.Identity()
+    present = tensors_of(model)
+    for name in [name for name in tensors if name not in present]:
+        owner, _, attribute = name.rpartition(".")
+        module = model.get_submodule(owner)
+        if attribute != "bias" or "bias" not in module._parameters:
+            raise ValueError(f"tensor {name} has no place in {type(model).__name__}")
+        module._parameters["bias"] = nn.Parameter(tensors[name].clone())
+    missing = [name for name in present if name not in tensors]
+    wrong = [n for n, t in present.items() if n in tensors and t.dim() != tensors[n].dim()]
+    if missing or wrong:
+        raise ValueError(f"tensor {[*missing, *wrong][0]} is missing or has another rank")
+    replace_tensors(model, {id(t): tensors[n].to(t.device) for n, t in present.items()})
+    for name, module in model.named_modules():
+        update_sizes(module, specification["groups"].get(name))
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, each once, under the first name it is registered with."""
+    return dict(model.named_buffers()) | dict(model.named_parameters())
+
+
+def _folder(path: str | Path) -> Path:
+    path = Path(path)
+    return path.parent if path.name in (WEIGHTS, SPECIFICATION) else path
+
+
+def _read_specification(path: Path) -> dict[str, Any]:
+    try:
+        specification = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+    if not isinstance(specification, dict) or specification.get("format") != FORMAT:
+        raise InputError(f"{path} does not describe a slim network")
+    if specification.get("version") != VERSION:
+        raise InputError(
+            f"{path} has version {specification.get('version')!r} of the format and this program "
+            f"reads {VERSION}; use the program that wrote it"
+        )
+    architecture = specification.get("architecture")
+    fits = (
+        isinstance(architecture, dict)
+        and isinstance(architecture.get("name"), str)
+        and isinstance(architecture.get("arguments"), dict)
+        and isinstance(specification.get("sha256"), str)
+        and _is_list_of_names(specification.get("identities"))
+        and _is_counts(specification.get("groups"))
+    )
+    if not fits:
+        raise InputError(f"{path} is incomplete; write the slim network again")
+    return specification
+
+
+def _is_list_of_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) and name for name in value)
+
+
+def _is_counts(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(count, int) and count > 0 for count in value.values()
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,106 @@
+"""Sets of labels that can only be removed together, and whether they can be removed at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from secateur.pruning.flow import KEPT, Flow
+from secateur.pruning.labels import compress, shrink, varying_dimensions
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Labels grouped by what the network ties together.
+
+    Args:
+        of: Class of each label, (labels,); class 0 holds only what is never removed.
+        count: Number of classes.
+        pinned: Class -> why it has to stay.
+        slices: (parameter or buffer, dimension) -> class of each index.
+    """
+
+    of: Tensor
+    count: int
+    pinned: dict[int, str]
+    slices: dict[tuple[str, int], Tensor]
+
+    @property
+    def removable(self) -> Tensor:
+        """Whether nothing in the forward's shape speaks against removal, (classes,)."""
+        free = torch.ones(self.count, dtype=torch.bool)
+        free[[KEPT, *self.pinned]] = False
+        return free
+
+
+def group(flow: Flow) -> Classes:
+    """Classes of joined labels: connected components, with the pins of their members."""
+    of = _components(flow)
+    while _join_layouts(flow, of):
+        of = _components(flow)
+    count = int(of.max()) + 1
+    pinned: dict[int, str] = {}
+    for labels, reason in flow.pins:
+        for index in torch.unique(of[labels]).tolist():
+            pinned.setdefault(index, reason)
+    # Labels that no filter writes belong to parameters of the forward itself.
+    written = torch.zeros(count, dtype=torch.bool)
+    for read in flow.reads:
+        written[of[read.outputs]] = True
+    for (name, dim), labels in flow.slices.items():
+        if dim == 0 and name.endswith("weight"):
+            written[of[labels]] = True
+    for index in (~written).nonzero()[:, 0].tolist():
+        pinned.setdefault(index, "no layer writes it")
+    slices = {key: of[labels] for key, labels in flow.slices.items()}
+    _slice_elements(flow, of, pinned, slices)
+    return Classes(of, count, pinned, slices)
+
+
+def _components(flow: Flow) -> Tensor:
+    """Component of each label; that of ``KEPT`` is 0."""
+    pairs = [torch.stack(p) for p in flow.joins]
+    ties = torch.cat(pairs, 1).numpy() if pairs else np.zeros((2, 0), dtype=np.int64)
+    ties = ties[:, (ties != KEPT).all(0)]
+    size = flow.n_labels
+    graph = coo_array((np.ones(ties.shape[1], dtype=np.int8), tuple(ties)), shape=(size, size))
+    _, components = connected_components(graph, directed=False)
+    return torch.from_numpy(components.astype(np.int64))
+
+
+def _join_layouts(flow: Flow, of: Tensor) -> bool:
+    """Join equal columns of every layout whose rows cannot go as a whole; whether any were."""
+    changed = False
+    for rows in flow.layouts:
+        classes = of[rows]
+        whole = bool((classes == classes[:, :1]).all())
+        if not whole and bool((classes != classes[:1]).any()):
+            flow.join(
+                rows[:1].expand_as(rows).reshape(-1), rows.reshape(-1), "a layout of channels"
+            )
+            changed = True
+    return changed
+
+
+def _slice_elements(
+    flow: Flow, of: Tensor, pinned: dict[int, str], slices: dict[tuple[str, int], Tensor]
+) -> None:
+    """Turn the labels of plain parameters into slices, and pin what no slice can express."""
+    before = -1
+    while before != len(pinned):
+        before = len(pinned)
+        for name, labels in flow.elements.items():
+            classes = of[labels]
+            fixed = torch.tensor(sorted({KEPT, *pinned}))
+            free = compress(torch.where(torch.isin(classes, fixed), KEPT, classes))
+            varying = varying_dimensions(free)
+            if len(varying) == 1:
+                slices[name, varying[0]] = shrink(free).reshape(-1)
+            elif bool((free != KEPT).any()):
+                for index in torch.unique(free[free != KEPT]).tolist():
+                    pinned.setdefault(index, f"{name} cannot be cut along one dimension")

@@ -1,0 +1,146 @@
+"""Whether two networks compute the same: the proof behind slimming."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from secateur.pruning.surgery import Cut
+
+TOLERANCE = 1e-4  # relative to the largest output
+_LARGER = 32  # pixels that the second size has more, in both directions
+
+Arguments = tuple[Any, ...]
+
+
+def largest_difference(
+    model: nn.Module, other: nn.Module, inputs: Iterable[Sequence[Any]]
+) -> float:
+    """Largest absolute difference between the outputs of two networks.
+
+    Args:
+        model: One network.
+        other: Another one that should give the same outputs.
+        inputs: Positional arguments of the forward, one sequence per call.
+    """
+    return max((_differ(model, other, tuple(arguments))[0] for arguments in inputs), default=0.0)
+
+
+def relative_difference(
+    model: nn.Module, other: nn.Module, inputs: Iterable[Sequence[Any]]
+) -> float:
+    """Largest difference of an output tensor, relative to the largest element of that tensor."""
+    return max((_differ(model, other, tuple(arguments))[1] for arguments in inputs), default=0.0)
+
+
+def probes(model: nn.Module, arguments: Arguments) -> list[Arguments]:
+    """Inputs to compare networks on: the example, noise, and noise of a larger size if it works.
+
+    Args:
+        model: Network that the inputs are for.
+        arguments: Example arguments of its forward.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(value: object, extra: int) -> object:
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            return value
+        size = list(value.shape)
+        size[2:] = [n + extra for n in size[2:]]
+        scale = float(value.abs().max()) if value.numel() else 0.0
+        return torch.randn(size, generator=generator).to(value) * (scale / 2 or 1.0)
+
+    found = [arguments, tree_map(lambda v: noise(v, 0), arguments)]
+    larger = tree_map(lambda v: noise(v, _LARGER), arguments)
+    try:
+        outputs(model, larger)
+    except (RuntimeError, AssertionError, ValueError, IndexError):
+        return found  # this network takes one size only
+    return [*found, larger]
+
+
+def outputs(model: nn.Module, arguments: Sequence[Any]) -> list[Tensor]:
+    """All tensors that a forward in evaluation mode returns."""
+    with evaluating(model), torch.no_grad():
+        return [leaf for leaf in tree_leaves(model(*arguments)) if isinstance(leaf, Tensor)]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode for a while."""
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
+def first_difference(model: nn.Module, slimmed: nn.Module, cut: Cut, arguments: Arguments) -> str:
+    """Name of the first layer whose kept channels differ between a network and its slim form.
+
+    Args:
+        model: The network before.
+        slimmed: The network after.
+        cut: What stayed.
+        arguments: Arguments of one forward.
+    """
+    before, after = _layer_outputs(model, arguments), _layer_outputs(slimmed, arguments)
+    for name, wide in before.items():
+        narrow = after.get(name)
+        rows = cut.kept.get((f"{name}.weight", 0))
+        if narrow is None or rows is None or wide.dim() < 2:
+            continue
+        dim = 1 if wide.shape[1] != narrow.shape[1] or len(rows) == narrow.shape[1] else -1
+        if wide.shape[dim] > int(rows.max()):
+            wide = wide.index_select(dim, rows.to(wide.device))
+        if wide.shape != narrow.shape or _gap(wide, narrow)[1] > TOLERANCE:
+            return name
+    return "the outputs"
+
+
+def _layer_outputs(model: nn.Module, arguments: Arguments) -> dict[str, Tensor]:
+    """What each layer without children returned the first time."""
+    found: dict[str, Tensor] = {}
+    handles = []
+    for name, module in model.named_modules():
+        if not list(module.children()):
+
+            def keep(_: nn.Module, __: object, output: object, name: str = name) -> None:
+                if isinstance(output, Tensor):
+                    found.setdefault(name, output)
+
+            handles.append(module.register_forward_hook(keep))
+    try:
+        outputs(model, arguments)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _differ(model: nn.Module, other: nn.Module, arguments: Arguments) -> tuple[float, float]:
+    gaps = [
+        _gap(a, b)
+        for a, b in zip(outputs(model, arguments), outputs(other, arguments), strict=True)
+    ]
+    return max((g[0] for g in gaps), default=0.0), max((g[1] for g in gaps), default=0.0)
+
+
+def _gap(a: Tensor, b: Tensor) -> tuple[float, float]:
+    """Absolute difference and difference relative to the largest element."""
+    if a.shape != b.shape:
+        raise RuntimeError(f"outputs have shapes {tuple(a.shape)} and {tuple(b.shape)}")
+    if not a.numel():
+        return 0.0, 0.0
+    a, b = a.double(), b.double()
+    same = (a == b) | (a.isnan() & b.isnan())
+    gap = float(torch.where(same, 0.0, (a - b).abs()).nan_to_num(nan=float("inf")).max())
+    scale = float(a.nan_to_num(0.0, 0.0, 0.0).abs().max())
+    return gap, gap / max(scale, torch.finfo(torch.float32).tiny)

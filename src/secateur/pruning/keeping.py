@@ -1,0 +1,58 @@
+"""Which dead classes have to stay after all, so that the slim network still has a shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from secateur.pruning.classes import Classes
+from secateur.pruning.flow import Flow
+
+
+def settle(
+    live: Tensor, flow: Flow, classes: Classes, tensors: Mapping[str, Tensor], align: int = 1
+) -> Tensor:
+    """Give dead classes back until every layer keeps a channel and every equal split is equal.
+
+    Args:
+        live: Classes that stay in any case, (classes,) bool.
+        flow: What following the labels has found.
+        classes: The labels' classes.
+        tensors: Parameters and buffers of the network by name.
+        align: Numbers of filters become multiples of this, or stay whole.
+
+    Returns:
+        Classes to keep, (classes,) bool.
+    """
+    kept = live.clone()
+    cost = torch.zeros(classes.count)
+    for (name, _), members in classes.slices.items():
+        each = tensors[name].numel() / len(members)
+        cost.index_add_(0, members, torch.full((len(members),), each))
+    rows = [
+        (members[None], align if dim == 0 else 1) for (_, dim), members in classes.slices.items()
+    ]
+    rows += [(classes.of[matrix], 1) for matrix in flow.equal_rows]
+    changed = True
+    while changed:
+        changed = False
+        for matrix, multiple in rows:
+            changed |= _balance(matrix, kept, cost, multiple)
+    return kept
+
+
+def _balance(rows: Tensor, kept: Tensor, cost: Tensor, multiple: int) -> bool:
+    """Give back the cheapest classes until every row keeps equally many, at least one."""
+    counts = kept[rows].sum(1)
+    target = max(1, int(counts.max()))
+    target = min(-(-target // multiple) * multiple, rows.shape[1])
+    changed = False
+    for row, count in zip(rows, counts.tolist(), strict=True):
+        while count < target:
+            dead = row[~kept[row]]
+            kept[dead[cost[dead].argmin()]] = True
+            count = int(kept[row].sum())
+            changed = True
+    return changed

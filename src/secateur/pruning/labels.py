@@ -1,0 +1,74 @@
+"""Tensors that say, element by element, which channel something belongs to.
+
+Labels and abstract values have the full shape of the tensors they describe, so that data movement
+can be executed on them literally. They vary along one dimension as a rule; the others are kept
+expanded (stride 0), which costs no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def compress(tensor: Tensor) -> Tensor:
+    """The same tensor with stride 0 along every dimension in which nothing varies."""
+    small = shrink(tensor)
+    for dim, size in enumerate(small.shape):
+        if size > 1:
+            first = small.narrow(dim, 0, 1)
+            same = (small == first) | (small.isnan() & first.isnan())
+            if bool(same.all()):
+                small = first
+    return small.expand(tensor.shape)
+
+
+def shrink(tensor: Tensor) -> Tensor:
+    """The tensor with every stride-0 dimension cut to size 1."""
+    for dim, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
+        if stride == 0 and size > 1:
+            tensor = tensor.narrow(dim, 0, 1)
+    return tensor
+
+
+def varying_dimensions(tensor: Tensor) -> tuple[int, ...]:
+    """Dimensions along which a compressed tensor is not constant."""
+    return tuple(d for d, size in enumerate(shrink(tensor).shape) if size > 1)
+
+
+def along(vector: Tensor, dim: int, shape: Iterable[int]) -> Tensor:
+    """``vector`` laid along one dimension of ``shape`` and constant along the others."""
+    sizes = tuple(shape)
+    view = [1] * len(sizes)
+    view[dim] = -1
+    return vector.view(view).expand(sizes)
+
+
+def collapse(tensor: Tensor, dims: Iterable[int]) -> Tensor:
+    """The first slice along each of the dimensions, which stay with size 1."""
+    for dim in dims:
+        tensor = tensor.narrow(dim, 0, 1)
+    return tensor
+
+
+def broadcast_shape(a: Tensor, b: Tensor) -> tuple[int, ...]:
+    """Shape of a pointwise result of two tensors."""
+    return tuple(torch.broadcast_shapes(a.shape, b.shape))  # type: ignore[no-untyped-call]
+
+
+def broadcast_small(*tensors: Tensor) -> list[Tensor]:
+    """The tensors broadcast to one shape, which is cut to size 1 where none of them varies."""
+    shape = torch.broadcast_shapes(*(t.shape for t in tensors))  # type: ignore[no-untyped-call]
+    wide = [t.expand(shape) for t in tensors]
+    for dim, size in enumerate(shape):
+        if size > 1 and all(t.stride(dim) == 0 for t in wide):
+            wide = [t.narrow(dim, 0, 1) for t in wide]
+    return wide
+
+
+def distinct(tensor: Tensor) -> Tensor:
+    """Sorted distinct elements of a compressed tensor."""
+    values: Tensor = torch.unique(shrink(tensor))
+    return values

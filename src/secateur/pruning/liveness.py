@@ -1,0 +1,98 @@
+"""Which classes of channels an output of the network can still depend on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from secateur.pruning.classes import Classes
+from secateur.pruning.flow import Flow, Read
+from secateur.pruning.layout import Layout
+from secateur.pruning.values import VARYING, Values, channel_values
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A layer with all its calls taken together.
+
+    Args:
+        calls: The calls, in order of execution.
+        layout: How the weight is laid out.
+        inputs: Class of each channel it reads, (channels,).
+        outputs: Class of each channel it writes, (filters,).
+        nonzero: Whether a filter depends on a channel, (filters, channels).
+        constants: Value of each channel whose effect on every call is one constant per filter,
+            NaN for the others, (channels,).
+        varies: Whether a channel depends on the input, or is another constant in another call,
+            (channels,) bool.
+    """
+
+    calls: tuple[Read, ...]
+    layout: Layout
+    inputs: Tensor
+    outputs: Tensor
+    nonzero: Tensor
+    constants: Tensor
+    varies: Tensor
+
+
+def readers(
+    flow: Flow, classes: Classes, values: Values, tensors: Mapping[str, Tensor]
+) -> dict[str, Reader]:
+    """Weight name -> the layer that reads through it.
+
+    Args:
+        flow: What following the labels has found.
+        classes: The labels' classes.
+        values: Abstract values of every node.
+        tensors: Parameters and buffers of the network by name.
+    """
+    calls: dict[str, list[Read]] = {}
+    for read in flow.reads:
+        calls.setdefault(read.weight, []).append(read)
+    biases = {weight: {read.bias for read in reads} for weight, reads in calls.items()}
+    shared = Counter(bias for names in biases.values() for bias in names)
+    found: dict[str, Reader] = {}
+    for weight, reads in calls.items():
+        seen = torch.stack(
+            [channel_values(values[r.source][0], r.layout.dim) for r in reads]
+        )  # (calls, channels)
+        constants = torch.where((seen == seen[:1]).all(0), seen[0], VARYING)
+        varies = constants.isnan()
+        own_bias = len(biases[weight]) == 1 and shared[reads[0].bias] == 1
+        if reads[0].bias is None or not own_bias or any(read.layout.border for read in reads):
+            constants = torch.where(constants == 0, constants, VARYING)
+        first = reads[0]
+        found[weight] = Reader(
+            tuple(reads),
+            first.layout,
+            classes.of[first.inputs],
+            classes.of[first.outputs],
+            first.layout.nonzero(tensors[weight]),
+            constants,
+            varies,
+        )
+    return found
+
+
+def live_classes(readers: Mapping[str, Reader], classes: Classes) -> Tensor:
+    """Classes that must stay because an output may depend on them.
+
+    A class is live if it is pinned, or if a filter of a live class reads one of its channels with
+    a non-zero weight and the channel's effect is not a constant that a bias can take over.
+
+    Returns:
+        (classes,) bool.
+    """
+    live = ~classes.removable
+    before = -1
+    while before != int(live.sum()):
+        before = int(live.sum())
+        for reader in reversed(list(readers.values())):
+            needed = reader.nonzero[live[reader.outputs]].any(0) & reader.constants.isnan()
+            live[reader.inputs[needed]] = True
+    return live

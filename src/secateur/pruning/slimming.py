@@ -1,0 +1,80 @@
+"""Slimming: remove dead channels physically, and prove that the network computes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from secateur.errors import InputError
+from secateur.pruning.analysis import analyse
+from secateur.pruning.dropping import drop_dead_modules
+from secateur.pruning.equality import (
+    TOLERANCE,
+    first_difference,
+    largest_difference,
+    probes,
+    relative_difference,
+)
+from secateur.pruning.slim_report import SlimReport, report
+from secateur.pruning.surgery import operate
+from secateur.pruning.trace import as_arguments
+
+
+class SlimResult(NamedTuple):
+    """The slim network and the account of what was done.
+
+    Args:
+        model: A smaller copy; the original is untouched.
+        report: What went, what was folded, what stayed and why.
+    """
+
+    model: nn.Module
+    report: SlimReport
+
+
+def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int = 1) -> SlimResult:
+    """Remove every channel that no output depends on; lossless, or it refuses.
+
+    Zero filters go together with all that is tied to them: batch norms, depthwise filters,
+    residual partners, columns of the layers that read them. Filters whose output is a constant go
+    where a bias or batch norm can take the constant over exactly. What reaches no output goes as
+    well. Everything else stays, with its reason in the report.
+
+    Args:
+        model: Any network that ``trace`` accepts; its zeros say what is to be removed.
+        example_inputs: One input tensor or the positional arguments of the forward, on the
+            network's device. Small ones are faster.
+        align: Numbers of filters become multiples of this, or stay whole.
+
+    Returns:
+        The slim network, in evaluation mode if ``model`` is, and the report.
+
+    Raises:
+        InputError: If the network cannot be traced, or no slim network computes the same.
+    """
+    arguments = as_arguments(example_inputs)
+    inputs = probes(model, arguments)
+    failure = ""
+    for fixed_sizes in (False, True):
+        # A forward may have written a size down that depends on the number of channels. Nothing
+        # in the trace tells, so if the first attempt fails, channels that are reshaped stay.
+        analysis = analyse(model, arguments, align=align, fixed_sizes=fixed_sizes)
+        candidate = operate(model, analysis.cut)
+        try:
+            difference = relative_difference(model, candidate, inputs)
+        except RuntimeError as error:
+            failure = f"the slim forward fails: {str(error).splitlines()[0]}"
+            continue
+        if difference > TOLERANCE:
+            where = first_difference(model, candidate, analysis.cut, inputs[0])
+            failure = f"the slim network differs by {difference:.1e} from {where} on"
+            continue
+        dropped = drop_dead_modules(model, candidate, analysis, inputs)
+        largest = largest_difference(model, candidate, inputs)
+        return SlimResult(candidate, report(model, candidate, analysis, dropped, largest))
+    raise InputError(f"{type(model).__name__} cannot be slimmed: {failure}")
+
+
+__all__ = ["SlimResult", "largest_difference", "slim"]
