@@ -67,7 +67,7 @@ def draw_picture(generator: np.random.Generator) -> DrawnPicture:
     owner = np.zeros((height, width), dtype=np.uint8)
     for number, person in enumerate(people, start=1):
         _paint_person(image, owner, number, person)
-        if generator.random() < 0.12:
+        if generator.random() < 0.15:
             _paint_obstacle(image, owner, person, generator)
     boxes, visible = [], []
     for number, person in enumerate(people, start=1):
@@ -85,7 +85,7 @@ def draw_picture(generator: np.random.Generator) -> DrawnPicture:
 
 def _place_people(height: int, width: int, generator: np.random.Generator) -> list[_Person]:
     """Faces that overlap little, from far to near."""
-    wanted = int(min(1 + generator.geometric(0.32), 12))
+    wanted = int(min(1 + generator.geometric(0.25), 12))
     middle = np.exp(generator.uniform(np.log(24), np.log(130)))
     people: list[_Person] = []
     taken: list[tuple[float, float, float]] = []
@@ -187,8 +187,8 @@ def _paint_obstacle(
 ) -> None:
     """Hide a part of a face behind a thing."""
     angle = generator.uniform(0, np.pi)  # from the right over the chin to the left
-    distance = generator.uniform(0.75, 1.2) * person.half
-    half = generator.uniform(0.3, 0.6) * person.half
+    distance = generator.uniform(0.6, 1.1) * person.half
+    half = generator.uniform(0.35, 0.7) * person.half
     x = person.x + distance * np.cos(angle)
     y = person.y + distance * np.sin(angle)
     before = image.copy()
