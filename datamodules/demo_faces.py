@@ -29,7 +29,7 @@ class DemoFacesData(WiderFaceData):
         n_train: int = 320,
         n_val: int = 64,
         drawing_seed: int = 0,
-        **options: Any,  # noqa: ANN401 - those of the parent, checked there
+        **options: Any,
     ) -> None:
         super().__init__(root, **options)
         self.n_train = n_train
@@ -41,15 +41,20 @@ class DemoFacesData(WiderFaceData):
         root = self._checked_root()
         if write_drawn_set(root, self.n_train, self.n_val, self.drawing_seed):
             log.info("drew %d + %d pictures to %s", self.n_train, self.n_val, root)
-        log.warning(
-            "DEMO DATA: these are drawn cartoon faces; a network trained on them finds no real ones"
-        )
 
     def setup(self, stage: str | None = None) -> None:
         """Read the set; draw it first where `prepare_data` has not run."""
         write_drawn_set(self._checked_root(), self.n_train, self.n_val, self.drawing_seed)
         super().setup(stage)
 
+    @property
+    def coverage(self) -> str:
+        """How many validation pictures there are, none of them official."""
+        return f"{len(self.validation_pictures()):,} drawn pictures"
+
     def describe(self) -> str:
         """One line for the log."""
-        return f"DEMO of drawn faces, {super().describe()}"
+        return (
+            f"{super().describe()}\n"
+            "DEMO DATA: drawn cartoon faces; a network trained on them finds no real ones"
+        )

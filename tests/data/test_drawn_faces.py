@@ -10,9 +10,10 @@ import pytest
 
 from secateur.data import drawn_faces
 from secateur.data.annotations import read_annotations
-from secateur.data.drawn_face import draw_looks, head_outline, paint_face
+from secateur.data.drawn_face import head_outline, paint_face
 from secateur.data.drawn_faces import draw_jpeg, evaluated_faces, picture_name, write_drawn_set
 from secateur.data.drawn_picture import LARGEST, SIZES, draw_picture
+from secateur.data.face_looks import draw_looks
 from secateur.data.ground_truth import read_ground_truth
 from secateur.data.images import read_image
 from secateur.data.layout import find_layout

@@ -20,7 +20,7 @@ def test_draws_once_and_says_that_it_is_a_demo(
     assert "DEMO DATA" in caplog.text
     data.setup("fit")
     assert data.describe().startswith("DEMO of drawn faces, ")
-    assert "2 of 2 official validation pictures" in data.coverage
+    assert data.coverage == "2 drawn pictures"
     assert len(data.training_pictures()) == 3
     caplog.clear()
     with caplog.at_level(logging.INFO):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.data.drawn_face import random_colour
+from secateur.data.face_looks import random_colour
 from secateur.data.pen import Pen, mix, shade
 
 Rgb = NDArray[np.uint8]

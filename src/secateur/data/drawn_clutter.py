@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from secateur.data.drawn_face import draw_looks, random_colour
+from secateur.data.face_looks import draw_looks, random_colour
 from secateur.data.pen import Colour, Pen, ellipse_points, shade
 
 _SQUARE = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], dtype=np.float64)

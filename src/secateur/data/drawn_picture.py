@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from secateur.data.drawn_background import draw_background
 from secateur.data.drawn_clutter import paint_thing
-from secateur.data.drawn_face import FaceLooks, draw_looks, head_outline, paint_face
+from secateur.data.drawn_face import head_outline, paint_face
+from secateur.data.face_looks import FaceLooks, draw_looks
 from secateur.data.pen import Pen, ellipse_points, shade
 
 SIZES = ((360, 480), (360, 480), (480, 360), (400, 400))  # height, width
