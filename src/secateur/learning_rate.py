@@ -34,7 +34,7 @@ def cosine_factor(step: int, total_steps: int, warmup_steps: int, final: float) 
 def warmup_cosine(
     optimizer: Optimizer,
     total_steps: int,
-    steps_per_epoch: int,  # noqa: ARG001 - every schedule takes both
+    steps_per_epoch: int,
     warmup: float = 0.05,
     final: float = 0.01,
 ) -> LambdaLR:
@@ -51,9 +51,7 @@ def warmup_cosine(
         A scheduler to be stepped after every optimiser step.
     """
     warmup_steps = int(warmup * total_steps)
-    return LambdaLR(
-        optimizer, lambda step: cosine_factor(step, total_steps, warmup_steps, final)
-    )
+    return LambdaLR(optimizer, lambda step: cosine_factor(step, total_steps, warmup_steps, final))
 
 
 def step_factor(epoch: float, factors: Mapping[int, float]) -> float:
@@ -69,7 +67,7 @@ def step_factor(epoch: float, factors: Mapping[int, float]) -> float:
 
 def steps(
     optimizer: Optimizer,
-    total_steps: int,  # noqa: ARG001 - every schedule takes both
+    total_steps: int,
     steps_per_epoch: int,
     factors: Mapping[int, float] | None = None,
 ) -> LambdaLR:

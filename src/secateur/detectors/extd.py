@@ -20,7 +20,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "g1": ("base.0.*", "base.1.*"),
         "g2": ("base.2.*", "base.3.*"),
         "g3": ("base.4.*",),
-        "g4": ("base.5.*", "base.6.*", "base.7.*"),
+        "g4": ("base.[567].*",),
         "g5": ("upfeat.*",),
         "g6": ("loc.*", "conf.*"),
     },

@@ -111,8 +111,11 @@ class DetectorTask(pl.LightningModule):
         return total
 
     def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
+        self,
+        batch: Any,
+        device: torch.device,
+        dataloader_idx: int,  # noqa: ANN401 - as the parent
+    ) -> Any:  # noqa: ANN401
         """Move training batches; pictures stay, only their images move, in ``validation_step``."""
         if isinstance(batch, list):
             return batch

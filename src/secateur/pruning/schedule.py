@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,7 +74,7 @@ class Schedule:
         return self.kind == "oneshot" and epoch == self.dense_epochs
 
     def prunes_after(self, epoch: int) -> bool:
-        """Whether masks are renewed at the end of ``epoch``, before validation reads the network."""
+        """Whether masks are renewed at the end of ``epoch``, before its validation."""
         if self.kind == "oneshot" or self.phase(epoch) != "prune":
             return False
         since = epoch - self.dense_epochs
@@ -87,7 +88,7 @@ class Schedule:
         if self.kind == "iterative":
             return done
         # Most filters go early, the rest ever more slowly: an exponential that ends at 1.
-        return (1.0 - 0.05**done) / 0.95
+        return (1.0 - math.pow(0.05, done)) / 0.95
 
     def holds_during(self, epoch: int) -> bool:
         """Whether the current mask is kept through every optimiser step of ``epoch``."""

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import hydra.utils
-import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
 from secateur.detectors.weights import identify, load_weights, read_weights
 from secateur.errors import InputError
-from secateur.pruning.artifact import is_slim, load_slim
+from secateur.pruning.artifact import is_slim
 from secateur.pruning.schedule import Schedule
 
 log = logging.getLogger(__name__)
+
+GroupTables = dict[str, dict[str, tuple[str, ...]]]
+
+# A width shows in the shapes of the tensors; these do not, so a wrong value would go unnoticed.
+_SET_BY_WEIGHTS = {"topology", "anchor_ratio"}
 
 
 def instantiate(node: DictConfig | Mapping[str, Any], **extra: Any) -> Any:
@@ -26,47 +30,68 @@ def instantiate(node: DictConfig | Mapping[str, Any], **extra: Any) -> Any:
     return hydra.utils.instantiate(node, **extra)
 
 
-def build_data(config: DictConfig) -> pl.LightningDataModule:
+def settle(config: DictConfig) -> DictConfig:
+    """Write out what the configuration leaves to other settings, so that it is saved as it ran.
+
+    Phases and learning rate of a run from given weights differ from those of one from scratch.
+    """
+    config = config.copy()
+    with open_dict(config):
+        other = config.phases.pop("with_weights", None)
+        if config.weights is not None and other:
+            config.phases = OmegaConf.merge(config.phases, other)
+        if config.optimizer.lr is None:
+            config.optimizer.lr = config.phases.lr
+    return config
+
+
+def build_data(config: DictConfig) -> Any:
     """The datamodule of ``data=``, seeded like the run."""
     about = ("name", "monitor", "mode")
     node = {key: value for key, value in config.data.items() if key not in about}
-    data: pl.LightningDataModule = instantiate(node, seed=int(config.seed))
-    return data
+    return instantiate(node, seed=int(config.seed))
 
 
-def build_network(config: DictConfig) -> nn.Module:
+def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     """The network of ``model=``, started from ``weights=`` if there are any.
 
-    What the weights say about themselves (topology, anchor ratio, width) goes before the
-    configuration, because a network is wrong with any other value; a difference is told.
+    What the weights say about themselves (topology, anchor ratio) goes before the configuration,
+    because a network is wrong with any other value; a difference is told.
+
+    Returns:
+        The network, and name and arguments that build another of the kind.
 
     Raises:
         InputError: If the weights belong to another model.
     """
-    settings = dict(config.model.network)
-    if config.weights is None:
-        return instantiate(settings)  # type: ignore[no-any-return]
-    path = Path(str(config.weights))
-    if is_slim(path):
-        raise InputError(
-            f"weights={path} is a slim network, whose filters are gone already: evaluate it with "
-            "python evaluate.py run=FOLDER, or start from the checkpoint before slimming"
-        )
-    state = read_weights(path)
-    found = identify(state)
+    settings: dict[str, Any] = dict(config.model.network)
     family = str(settings["_target_"]).rpartition(".")[2].lower()
-    if found is not None and found.model == family:
-        for name, value in found.arguments.items():
-            if settings.get(name) != value and name != "width":
-                log.info("weights=%s set model.network.%s=%s", path.name, name, value)
-                settings[name] = value
-        log.info("%s: %s (%s)", path.name, found.origin, found.licence)
+    state = None
+    if config.weights is not None:
+        path = Path(str(config.weights))
+        if is_slim(path):
+            raise InputError(
+                f"weights={path} is a slim network, whose filters are gone already: evaluate it "
+                "with python evaluate.py run=FOLDER, or start from the checkpoint before slimming"
+            )
+        state = read_weights(path)
+        found = identify(state)
+        if found is not None and found.model == family:
+            log.info("%s: %s (%s)", path.name, found.origin, found.licence)
+            for name in _SET_BY_WEIGHTS & found.arguments.keys():
+                if settings.get(name) != found.arguments[name]:
+                    settings[name] = found.arguments[name]
+                    log.info("%s sets model.network.%s=%s", path.name, name, settings[name])
     network: nn.Module = instantiate(settings)
-    load_weights(network, state, source=str(path))
-    return network
+    if state is not None:
+        load_weights(network, state, source=str(config.weights))
+    arguments = {name: value for name, value in settings.items() if name != "_target_"}
+    return network, {"name": family, "arguments": arguments}
 
 
-def model_tables(config: DictConfig) -> tuple[dict[str, dict[str, tuple[str, ...]]], tuple[str, ...]]:
+def model_tables(
+    config: DictConfig,
+) -> tuple[dict[str, dict[str, tuple[str, ...]]], tuple[str, ...]]:
     """Group tables and head patterns that the module of the network declares."""
     module = import_module(str(config.model.network["_target_"]).rpartition(".")[0])
     return getattr(module, "GROUPS", {}), tuple(getattr(module, "HEADS", ()))
@@ -135,11 +160,10 @@ def build_schedule(config: DictConfig) -> Schedule:
         InputError: If a number is impossible.
     """
     phases = config.phases
-    dense = phases.dense_epochs if config.weights is None else phases.dense_epochs_with_weights
     try:
         return Schedule(
             kind=config.pruning.schedule,
-            dense_epochs=int(dense),
+            dense_epochs=int(phases.dense_epochs),
             prune_epochs=int(phases.prune_epochs),
             finetune_epochs=int(phases.finetune_epochs),
             every_n_epochs=int(config.pruning.every_n_epochs),

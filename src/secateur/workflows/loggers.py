@@ -43,7 +43,7 @@ def open_loggers(config: DictConfig, run: RunFolder) -> Iterator[list[Logger]]:
     finally:
         import wandb
 
-        wandb.finish(exit_code=status, quiet=True)
+        wandb.finish(exit_code=status)
 
 
 def _resumed_step(run: RunFolder) -> int | None:

@@ -27,6 +27,7 @@ from secateur.workflows.build import (
     group_rates,
     instantiate,
     pruning_groups,
+    settle,
 )
 from secateur.workflows.finish import Finish
 from secateur.workflows.loggers import open_loggers
@@ -46,6 +47,7 @@ def train(config: DictConfig) -> float | None:
     """
     _quieten()
     keep_large_blocks()
+    config = settle(config)
     run = open_run_folder(config, run_name(config))
     if run.finished:
         log.info("%s is finished; resume=never starts another run", run.path)
@@ -57,7 +59,9 @@ def train(config: DictConfig) -> float | None:
     pl.seed_everything(int(config.seed), workers=True, verbose=False)
     started = time.perf_counter()
 
-    network = build_network(config)
+    # On a CPU convolutions of few channels run about 1.4 times faster with channels last.
+    network, architecture = build_network(config)
+    network.to(memory_format=torch.channels_last)
     data = build_data(config)
     pruner, schedule = build_pruning(config, network)
     data.prepare_data()
@@ -76,7 +80,7 @@ def train(config: DictConfig) -> float | None:
         if run.checkpoint is None and schedule is not None and schedule.dense_epochs == 0:
             _validate_before(trainer, task, data, pruning, schedule, recorder)
         trainer.fit(task, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
-        finish = Finish(config, run, network, data, recorder, pruning, loggers)
+        finish = Finish(config, run, network, architecture, data, recorder, pruning, loggers)
         summary = finish(wall_seconds=time.perf_counter() - started)
     return objective(config, summary)
 
@@ -101,9 +105,7 @@ def example_input(config: DictConfig) -> Tensor:
     return torch.zeros(1, 3, size, size)
 
 
-def build_pruning(
-    config: DictConfig, network: nn.Module
-) -> tuple[Pruner | None, Schedule | None]:
+def build_pruning(config: DictConfig, network: nn.Module) -> tuple[Pruner | None, Schedule | None]:
     """Pruner and schedule of the configuration, or nothing for plain training.
 
     Raises:
@@ -191,4 +193,6 @@ def _quieten() -> None:
     # Two workers are what two cores can feed; Lightning would like one per core.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+    warnings.filterwarnings("ignore", message=".*overridden `transfer_batch_to_device`.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than.*")
