@@ -32,12 +32,11 @@ def _gradient(height: int, width: int, generator: np.random.Generator) -> Rgb:
     """Four random corners, blended."""
     base = np.array(random_colour(generator), dtype=np.float32)
     corners = base + generator.normal(0, 30, (2, 2, 3)).astype(np.float32)
-    down = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    right = np.linspace(0, 1, width, dtype=np.float32)[None, :, None]
-    sides = corners[0] * (1 - down) + corners[1] * down
-    blended = sides[:, :1] * (1 - right) + sides[:, 1:] * right
-    image: Rgb = np.clip(blended, 0, 255).astype(np.uint8)
-    return image
+    share = np.linspace(0, 1, 32, dtype=np.float32)[:, None]
+    sides = corners[0] * (1 - share[..., None]) + corners[1] * share[..., None]
+    blended = sides[:, :1] * (1 - share) + sides[:, 1:] * share
+    small = np.clip(blended, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(small, (width, height)), dtype=np.uint8)
 
 
 def _with_blobs(image: Rgb, generator: np.random.Generator, strength: float) -> Rgb:

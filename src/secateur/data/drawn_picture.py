@@ -194,7 +194,8 @@ def _paint_obstacle(
     y = person.y + distance * np.sin(angle)
     before = image.copy()
     _paint_at(image, x, y, half, generator)
-    owner[(image != before).any(axis=2)] = 0
+    same = cv2.inRange(cv2.absdiff(image, before), (0, 0, 0), (0, 0, 0))
+    owner[same == 0] = 0
 
 
 def _paint_at(

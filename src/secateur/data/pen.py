@@ -49,7 +49,9 @@ class Pen:
     def stroke(self, points: ArrayLike, width: float, colour: Colour) -> None:
         """Draw a line of that width through points (n, 2)."""
         line = np.asarray(points, dtype=np.float64)
-        along = np.gradient(line, axis=0)
+        along = np.empty_like(line)
+        along[0], along[-1] = line[1] - line[0], line[-1] - line[-2]
+        along[1:-1] = line[2:] - line[:-2]
         along /= np.maximum(np.hypot(*along.T), 1e-9)[:, None]
         across = np.column_stack([-along[:, 1], along[:, 0]]) * width / 2
         self.polygon(np.concatenate([line + across, (line - across)[::-1]]), colour)
