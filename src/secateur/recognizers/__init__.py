@@ -1,0 +1,1 @@
+"""Face recognisers: networks, identification heads, their weights and the LightningModule."""
