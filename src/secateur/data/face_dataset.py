@@ -159,25 +159,32 @@ class FacePictures(Dataset[Picture]):
         """
         annotation = self.annotations[index]
         image, scale = shrink(read_image(self.folder / annotation.name), self.max_pixels)
-        if annotation.name in self._boxes:
-            boxes = self._boxes[annotation.name]
-            masks = np.concatenate(
-                [self._evaluated[annotation.name], np.zeros((1, len(boxes)), np.bool_)]
-            )
-            participates = [True] * len(OFFICIAL_SETTINGS) + [False]
-        else:
-            boxes = annotation.boxes.astype(np.float64)
-            masks = np.zeros((len(SETTINGS), len(boxes)), np.bool_)
-            masks[-1] = (boxes[:, 2:] > 0).all(axis=1)
-            participates = [False] * len(OFFICIAL_SETTINGS) + [True]
+        boxes, masks = self.faces(index)
+        evaluated = np.zeros((len(SETTINGS), len(boxes)), np.bool_)
+        for row, setting in enumerate(SETTINGS):
+            evaluated[row] = masks.get(setting, False)
         return Picture(
             annotation.name,
             to_input(image),
             scale,
             torch.from_numpy(boxes.astype(np.float32)),
-            torch.tensor(participates),
-            torch.from_numpy(masks),
+            torch.tensor([setting in masks for setting in SETTINGS]),
+            torch.from_numpy(evaluated),
         )
+
+    def faces(self, index: int) -> tuple[NDArray[np.float64], dict[str, NDArray[np.bool_]]]:
+        """Faces of one picture, without reading it.
+
+        Returns:
+            (G, 4) x, y, width, height in pixels of the original, and for each setting that the
+            picture takes part in, a (G,) mask of the faces that count there.
+        """
+        annotation = self.annotations[index]
+        if annotation.name in self._boxes:
+            masks = self._evaluated[annotation.name]
+            return self._boxes[annotation.name], dict(zip(OFFICIAL_SETTINGS, masks, strict=True))
+        boxes = annotation.boxes.astype(np.float64)
+        return boxes, {SETTINGS[-1]: (boxes[:, 2:] > 0).all(axis=1)}
 
     @property
     def n_listed(self) -> int:
