@@ -10,18 +10,12 @@ from torch import Tensor
 
 def anchors(height: int, width: int) -> Tensor:
     """Anchors of the six levels, one location at a time."""
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for stride, size in zip((4, 8, 16, 32, 64, 128), (16, 32, 64, 128, 256, 512), strict=True):
         for i in range(-(-height // stride)):
             for j in range(-(-width // stride)):
-                rows.append(
-                    (
-                        (j + 0.5) * stride / width,
-                        (i + 0.5) * stride / height,
-                        size / width,
-                        size / height,
-                    )
-                )
+                centre = ((j + 0.5) * stride / width, (i + 0.5) * stride / height)
+                rows += [(*centre, size / width, size / height)]
     return torch.tensor(rows)
 
 

@@ -112,9 +112,9 @@ class DetectorTask(pl.LightningModule):
 
     def transfer_batch_to_device(
         self,
-        batch: Any,
+        batch: Any,  # noqa: ANN401 - as the parent has it
         device: torch.device,
-        dataloader_idx: int,  # noqa: ANN401 - as the parent
+        dataloader_idx: int,
     ) -> Any:  # noqa: ANN401
         """Move training batches; pictures stay, only their images move, in ``validation_step``."""
         if isinstance(batch, list):

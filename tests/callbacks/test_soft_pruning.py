@@ -1,0 +1,126 @@
+"""SoftPruningCallback: masks before validation, held to the end, kept in checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from callbacks.soft_pruning import SoftPruningCallback
+from callbacks.stage_recorder import StageRecorder
+from secateur.pruning.pruner import Pruner
+from secateur.pruning.schedule import Schedule, ScheduleKind
+
+EXAMPLE = (torch.zeros(1, 3, 8, 8),)
+
+
+def make_network() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 4, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
+class Task(pl.LightningModule):
+    """A regression on noise that notes how many filters were zero when validation read them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = make_network()
+        self.zero_filters: list[int] = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, targets = batch
+        return nn.functional.mse_loss(self.network(images), targets)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        weight = self.network[0].weight
+        self.zero_filters.append(int((weight.flatten(1) == 0).all(1).sum()))
+        self.log("val/ap_hard", torch.tensor(float(self.current_epoch)))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-2)
+
+
+def fit(
+    folder: Path,
+    schedule: Schedule,
+    epochs: int | None = None,
+    checkpoint: Path | None = None,
+    **options: Any,
+) -> tuple[Task, SoftPruningCallback, StageRecorder]:
+    pl.seed_everything(0, verbose=False)
+    task = Task()
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(16, 3, 8, 8, generator=generator)
+    targets = torch.randn(16, 4, generator=generator)
+    loader = DataLoader(TensorDataset(images, targets), batch_size=4)
+    pruner = Pruner(task.network, EXAMPLE, "fpgm", rate=0.5, exclude=["3"])
+    callback = SoftPruningCallback(pruner, schedule)
+    recorder = StageRecorder(schedule)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs or schedule.total_epochs,
+        callbacks=[callback, recorder, pl.callbacks.ModelCheckpoint(folder, save_last=True)],
+        logger=False,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        **options,
+    )
+    trainer.fit(task, loader, loader, ckpt_path=checkpoint, weights_only=True)
+    return task, callback, recorder
+
+
+def test_validation_reads_masked_weights_and_filters_grow_back_until_held(tmp_path: Path) -> None:
+    schedule = Schedule("soft", dense_epochs=1, prune_epochs=4, finetune_epochs=2, every_n_epochs=3)
+    task, callback, recorder = fit(tmp_path, schedule)
+    # four validation batches an epoch; pruned after epochs 1 and 4, grown back in between
+    assert task.zero_filters[::4] == [0, 4, 0, 0, 4, 4, 4]
+    assert {name: mask.sum().item() for name, mask in callback.keep.items()} == {"0": 4}
+    assert recorder.stages["start"] == {"ap_hard": 0.0}
+    assert recorder.stages["masked"] == {"ap_hard": 4.0}
+    assert recorder.stages["final"] == {"ap_hard": 6.0}
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 3}, {"precision": "bf16-mixed"}])
+def test_mask_is_held_exactly_through_fine_tuning(tmp_path: Path, options: dict[str, Any]) -> None:
+    schedule = Schedule("oneshot", prune_epochs=0, finetune_epochs=5)
+    task, callback, _ = fit(tmp_path, schedule, **options)
+    pruned = ~callback.keep["0"]
+    assert pruned.sum() == 4
+    convolution, batchnorm = task.network[0], task.network[1]
+    assert not convolution.weight[pruned].any()
+    assert not batchnorm.weight[pruned].any()
+    assert not batchnorm.bias[pruned].any()
+    assert convolution.weight[~pruned].any(1).all()
+
+
+@pytest.mark.parametrize("kind", ["soft", "iterative", "gradual"])
+def test_resumed_training_ends_at_the_same_weights(tmp_path: Path, kind: ScheduleKind) -> None:
+    schedule = Schedule(kind, dense_epochs=1, prune_epochs=2, finetune_epochs=2)
+    whole, callback, recorder = fit(tmp_path / "whole", schedule)
+    for stop in (2, 4):
+        folder = tmp_path / f"stop{stop}"
+        fit(folder, schedule, epochs=stop)
+        resumed, again, stages = fit(folder, schedule, checkpoint=folder / "last.ckpt")
+        for ours, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+        assert torch.equal(again.keep["0"], callback.keep["0"])
+        assert stages.stages == recorder.stages
+
+
+def test_iterative_schedule_never_gives_a_filter_back(tmp_path: Path) -> None:
+    schedule = Schedule("iterative", prune_epochs=4)
+    task, _, _ = fit(tmp_path, schedule)
+    assert task.zero_filters[::4] == [1, 2, 3, 4]
