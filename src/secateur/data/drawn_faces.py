@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
+import functools
 import zlib
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from secateur.data.annotations import Annotation, write_annotations
+from secateur.data.drawn_once import write_once
 from secateur.data.drawn_picture import DrawnPicture, draw_picture
 from secateur.data.ground_truth import OFFICIAL_SETTINGS, GroundTruth, write_ground_truth
 from secateur.data.layout import Split, WiderLayout
 from secateur.errors import InputError
 
 EVENT = "0--Drawn_Faces"
-_RECORD = "drawn.json"
 _SPLITS: tuple[Split, ...] = ("train", "val")
 # Smallest face height in pixels, and smallest visible share, of each list.
 _LISTED = {"easy": (50, 0.9), "medium": (30, 0.6), "hard": (10, 0.25)}
@@ -64,32 +61,13 @@ def write_drawn_set(root: str | Path, n_train: int, n_val: int, seed: int = 0) -
             "drawn faces need at least one training and one validation picture and a seed from 0, "
             f"got n_train={n_train}, n_val={n_val}, seed={seed}"
         )
-    root = Path(root).expanduser().absolute()
     record = {
         "n_train": n_train,
         "n_val": n_val,
         "seed": seed,
         "fingerprint": zlib.crc32(draw_jpeg(seed, "train", 0)[0]),
     }
-    if _is_there(root, record):
-        return False
-    if root.exists() and not (root / _RECORD).is_file() and any(root.iterdir()):
-        raise InputError(f"{root} holds something other than drawn faces: set data.root elsewhere")
-    partial = root.with_name(f".{root.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        _write(partial, record)
-        shutil.rmtree(root, ignore_errors=True)
-        try:
-            partial.rename(root)
-        except OSError:
-            if not _is_there(root, record):  # else another process was quicker with the same set
-                raise
-    except OSError as error:
-        raise InputError(f"{root} cannot be written ({error}): set data.root elsewhere") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return True
+    return write_once(root, record, functools.partial(_write, record=record))
 
 
 def evaluated_faces(
@@ -111,17 +89,8 @@ def evaluated_faces(
     return np.array(rows, dtype=np.bool_).reshape(len(rows), len(boxes))
 
 
-def _is_there(root: Path, record: dict[str, Any]) -> bool:
-    """Whether a finished set with these parameters lies there."""
-    try:
-        found = json.loads((root / _RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(found == record)
-
-
-def _write(root: Path, record: dict[str, Any]) -> None:
-    """Write all parts of a set, the record last."""
+def _write(root: Path, record: dict[str, int]) -> None:
+    """Write all parts of a set."""
     layout = WiderLayout(root)
     layout.annotation_file("train").parent.mkdir(parents=True)
     for split in _SPLITS:
@@ -139,4 +108,3 @@ def _write(root: Path, record: dict[str, Any]) -> None:
             boxes = {item.name: item.boxes.astype(np.float64) for item in annotations}
             (root / "ground_truth").mkdir()
             write_ground_truth(root / "ground_truth", GroundTruth(boxes, evaluated))
-    (root / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -38,6 +38,23 @@ def read_image(path: str | Path, apply_exif: bool = False) -> Picture8:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): {_REMEDY}") from error
+    return decode_image(content, str(path), apply_exif)
+
+
+def decode_image(content: bytes, name: str, apply_exif: bool = False) -> Picture8:
+    """Decode a picture file that is in memory; see `read_image`.
+
+    Args:
+        content: The file.
+        name: What to call it in a message.
+        apply_exif: Turn the picture upright.
+
+    Returns:
+        (H, W, 3) RGB.
+
+    Raises:
+        InputError: If it is truncated or no picture.
+    """
     # OpenCV decodes JPEG twice as fast as Pillow but fills what is cut off with grey and says
     # nothing, so it only gets files that end with the end marker.
     if content.startswith(b"\xff\xd8") and content.rstrip(b"\0\r\n").endswith(b"\xff\xd9"):
@@ -45,7 +62,7 @@ def read_image(path: str | Path, apply_exif: bool = False) -> Picture8:
         decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
         if decoded is not None:
             return np.asarray(decoded, dtype=np.uint8)
-    return _read_with_pillow(path, content, apply_exif)
+    return _read_with_pillow(name, content, apply_exif)
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
@@ -78,7 +95,7 @@ def shrink(image: Picture8, max_pixels: int) -> tuple[Picture8, float]:
     return np.asarray(resized, dtype=np.uint8), scale
 
 
-def _read_with_pillow(path: Path, content: bytes, apply_exif: bool) -> Picture8:
+def _read_with_pillow(name: str, content: bytes, apply_exif: bool) -> Picture8:
     """Decode with the strict reader."""
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -89,7 +106,7 @@ def _read_with_pillow(path: Path, content: bytes, apply_exif: bool) -> Picture8:
             return np.array(upright.convert("RGB"), dtype=np.uint8)
     except Exception as error:  # Pillow lets struct, syntax and memory errors escape
         raise InputError(
-            f"{path} is not a readable picture, perhaps cut short ({error}): {_REMEDY}"
+            f"{name} is not a readable picture, perhaps cut short ({error}): {_REMEDY}"
         ) from error
 
 

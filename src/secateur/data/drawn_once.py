@@ -1,0 +1,61 @@
+"""A drawn data set appears in one step, once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from secateur.errors import InputError
+
+RECORD = "drawn.json"
+
+
+def write_once(root: str | Path, record: Mapping[str, int], write: Callable[[Path], None]) -> bool:
+    """Draw a set unless it is there; an interrupted call leaves no half set behind.
+
+    A set drawn with other parameters, or by another version of the drawing code, is replaced.
+
+    Args:
+        root: Folder to make.
+        record: Everything that decides what is drawn; written beside it.
+        write: Draws the set into a folder, which it makes.
+
+    Returns:
+        Whether anything was drawn.
+
+    Raises:
+        InputError: If the folder holds something else or cannot be written.
+    """
+    root = Path(root).expanduser().absolute()
+    if _is_there(root, record):
+        return False
+    if root.exists() and not (root / RECORD).is_file() and any(root.iterdir()):
+        raise InputError(f"{root} holds something other than drawn faces: set data.root elsewhere")
+    partial = root.with_name(f".{root.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        write(partial)
+        (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        shutil.rmtree(root, ignore_errors=True)
+        try:
+            partial.rename(root)
+        except OSError:
+            if not _is_there(root, record):  # else another process was quicker with the same set
+                raise
+    except OSError as error:
+        raise InputError(f"{root} cannot be written ({error}): set data.root elsewhere") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return True
+
+
+def _is_there(root: Path, record: Mapping[str, int]) -> bool:
+    """Whether a finished set with these parameters lies there."""
+    try:
+        found = json.loads((root / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(found == record)
