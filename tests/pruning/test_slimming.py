@@ -82,8 +82,18 @@ def test_constant_that_ends_at_a_border_stays_with_the_reason() -> None:
     mask(model.first, [2])
     result = checked(model)
     assert result.model.first.out_channels == 8
-    assert "second" in next(iter(result.report.refused["first"]))
-    assert "first: 1 zero filter stayed" in str(result.report)
+    reason = "it emits a constant that a padded layer sees end at its border"
+    assert result.report.refused == {"first": {reason: 1}}
+    assert f"1 zero filters stay in first: {reason}" in str(result.report)
+
+
+def test_of_many_constants_one_stays() -> None:
+    model = settle_statistics(Plain(padding=1))
+    model.norm.bias.data[[2, 3, 6]] = torch.tensor([5.0, 4.0, 3.0])
+    mask(model.first, [2, 3, 6])
+    result = checked(model)
+    assert result.report.kept["first"] == (0, 1, 2, 4, 5, 7)
+    assert result.report.folded == {"second": 2}
 
 
 def test_filter_whose_constant_relu_removes_goes() -> None:
@@ -103,7 +113,7 @@ def test_residual_stream_needs_all_its_writers() -> None:
     assert result.model.outer.out_channels == 7
     assert result.model.inner.out_channels == 5
     assert result.report.kept["stem"] == (0, 1, 2, 4, 5, 6, 7)
-    assert result.report.refused["stem"] == {"outer writes the same channel": 1}
+    assert result.report.refused["stem"] == {"another layer adds to the same channel": 1}
 
 
 def test_concatenation_of_one_tensor_twice() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from secateur.pruning.folding import folds
 from secateur.pruning.follow import follow
 from secateur.pruning.keeping import settle
 from secateur.pruning.liveness import Reader, live_classes, readers
+from secateur.pruning.merging import find_merges
 from secateur.pruning.operators import owner_of
 from secateur.pruning.surgery import Cut
 from secateur.pruning.trace import Trace, trace
@@ -85,8 +86,20 @@ def analyse(
     traced, known, flow, classes = couple(model, example_inputs, fixed_sizes=fixed_sizes)
     layers = readers(flow, classes, values(traced, known), traced.tensors)
     live = live_classes(layers, classes)
+    merges = find_merges(layers, classes, live)
+    live = live_classes(layers, classes, absorbed=merges)
     kept = settle(live, flow, classes, traced.tensors, align)
-    cut = Cut(
+    cut = replace(
+        cut_to(kept, flow, classes),
+        merges=[merge for index in merges if not kept[index] for merge in merges[index]],
+        folds=folds(traced, layers, kept, traced.tensors),
+    )
+    return Analysis(traced, flow, classes, layers, live, kept, cut)
+
+
+def cut_to(kept: Tensor, flow: Flow, classes: Classes) -> Cut:
+    """What stays of each tensor if these classes stay, (classes,) bool."""
+    return Cut(
         kept={key: kept[members].nonzero()[:, 0] for key, members in classes.slices.items()},
         blocks={
             weight: _columns(kept[classes.of[inputs]].view(flow.groups[weight], -1))
@@ -96,9 +109,7 @@ def analyse(
             owner_of(weight): int(kept[classes.slices[weight, 0]].sum()) // filters
             for weight, filters in flow.depthwise.items()
         },
-        folds=folds(traced, layers, kept, traced.tensors),
     )
-    return Analysis(traced, flow, classes, layers, live, kept, cut)
 
 
 def _columns(kept: Tensor) -> Tensor:

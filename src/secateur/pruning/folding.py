@@ -50,7 +50,7 @@ def folds(
         lost = torch.where(kept[reader.inputs], torch.zeros_like(constants), constants)
         if not bool(lost.any()):
             continue
-        amount = reader.layout.sums(tensors[weight]) @ lost
+        amount = reader.layout.effect(tensors[weight], lost)
         channels = int(lost.count_nonzero())
         target, sign = reader.calls[0].bias, 1.0
         if target not in tensors and (mean := _mean_behind(traced, reader)) is not None:

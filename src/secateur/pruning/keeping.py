@@ -12,7 +12,12 @@ from secateur.pruning.flow import Flow
 
 
 def settle(
-    live: Tensor, flow: Flow, classes: Classes, tensors: Mapping[str, Tensor], align: int = 1
+    live: Tensor,
+    flow: Flow,
+    classes: Classes,
+    tensors: Mapping[str, Tensor],
+    align: int = 1,
+    cost: Tensor | None = None,
 ) -> Tensor:
     """Give dead classes back until every layer keeps a channel and every equal split is equal.
 
@@ -22,15 +27,15 @@ def settle(
         classes: The labels' classes.
         tensors: Parameters and buffers of the network by name.
         align: Numbers of filters become multiples of this, or stay whole.
+        cost: What giving a class back costs, (classes,): the cheapest go first. By default the
+            number of its parameters.
 
     Returns:
         Classes to keep, (classes,) bool.
     """
     kept = live.clone()
-    cost = torch.zeros(classes.count)
-    for (name, _), members in classes.slices.items():
-        each = tensors[name].numel() / len(members)
-        cost.index_add_(0, members, torch.full((len(members),), each))
+    if cost is None:
+        cost = _parameters(classes, tensors)
     rows = [
         (members[None], align if dim == 0 else 1) for (_, dim), members in classes.slices.items()
     ]
@@ -41,6 +46,15 @@ def settle(
         for matrix, multiple in rows:
             changed |= _balance(matrix, kept, cost, multiple)
     return kept
+
+
+def _parameters(classes: Classes, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Parameters that go with each class, counted alone, (classes,)."""
+    count = torch.zeros(classes.count)
+    for (name, _), members in classes.slices.items():
+        each = tensors[name].numel() / len(members)
+        count.index_add_(0, members, torch.full((len(members),), each))
+    return count
 
 
 def _balance(rows: Tensor, kept: Tensor, cost: Tensor, multiple: int) -> bool:

@@ -27,26 +27,45 @@ class Layout:
     transposed: bool = False
     border: bool = False
 
-    def sums(self, weight: Tensor) -> Tensor:
-        """Weight summed over the kernel, (written, read), in double precision."""
-        return self._matrix(_flat(weight).sum(2))
+    def effect(self, weight: Tensor, channels: Tensor) -> Tensor:
+        """What constant channels add to each filter, (filters,), in double precision."""
+        if not bool(channels.any()):
+            return torch.zeros(self._shape(weight)[0], dtype=torch.float64)
+        if self.groups > 1:
+            return self._matrix(_flat(weight).double().sum(2)) @ channels
+        # Most channels are none: leave their part of a large weight alone.
+        places = channels.nonzero()[:, 0]
+        part = _flat(weight).index_select(0 if self.transposed else 1, places).double().sum(2)
+        return (part.T if self.transposed else part) @ channels[places]
 
     def nonzero(self, weight: Tensor) -> Tensor:
-        """Whether a written channel depends on a read one, (written, read).
+        """Whether a filter depends on a channel, (filters, channels).
 
         Subnormal weights count as zero: what they add is below the precision of any sum.
         """
-        return self._matrix(_flat(weight).abs().amax(2)) >= torch.finfo(weight.dtype).tiny
+        flat = _flat(weight)
+        size = flat[:, :, 0].abs() if flat.shape[2] == 1 else flat.abs().amax(2)
+        return self._matrix(size >= torch.finfo(weight.dtype).tiny)
+
+    def _shape(self, weight: Tensor) -> tuple[int, int]:
+        rows, columns = weight.shape[:2]
+        return (columns * self.groups, rows) if self.transposed else (rows, columns * self.groups)
 
     def _matrix(self, matrix: Tensor) -> Tensor:
+        """(filters, channels) out of a matrix in the weight's layout; zero between groups."""
+        if self.groups == 1:
+            return matrix.T if self.transposed else matrix
         blocks = matrix.view(self.groups, -1, matrix.shape[1])
         blocks = blocks.transpose(1, 2) if self.transposed else blocks
-        dense: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
-        return dense
+        _, rows, columns = blocks.shape
+        dense = matrix.new_zeros(self.groups, rows, self.groups, columns)
+        groups = torch.arange(self.groups)
+        dense[groups, :, groups] = blocks
+        return dense.reshape(self.groups * rows, -1)
 
 
 def _flat(weight: Tensor) -> Tensor:
-    return weight.detach().double().reshape(weight.shape[0], weight.shape[1], -1)
+    return weight.detach().reshape(weight.shape[0], weight.shape[1], -1)
 
 
 def layout_of(node: fx.Node) -> Layout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +27,7 @@ class Reader:
         nonzero: Whether a filter depends on a channel, (filters, channels).
         constants: Value of each channel whose effect on every call is one constant per filter,
             NaN for the others, (channels,).
-        varies: Whether a channel depends on the input, or is another constant in another call,
-            (channels,) bool.
+        seen: Value of each channel in each call, NaN where it varies, (calls, channels).
     """
 
     calls: tuple[Read, ...]
@@ -37,7 +36,7 @@ class Reader:
     outputs: Tensor
     nonzero: Tensor
     constants: Tensor
-    varies: Tensor
+    seen: Tensor
 
 
 def readers(
@@ -62,7 +61,6 @@ def readers(
             [channel_values(values[r.source][0], r.layout.dim) for r in reads]
         )  # (calls, channels)
         constants = torch.where((seen == seen[:1]).all(0), seen[0], VARYING)
-        varies = constants.isnan()
         own_bias = len(biases[weight]) == 1 and shared[reads[0].bias] == 1
         if reads[0].bias is None or not own_bias or any(read.layout.border for read in reads):
             constants = torch.where(constants == 0, constants, VARYING)
@@ -74,25 +72,34 @@ def readers(
             classes.of[first.outputs],
             first.layout.nonzero(tensors[weight]),
             constants,
-            varies,
+            seen,
         )
     return found
 
 
-def live_classes(readers: Mapping[str, Reader], classes: Classes) -> Tensor:
+def live_classes(
+    readers: Mapping[str, Reader], classes: Classes, absorbed: Collection[int] = ()
+) -> Tensor:
     """Classes that must stay because an output may depend on them.
 
     A class is live if it is pinned, or if a filter of a live class reads one of its channels with
     a non-zero weight and the channel's effect is not a constant that a bias can take over.
 
+    Args:
+        readers: The layers by weight.
+        classes: Sets of channels that can only be removed together.
+        absorbed: Classes whose effect other classes take over.
+
     Returns:
         (classes,) bool.
     """
     live = ~classes.removable
+    gone = torch.zeros(classes.count, dtype=torch.bool)
+    gone[list(absorbed)] = True
     before = -1
     while before != int(live.sum()):
         before = int(live.sum())
         for reader in reversed(list(readers.values())):
             needed = reader.nonzero[live[reader.outputs]].any(0) & reader.constants.isnan()
-            live[reader.inputs[needed]] = True
+            live[reader.inputs[needed & ~gone[reader.inputs]]] = True
     return live

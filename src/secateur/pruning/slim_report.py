@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from secateur.pruning.analysis import Analysis
 from secateur.pruning.operators import owner_of
@@ -18,7 +18,8 @@ class SlimReport:
 
     Args:
         kept: Layer -> indices of the filters that stay, in the numbering of the original.
-        folded: Layer -> channels whose constant effect its bias or batch norm took over.
+        folded: Layer -> channels whose constant effect its bias, the batch norm behind it or
+            another channel took over.
         refused: Layer -> reason -> zero filters that had to stay for it.
         dropped: Modules that went as a whole.
         parameters_before: Parameters of the original, each counted once.
@@ -40,11 +41,14 @@ class SlimReport:
         lines = [f"{sizes}; outputs differ by {self.max_abs_diff:.1e} at most"]
         if self.dropped:
             lines.append(f"reached no output and went: {', '.join(self.dropped)}")
-        lines += [
-            f"{layer}: {count} zero filter{'s' if count > 1 else ''} stayed: {reason}"
-            for layer, reasons in self.refused.items()
-            for reason, count in reasons.items()
-        ]
+        stayed: dict[str, list[tuple[str, int]]] = {}
+        for layer, reasons in self.refused.items():
+            for reason, count in reasons.items():
+                stayed.setdefault(reason, []).append((layer, count))
+        for reason, places in stayed.items():
+            filters = sum(count for _, count in places)
+            more = f" and {len(places) - 1} more layers" if len(places) > 1 else ""
+            lines.append(f"{filters} zero filters stay in {places[0][0]}{more}: {reason}")
         return "\n".join(lines)
 
 
@@ -75,10 +79,12 @@ def report(
         for layer, name in weights.items()
         if not f"{layer}.".startswith(gone)
     }
+    folded = Counter({owner_of(fold.weight): fold.channels for fold in analysis.cut.folds})
+    folded.update(owner_of(merge.weight) for merge in analysis.cut.merges)
     refused = {layer: reasons for layer in kept if (reasons := _refusals(weights[layer], analysis))}
     return SlimReport(
         kept=kept,
-        folded={owner_of(fold.weight): fold.channels for fold in analysis.cut.folds},
+        folded=dict(folded),
         refused=refused,
         dropped=dropped,
         parameters_before=count_parameters(model),
@@ -101,31 +107,30 @@ def _refusals(weight: str, analysis: Analysis) -> dict[str, int]:
 
 def _why(index: int, weight: str, analysis: Analysis) -> str:
     """Why a class of channels with a zero filter in it stays."""
-    classes = analysis.classes
-    if index in classes.pinned:
-        return classes.pinned[index]
+    if index in analysis.classes.pinned:
+        return analysis.classes.pinned[index]
     if not bool(analysis.live[index]):
-        return "its layer needs a channel, or its groups equally many"
+        return "a layer keeps one filter, groups and halves keep equally many"
+    constant = False
     for name, reader in analysis.layers.items():
         places = (reader.inputs == index) & reader.constants.isnan()
         if bool(reader.nonzero[analysis.live[reader.outputs]][:, places].any()):
-            if not bool(reader.varies[places].any()):
-                return f"it emits a constant that {owner_of(name)} sees end at its border"
-            others = _writers(index, weight, analysis)
-            if others:
-                return f"{', '.join(others)} writes the same channel"
-            return f"{owner_of(name)} reads it, and it varies"
+            if bool(reader.seen[:, places].isnan().any()):
+                if _is_written_elsewhere(index, weight, analysis):
+                    return "another layer adds to the same channel"
+                return f"{owner_of(name)} reads it, and it is not constant"
+            constant = True
+    if constant:
+        return "it emits a constant that a padded layer sees end at its border"
     return "an output depends on it"
 
 
-def _writers(index: int, weight: str, analysis: Analysis) -> list[str]:
-    """Other layers with a filter in a class that is not zero."""
-    tensors: Mapping[str, Tensor] = analysis.traced.tensors
-    names = []
+def _is_written_elsewhere(index: int, weight: str, analysis: Analysis) -> bool:
+    """Whether another layer has a filter in the class that is not zero."""
+    tensors = analysis.traced.tensors
     for (name, dim), members in analysis.classes.slices.items():
-        if dim != 0 or name == weight or name not in analysis.layers:
-            continue
-        rows = (members == index).nonzero()[:, 0]
-        if len(rows) and bool(tensors[name].detach().cpu()[rows].any()):
-            names.append(owner_of(name))
-    return names
+        if dim == 0 and name != weight and name in analysis.layers:
+            rows = (members == index).nonzero()[:, 0]
+            if bool(tensors[name].detach().cpu()[rows].any()):
+                return True
+    return False

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.pruning.folding import Fold
+from secateur.pruning.merging import Merge
 
 # Attributes that repeat a size of the module's tensors: name -> (tensor, dimension).
 SIZES: dict[type[nn.Module], dict[str, tuple[str, int]]] = {
@@ -30,12 +31,14 @@ class Cut:
         blocks: Weight of a grouped convolution -> indices of the channels that each group keeps,
             (groups, channels); its filters are in ``kept``.
         groups: Convolution module -> its new number of groups.
+        merges: Channels that take over what others did to a layer.
         folds: Constants that change owner.
     """
 
     kept: dict[tuple[str, int], Tensor]
     blocks: dict[str, Tensor] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
+    merges: Sequence[Merge] = ()
     folds: Sequence[Fold] = ()
 
 
@@ -56,6 +59,11 @@ def operate(model: nn.Module, cut: Cut) -> nn.Module:
         changed[fold.target] = (amount if old is None else old.detach().double() + amount).to(
             like.dtype
         )
+    for merge in cut.merges:
+        if merge.weight not in changed:
+            changed[merge.weight] = tensors[merge.weight].detach().clone()
+        channels = changed[merge.weight].transpose(0, merge.dim)
+        channels[merge.target] += merge.ratio * channels[merge.source]
     for weight, columns in cut.blocks.items():
         changed[weight] = _cut_blocks(tensors[weight].detach(), columns)
     for (name, dim), indices in cut.kept.items():

@@ -36,7 +36,24 @@ from secateur.pruning.operators import (
 from secateur.pruning.trace import Trace, is_batch_norm, is_convolution, is_getitem
 
 VARYING = float("nan")
-Values = dict[fx.Node, tuple[Tensor, ...]]
+
+
+class Values(dict[fx.Node, tuple[Tensor, ...]]):
+    """Node -> one compressed tensor per result; known tensors are converted when asked for.
+
+    Args:
+        known: Nodes that do not depend on the inputs, with their values.
+    """
+
+    def __init__(self, known: Mapping[fx.Node, Tensor]) -> None:
+        """Start without any other node."""
+        super().__init__()
+        self.known = known
+
+    def __missing__(self, node: fx.Node) -> tuple[Tensor, ...]:
+        """Value of a known node."""
+        self[node] = (compress(self.known[node].double()),)
+        return self[node]
 
 
 def values(traced: Trace, known: Mapping[fx.Node, Tensor]) -> Values:
@@ -49,13 +66,13 @@ def values(traced: Trace, known: Mapping[fx.Node, Tensor]) -> Values:
     Returns:
         Node -> one compressed tensor per result.
     """
-    found: Values = {}
+    found = Values(known)
     for node in traced.nodes:
-        if node in known:
-            found[node] = (compress(known[node].double()),)
-        elif node.op == "call_function" and node.all_input_nodes:
-            found[node] = tuple(_finite(v) for v in _call(node, found, traced, known))
-        elif node.op != "output":
+        if node in known or node.op == "output":
+            continue
+        if node.op == "call_function" and node.all_input_nodes:
+            found[node] = tuple(_finite(v) for v in _call(node, found, known))
+        else:
             found[node] = _varying(node)
     return found
 
@@ -67,9 +84,7 @@ def channel_values(value: Tensor, dim: int) -> Tensor:
     return torch.where(uniform, rows[:, 0], VARYING).expand(value.shape[dim])
 
 
-def _call(
-    node: fx.Node, found: Values, traced: Trace, known: Mapping[fx.Node, Tensor]
-) -> tuple[Tensor, ...]:
+def _call(node: fx.Node, found: Values, known: Mapping[fx.Node, Tensor]) -> tuple[Tensor, ...]:
     """Abstract values of a call's results: one rule per class of operators."""
     if is_getitem(node):
         source, index = node.args
@@ -110,7 +125,7 @@ def _layer(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) -> Te
     layout = layout_of(node)
     channels = channel_values(source, layout.dim)
     varies = channels.isnan() | ((channels != 0) & layout.border)
-    constant = layout.sums(weight) @ torch.where(varies, 0.0, channels)
+    constant = layout.effect(weight, torch.where(varies, 0.0, channels))
     if a["bias"] is not None:
         constant = constant + known[a["bias"]].double()
     reads_varying = (layout.nonzero(weight) & varies).any(1)
