@@ -182,9 +182,10 @@ class FacePictures(Dataset[Picture]):
         annotation = self.annotations[index]
         if annotation.name in self._boxes:
             masks = self._evaluated[annotation.name]
-            return self._boxes[annotation.name], dict(zip(OFFICIAL_SETTINGS, masks, strict=True))
+            rows = {setting: masks[row, :] for row, setting in enumerate(OFFICIAL_SETTINGS)}
+            return self._boxes[annotation.name], rows
         boxes = annotation.boxes.astype(np.float64)
-        return boxes, {SETTINGS[-1]: (boxes[:, 2:] > 0).all(axis=1)}
+        return boxes, {SETTINGS[-1]: np.all(boxes[:, 2:] > 0, axis=1)}
 
     @property
     def n_listed(self) -> int:

@@ -123,11 +123,28 @@ def write_predictions(folder: Path, predictions: Mapping[str, ArrayLike]) -> Non
     """
     for name, boxes in predictions.items():
         rows = np.asarray(boxes, dtype=np.float64).reshape(-1, 5)
-        lines = [name, str(len(rows))]
-        lines += [f"{x:.1f} {y:.1f} {w:.1f} {h:.1f} {score:.3f}" for x, y, w, h, score in rows]
+        lines = [name, str(len(rows)), *_format(rows)]
         path = folder / PurePosixPath(name).with_suffix(".txt")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def as_written(boxes: ArrayLike) -> Floats:
+    """Boxes as they are read back after `write_predictions`.
+
+    The benchmark scores files, and the decimals that these lack decide between equal scores, so
+    figures of the same detector differ in the third decimal where boxes are scored unrounded.
+
+    Args:
+        boxes: ``(P, 5)`` x, y, width, height, score.
+    """
+    lines = _format(np.asarray(boxes, dtype=np.float64).reshape(-1, 5))
+    return np.array([line.split() for line in lines], dtype=np.float64).reshape(-1, 5)
+
+
+def _format(rows: Floats) -> list[str]:
+    """One line per box, coordinates with one decimal and the score with three."""
+    return [f"{x:.1f} {y:.1f} {w:.1f} {h:.1f} {s:.3f}" for x, y, w, h, s in rows.tolist()]
 
 
 def _describe_fault(rows: list[list[str]]) -> str:
