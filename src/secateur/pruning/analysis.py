@@ -83,8 +83,20 @@ def analyse(
     Raises:
         InputError: If the network cannot be traced.
     """
-    traced, known, flow, classes = couple(model, example_inputs, fixed_sizes=fixed_sizes)
-    layers = readers(flow, classes, values(traced, known), traced.tensors)
+    traced, _, flow, classes = couple(model, example_inputs, fixed_sizes=fixed_sizes)
+    return judge(traced, flow, classes, align)
+
+
+def judge(traced: Trace, flow: Flow, classes: Classes, align: int = 1) -> Analysis:
+    """What can be removed from a network that was coupled, for its tensors as they are now.
+
+    Args:
+        traced: The operator graph.
+        flow: Which labels meet where.
+        classes: Sets of channels that can only be removed together.
+        align: Numbers of filters become multiples of this, or stay whole.
+    """
+    layers = readers(flow, classes, values(traced, constants(traced)), traced.tensors)
     live = live_classes(layers, classes)
     merges = find_merges(layers, classes, live)
     live = live_classes(layers, classes, absorbed=merges)
