@@ -106,7 +106,7 @@ def plot_curves(
     Returns:
         The file written.
     """
-    with _figure(path, (7.0, 3.8)) as figure:
+    with new_figure(path, (7.0, 3.8)) as figure:
         axes = figure.add_subplot(title=title, xlabel="epoch", ylabel=quantity)
         axes.grid(axis="y")
         for i, (label, (epochs, values)) in enumerate(curves.items()):
@@ -149,7 +149,7 @@ def plot_kept_filters(path: Path, layers: Sequence[LayerFilters], *, title: str)
     n_columns = 1 if len(layers) <= 24 else 2 if len(layers) <= 100 else 3
     n_rows = max(6, -(-len(layers) // n_columns))
     height = 0.17 * n_rows + 1.1
-    with _figure(path, (5.6 * n_columns, height)) as figure:
+    with new_figure(path, (5.6 * n_columns, height)) as figure:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         for column, axes in enumerate(np.ravel(figure.subplots(1, n_columns, squeeze=False))):
             _draw_kept(axes, layers[column * n_rows : (column + 1) * n_rows], n_rows)
@@ -175,7 +175,7 @@ def plot_precision_recall(
     Returns:
         The file written.
     """
-    with _figure(path, (5.6, 4.8)) as figure:
+    with new_figure(path, (5.6, 4.8)) as figure:
         axes = figure.add_subplot(title=title, xlabel="recall", ylabel="precision")
         axes.grid()
         for i, (label, (curve, ap)) in enumerate(curves.items()):
@@ -208,7 +208,7 @@ def plot_front(
     Returns:
         The file written.
     """
-    with _figure(path, (7.0, 4.4)) as figure:
+    with new_figure(path, (7.0, 4.4)) as figure:
         axes = figure.add_subplot(title=title, xlabel=size, ylabel=quality)
         axes.grid()
         best = front(points)
@@ -286,8 +286,18 @@ def _short(value: float, _: int | None = None) -> str:
 
 
 @contextlib.contextmanager
-def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
-    """Give an empty figure and write it; no window system and no global state are touched."""
+def new_figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
+    """Give an empty figure in the house style and write it when it is drawn.
+
+    No window system and no global state are touched.
+
+    Args:
+        path: File to write, whole or not at all.
+        size: Width and height in inches.
+
+    Yields:
+        The figure to draw on.
+    """
     with mpl.rc_context(_STYLE), replacing(path) as temporary:
         figure = Figure(figsize=size, dpi=150, layout="constrained")
         yield figure
