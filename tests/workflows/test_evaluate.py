@@ -106,6 +106,7 @@ def test_weights(root: Path, weights: Path, tmp_path: Path, protocol: str) -> No
         f"weights={weights}",
         f"data.root={root}",
         f"protocol={protocol}",
+        *(["protocol.looks.max_pixels=40000"] if protocol == "multiscale" else []),
         f"output_dir={tmp_path / 'ours'}",
         "save_predictions=true",
         "data.eval_batch_size=3",

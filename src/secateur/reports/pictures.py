@@ -17,6 +17,7 @@ HIT, MISS, FALSE_ALARM, IGNORED = "#1FA35C", "#2E7DFF", "#E8362B", "#9A9A9A"
 _INK, _PAPER = "#222222", "#FFFFFF"
 _DASH = 5
 _SMALL = 12  # boxes narrower than this get a line of one pixel
+_FAR = 20_000  # pixels
 _GAP, _CAPTION, _HEADER = 10, 22, 34
 
 Floats = NDArray[np.float64]
@@ -208,9 +209,13 @@ def _draw_score(
 
 
 def _corners(row: Floats) -> tuple[int, int, int, int]:
-    """Turn x, y, width, height into drawable corners, also where a box is turned inside out."""
-    x, y = round(row[0]), round(row[1])
-    return x, y, max(x, round(row[0] + row[2])), max(y, round(row[1] + row[3]))
+    """Turn x, y, width, height into drawable corners, also where a box is turned inside out.
+
+    Far outside of any page, where Pillow would count pixels for minutes, a box is cut off.
+    """
+    corners = [row[0], row[1], row[0] + row[2], row[1] + row[3]]
+    x, y, right, bottom = (round(value) for value in np.clip(corners, -_FAR, _FAR))
+    return x, y, max(x, right), max(y, bottom)
 
 
 def _shorten(draw: ImageDraw.ImageDraw, text: str, width: float, size: int = 12) -> str:

@@ -236,7 +236,7 @@ class Evaluator:
     def _folder(self, name: str, source: DetectorSource | None) -> Path:
         """Where the files of one subject go."""
         config = self.config
-        part = f"{config.protocol.name}-{config.data.name}" if source else "predictions"
+        part = f"{config.protocol.name}-{self._data['data']}" if source else "predictions"
         if config.output_dir is not None:
             folder = Path(str(config.output_dir))
             return folder / name if config.compare is not None else folder
