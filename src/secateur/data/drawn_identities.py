@@ -146,4 +146,4 @@ def _photograph(
     if generator.random() < 0.3:
         lit = np.asarray(cv2.GaussianBlur(lit, (0, 0), generator.uniform(0.5, 1.5)))
     lit += generator.normal(0, generator.uniform(0, 8), lit.shape)
-    return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(lit), 0, 255), dtype=np.uint8)

@@ -17,12 +17,18 @@ _FAMILIES = {"squeezenet": "squeezenet1_1", "mobilenetv2": "mobilenet_v2", "resn
 _LISTED = 3
 
 
-def fetch_imagenet(family: str, version: str = "DEFAULT") -> dict[str, Tensor]:
+def is_imagenet(weights: object) -> bool:
+    """Whether ``weights=`` asks for torchvision's, as ``imagenet`` or ``imagenet:VERSION``."""
+    return str(weights).partition(":")[0] == IMAGENET
+
+
+def fetch_imagenet(family: str, weights: str = IMAGENET) -> dict[str, Tensor]:
     """Weights that torchvision publishes for ImageNet, from its cache or the network.
 
     Args:
         family: Name of the class of the network in lower case.
-        version: Name in torchvision's weight enum, such as ``IMAGENET1K_V1``.
+        weights: ``imagenet``, or a name in torchvision's weight enum behind it, such as
+            ``imagenet:IMAGENET1K_V1``.
 
     Returns:
         Name to tensor.
@@ -30,6 +36,9 @@ def fetch_imagenet(family: str, version: str = "DEFAULT") -> dict[str, Tensor]:
     Raises:
         InputError: If there is no such version, or it cannot be fetched.
     """
+    if family not in _FAMILIES:
+        raise InputError(f"weights={weights} exists for {', '.join(_FAMILIES)}, not for {family}")
+    version = weights.partition(":")[2] or "DEFAULT"
     enum = torchvision.models.get_model_weights(_FAMILIES[family])
     if version not in enum.__members__:
         raise InputError(

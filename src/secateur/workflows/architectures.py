@@ -8,8 +8,14 @@ from torch import nn
 
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
+from secateur.recognizers.mobilenet_v2 import MobileNetV2
+from secateur.recognizers.resnet50 import ResNet50
+from secateur.recognizers.squeezenet import SqueezeNet
 
 BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "eresfd": EResFD,
     "extd": EXTD,
+    "mobilenetv2": MobileNetV2,
+    "resnet50": ResNet50,
+    "squeezenet": SqueezeNet,
 }

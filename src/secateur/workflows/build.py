@@ -16,6 +16,8 @@ from secateur.detectors.weights import identify, load_weights, read_weights
 from secateur.errors import InputError
 from secateur.pruning.artifact import is_slim
 from secateur.pruning.schedule import Schedule
+from secateur.recognizers.weights import fetch_imagenet, head_weights, is_imagenet
+from secateur.recognizers.weights import load_weights as load_recognizer
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ def settle(config: DictConfig) -> DictConfig:
     config = config.copy()
     with open_dict(config):
         other = config.phases.pop("with_weights", None)
-        if config.weights is not None and other:
+        if config.weights is not None and not is_imagenet(config.weights) and other:
             config.phases = OmegaConf.merge(config.phases, other)
         if config.optimizer.lr is None:
             config.optimizer.lr = config.phases.lr
@@ -67,7 +69,9 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     settings: dict[str, Any] = dict(config.model.network)
     family = str(settings["_target_"]).rpartition(".")[2].lower()
     state = None
-    if config.weights is not None:
+    if is_imagenet(config.weights):
+        state = fetch_imagenet(family, str(config.weights))
+    elif config.weights is not None:
         path = Path(str(config.weights))
         if is_slim(path):
             raise InputError(
@@ -84,9 +88,24 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
                     log.info("%s sets model.network.%s=%s", path.name, name, settings[name])
     network: nn.Module = instantiate(settings)
     if state is not None:
-        load_weights(network, state, source=str(config.weights))
+        load = load_recognizer if config.model.task == "recognition" else load_weights
+        load(network, state, source=str(config.weights))
     arguments = {name: value for name, value in settings.items() if name != "_target_"}
     return network, {"name": family, "arguments": arguments}
+
+
+def build_task(config: DictConfig, network: nn.Module) -> Any:
+    """The LightningModule of ``model=`` around a network, with the recipe of the configuration."""
+    extra: dict[str, Any] = {}
+    if config.model.task == "recognition" and config.weights and not is_imagenet(config.weights):
+        extra["head_weights"] = head_weights(read_weights(str(config.weights)))
+    return instantiate(
+        config.model.lightning,
+        network=network,
+        optimizer=instantiate(config.optimizer),
+        scheduler=instantiate(config.scheduler),
+        **extra,
+    )()
 
 
 def model_tables(

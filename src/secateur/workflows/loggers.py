@@ -16,7 +16,15 @@ from callbacks.metrics_csv import MetricsCsv
 from secateur.errors import InputError
 from secateur.workflows.run_folder import RunFolder, plain
 
-BEST = {"val/ap_easy": "max", "val/ap_medium": "max", "val/ap_hard": "max", "train/loss": "min"}
+BEST = {
+    "val/ap_easy": "max",
+    "val/ap_medium": "max",
+    "val/ap_hard": "max",
+    "val/accuracy": "max",
+    "val/eer": "min",
+    "val/auc": "max",
+    "train/loss": "min",
+}
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from secateur.workflows.build import (
     build_data,
     build_network,
     build_schedule,
+    build_task,
     excluded_layers,
     group_rates,
     instantiate,
@@ -69,12 +70,7 @@ def train(config: DictConfig) -> float | None:
     log.info("%s", data.describe())
 
     with open_loggers(config, run) as loggers:
-        task: pl.LightningModule = instantiate(
-            config.model.lightning,
-            network=network,
-            optimizer=instantiate(config.optimizer),
-            scheduler=instantiate(config.scheduler),
-        )()
+        task = build_task(config, network)
         recorder = StageRecorder(schedule)
         trainer, pruning = build_trainer(config, run, pruner, schedule, recorder, loggers)
         if run.checkpoint is None and schedule is not None and schedule.dense_epochs == 0:
@@ -89,7 +85,7 @@ def run_name(config: DictConfig) -> str:
     """Readable part of a run folder's name."""
     parts = [config.model.name, config.pruning.criterion or "dense"]
     if config.pruning.criterion:
-        parts.append("rates" if config.rates else f"{config.rate:g}")
+        parts.append("rates" if group_rates(config) else f"{config.rate:g}")
     return "-".join([*map(str, parts), str(config.data.name), f"seed{config.seed}"])
 
 

@@ -1,0 +1,220 @@
+"""RecognitionData: what all data for recognisers have in common."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+
+from secateur.data.epoch_sampler import EpochSampler, SizeBatchSampler
+from secateur.data.face_crop import SquareCut
+from secateur.data.identities import split_identities
+from secateur.data.identity_dataset import (
+    Images,
+    TrainingIdentities,
+    ValidationIdentities,
+    collate_validation,
+)
+from secateur.data.pairs import Pairs
+from secateur.errors import InputError
+
+
+class Labelled(NamedTuple):
+    """Pictures of known people.
+
+    Attributes:
+        images: The pictures.
+        labels: (N,) identity of each.
+        identities: Names of the identities.
+    """
+
+    images: Images
+    labels: NDArray[np.int64]
+    identities: tuple[str, ...]
+
+
+class Verified(NamedTuple):
+    """Pictures to verify.
+
+    Attributes:
+        images: The pictures.
+        pairs: Pairs of indices into them.
+        name: What to call them.
+    """
+
+    images: Images
+    pairs: Pairs
+    name: str
+
+
+class RecognitionData(pl.LightningDataModule, ABC):
+    """People to train on, and pairs of pictures to verify.
+
+    The Trainer must be made with ``use_distributed_sampler=False``: the samplers here know their
+    share of a distributed run.
+
+    Args:
+        input_size: Side of the network's input.
+        shorter_side: Of the resized picture that inputs are cut from; None keeps 129 to 113.
+        holdout: Share of every identity's pictures that is kept from training, at least one of
+            each, to measure identification; 0 keeps none.
+        batch_size: Training pictures per step and process.
+        eval_batch_size: Validation pictures per step.
+        num_workers: Processes that load; None takes two, or as many as there are cores.
+        seed: Of shuffling, cutting and mirroring.
+        holdout_seed: Of the choice of the held-out pictures.
+
+    Raises:
+        InputError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        input_size: int = 113,
+        shorter_side: int | None = None,
+        holdout: float = 0.02,
+        batch_size: int = 128,
+        eval_batch_size: int = 128,
+        num_workers: int | None = None,
+        seed: int = 0,
+        holdout_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise InputError(f"data.{name} must be at least 1, got {value}")
+        if num_workers is not None and num_workers < 0:
+            raise InputError(f"data.num_workers must be at least 0, got {num_workers}")
+        self.cut = SquareCut(input_size, shorter_side)
+        self.holdout = holdout
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = min(2, os.cpu_count() or 1) if num_workers is None else num_workers
+        self.seed = seed
+        self.holdout_seed = holdout_seed
+        self._labelled: Labelled | None = None
+        self._verified: Verified | None = None
+        self._kept: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._held: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    @abstractmethod
+    def read_training(self) -> Labelled:
+        """People to train on."""
+
+    @abstractmethod
+    def read_verification(self) -> Verified:
+        """Pairs to verify."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read lists and indices; pictures are read when they are needed.
+
+        Args:
+            stage: What Lightning prepares for; all stages need both parts.
+
+        Raises:
+            InputError: If a file is missing or malformed.
+        """
+        if self._labelled is None:
+            self._labelled = self.read_training()
+            labels, names = self._labelled.labels, self._labelled.identities
+            self._kept, self._held = split_identities(
+                labels, self.holdout, self.holdout_seed, names
+            )
+            self._verified = self.read_verification()
+
+    @property
+    def labelled(self) -> Labelled:
+        """People to train on."""
+        if self._labelled is None:
+            raise RuntimeError("call setup() first")
+        return self._labelled
+
+    @property
+    def verified(self) -> Verified:
+        """Pairs to verify."""
+        if self._verified is None:
+            raise RuntimeError("call setup() first")
+        return self._verified
+
+    @property
+    def held_out(self) -> NDArray[np.int64]:
+        """Indices of the pictures that are kept from training."""
+        return self._held
+
+    @property
+    def n_identities(self) -> int:
+        """Number of people to train on, the classes of the identification head."""
+        return len(self.labelled.identities)
+
+    @property
+    def pairs(self) -> Pairs:
+        """Pairs of validation pictures."""
+        return self.verified.pairs
+
+    def describe(self) -> str:
+        """One line for the log."""
+        parts = [f"{len(self._kept):,} training pictures of {self.n_identities:,} people"]
+        if len(self._held):
+            parts.append(f"{len(self._held):,} held out")
+        parts.append(f"verification on {len(self.pairs):,} pairs of {self.verified.name}")
+        return ", ".join(parts)
+
+    def validation_images(self, count: int) -> list[Tensor]:
+        """The first inputs (3, S, S) of the validation, to compare two networks on."""
+        dataset = self._validation_set()
+        return [dataset[index][0] for index in range(min(count, len(dataset)))]
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, int]]:
+        """Batches of images (B, 3, S, S) and identities (B,)."""
+        images, labels, _ = self.labelled
+        dataset = TrainingIdentities(images, self._kept, labels, self.cut, self.seed)
+        sampler = EpochSampler(len(dataset), self.seed)
+        if self.trainer is not None:
+            # On resume Lightning starts the workers before it tells the sampler the epoch
+            # (2.6.6, fit_loop.setup_data), so that they would repeat the pictures of epoch 0.
+            sampler.set_epoch(self.trainer.current_epoch)
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            # A batch norm cannot learn from a last batch of one picture.
+            drop_last=len(sampler) > self.batch_size and len(sampler) % self.batch_size == 1,
+            collate_fn=default_collate,
+            **self._loading(),
+        )
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, int, int]]:
+        """Batches of images (B, 3, S, S), indices in the pairs (B,) and identities (B,)."""
+        dataset = self._validation_set()
+        return DataLoader(
+            dataset,
+            batch_sampler=SizeBatchSampler([None] * len(dataset), self.eval_batch_size),
+            collate_fn=collate_validation,
+            **self._loading(),
+        )
+
+    def _validation_set(self) -> ValidationIdentities:
+        images, labels, _ = self.labelled
+        return ValidationIdentities(self.verified.images, images, self._held, labels, self.cut)
+
+    def _loading(self) -> dict[str, Any]:
+        """How every loader works."""
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "worker_init_fn": _use_one_thread,
+        }
+
+
+def _use_one_thread(worker: int) -> None:
+    """Keep a loading process to one core: OpenCV and torch would start a thread per core each."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
