@@ -64,6 +64,7 @@ def test_unknown_group(
     said = fail(monkeypatch, capsys, tmp_path, "+rates.g9=0.2")
     assert "'g9'" in said
     assert "g1, g2, g3, g4, g5, g6" in said
+    assert "g9" in fail(monkeypatch, capsys, tmp_path, "rates.g9=0.2")
 
 
 def test_missing_data_root(

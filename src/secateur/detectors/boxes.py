@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 VARIANCE = (0.1, 0.2)
+LARGEST_GROWTH = 16.0
 
 
 def center_to_corner(boxes: Tensor) -> Tensor:
@@ -93,6 +94,8 @@ def decode(locations: Tensor, anchors: Tensor) -> Tensor:
         (..., K, 4) corners in fractions of the input, not clipped to it.
     """
     center = anchors[..., :2] + locations[..., :2] * VARIANCE[0] * anchors[..., 2:]
-    size = anchors[..., 2:] * torch.exp(locations[..., 2:] * VARIANCE[1])
+    # No face is e^16 times its anchor; unbounded, a young network's boxes overflow to infinity.
+    growth = (locations[..., 2:] * VARIANCE[1]).clamp(max=LARGEST_GROWTH)
+    size = anchors[..., 2:] * torch.exp(growth)
     low = center - size / 2
     return torch.cat([low, low + size], dim=-1)

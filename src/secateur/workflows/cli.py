@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -28,8 +31,22 @@ def run_command(config_name: str, workflow: Callable[[DictConfig], object]) -> N
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     conf = Path(sys.argv[0]).resolve().parent / "conf"
     main = hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)
+    refused: list[InputError] = []
+
+    @functools.wraps(workflow)
+    def guarded(config: DictConfig) -> object:
+        try:
+            return workflow(config)
+        except InputError as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise  # the sweeper decides what a failed job means
+            refused.append(error)  # raised from here, Hydra would print the overrides first
+            return None
+
     try:
-        main(workflow)()
+        main(guarded)()
+        if refused:
+            raise refused[0]
     except InputError as error:
         _fail(str(error))
     except MissingConfigException as error:

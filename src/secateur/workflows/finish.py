@@ -27,7 +27,7 @@ from secateur.reports.plots import Span
 from secateur.reports.run_report import closing_table, draw_plots
 from secateur.reports.summary import write_summary
 from secateur.workflows.architectures import BUILDERS
-from secateur.workflows.build import instantiate
+from secateur.workflows.build import group_rates, instantiate
 from secateur.workflows.loggers import log_summary
 from secateur.workflows.run_folder import RunFolder, plain
 
@@ -134,7 +134,7 @@ class Finish:
             "scope": config.pruning.scope if criterion else None,
             "schedule": config.pruning.schedule if criterion else None,
             "rate": float(config.rate) if criterion else 0.0,
-            "rates": plain(config)["rates"] or None,
+            "rates": group_rates(config) or None,
             "seed": int(config.seed),
             "data": config.data.name,
             "input_size": int(config.data.input_size),
