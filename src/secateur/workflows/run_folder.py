@@ -17,7 +17,10 @@ from secateur.errors import InputError
 from secateur.reports.files import atomic_write
 
 # What may differ between a run and its continuation: it changes neither data nor result.
-_VOLATILE = ("resume", "output_dir", "paths", "logger", "callbacks", "trial")
+_VOLATILE = (
+    *("resume", "output_dir", "paths", "logger", "callbacks", "trial"),
+    *("n_trials", "n_workers", "storage", "stale_after"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Search for the rates of groups: spaces, objectives, and a study that many processes share."""

@@ -1,0 +1,191 @@
+"""A study that any number of processes share: every trial is made once and none is lost.
+
+A trial is *spent* when it is complete, or failed by its own fault. Trials of workers that died
+are told to have failed and their points are queued again. When two processes ask for the last
+trial at once, the one with the lower number has it and the other is *surplus*, which counts for
+nothing: numbers are given out by the storage, one after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from secateur.errors import InputError
+from secateur.search.owner import is_dead
+from secateur.search.sampling import OWNER, StagedSampler
+
+RESULT = "result"
+_FAILED, _RETRIES, _IDENTITY = "failed", "retries", "identity"
+_LOST, _SURPLUS, _OWN_FAULT = "lost", "surplus", "own fault"
+_MOST_RETRIES = 3
+_NAMELESS = 10.0  # seconds in which a new trial gets its owner
+
+_IN_WORK = (TrialState.RUNNING, TrialState.WAITING)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Trials by what has become of them.
+
+    Attributes:
+        spent: Complete or failed by their own fault.
+        running: In work.
+        waiting: Queued again after their worker died.
+    """
+
+    spent: int
+    running: int
+    waiting: int
+
+
+class RateStudy:
+    """An Optuna study with exact accounts.
+
+    Args:
+        storage: Shared storage.
+        name: Of the study in it.
+        sampler: Chooses points.
+        n_trials: How many trials to spend in all, whoever makes them.
+        n_objectives: Figures to maximise.
+        identity: What must be equal for a study to be continued.
+        stale_after: Seconds after which a trial in work on another machine is given up.
+
+    Raises:
+        InputError: If the storage holds another study of that name.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        name: str,
+        sampler: StagedSampler,
+        n_trials: int,
+        n_objectives: int = 1,
+        identity: str = "",
+        stale_after: float = 3600.0,
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.study: Study = optuna.create_study(
+            storage=storage,
+            sampler=sampler,
+            study_name=name,
+            directions=["maximize"] * n_objectives,
+            load_if_exists=True,
+        )
+        self.sampler = sampler
+        self.n_trials = n_trials
+        self.stale_after = stale_after
+        found = self.study.user_attrs.get(_IDENTITY)
+        if found is None:
+            self.study.set_user_attr(_IDENTITY, identity)
+        elif found != identity:
+            raise InputError(
+                f"study {name} in this storage was made with other weights, groups or settings: "
+                "give the same ones to continue it, or another study= or storage="
+            )
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials but surplus ones, by number."""
+        trials = self.study.get_trials(deepcopy=False)
+        return [trial for trial in trials if trial.user_attrs.get(_FAILED) != _SURPLUS]
+
+    def counts(self, trials: Sequence[FrozenTrial] | None = None) -> Counts:
+        """How many trials there are of each kind."""
+        trials = self.trials() if trials is None else trials
+        states = [trial.state for trial in trials]
+        return Counts(
+            spent=sum(map(is_spent, trials)),
+            running=states.count(TrialState.RUNNING),
+            waiting=states.count(TrialState.WAITING),
+        )
+
+    def claim(self) -> Trial | None:
+        """Start a trial that nobody else makes, or None when there is none at present."""
+        counts = self.counts()
+        if counts.spent + counts.running >= self.n_trials:
+            return None
+        trial = self.study.ask()
+        earlier = [other for other in self.trials() if other.number < trial.number]
+        if sum(is_spent(other) or other.state in _IN_WORK for other in earlier) >= self.n_trials:
+            self._fail(trial._trial_id, _SURPLUS)
+            return None
+        for variable, (low, high) in self.sampler.points.variables.items():
+            trial.suggest_float(variable, low, high)
+        return trial
+
+    def finish(self, trial: Trial, values: Sequence[float], result: dict[str, Any]) -> None:
+        """Record what came of a trial; figures that are not finite make it a failed one.
+
+        Args:
+            trial: From ``claim``.
+            values: Figures to maximise.
+            result: Plain values to keep with the trial.
+        """
+        # A trial that was given up for lost has been queued again: this result comes too late.
+        with contextlib.suppress(UpdateFinishedTrialError, ValueError):
+            trial.set_user_attr(RESULT, result)
+            if all(-float("inf") < value < float("inf") for value in values):
+                self.study.tell(trial, list(values))
+            else:
+                self._fail(trial._trial_id, _OWN_FAULT)
+
+    def recover(self) -> int:
+        """Queue the points of trials again whose workers died.
+
+        Returns:
+            How many there were.
+        """
+        lost = [trial for trial in self.trials() if self._is_lost(trial)]
+        recovered = 0
+        for frozen in lost:
+            retries = int(frozen.user_attrs.get(_RETRIES, 0))
+            reason = _LOST if retries < _MOST_RETRIES else _OWN_FAULT
+            if self._fail(frozen._trial_id, reason) and reason == _LOST:
+                point = dict(frozen.params) or self.sampler.points(frozen.number)
+                self.study.enqueue_trial(point, user_attrs={_RETRIES: retries + 1})
+                recovered += 1
+        return recovered
+
+    def wait(self, seconds: float = 0.2) -> None:
+        """Let others go on."""
+        time.sleep(seconds)
+
+    def _fail(self, trial_id: int, reason: str) -> bool:
+        """Tell that a trial failed; False when somebody else has told its end before."""
+        storage = self.study._storage
+        try:
+            storage.set_trial_user_attr(trial_id, _FAILED, reason)
+            return storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            return False
+
+    def _is_lost(self, trial: FrozenTrial) -> bool:
+        """Whether nobody works on a running trial any more."""
+        if trial.state != TrialState.RUNNING or trial.datetime_start is None:
+            return False
+        age = (datetime.now() - trial.datetime_start).total_seconds()
+        owner = trial.user_attrs.get(OWNER)
+        if owner is None:
+            return age > _NAMELESS
+        dead = is_dead(owner)
+        return age > self.stale_after if dead is None else dead
+
+
+def is_spent(trial: FrozenTrial) -> bool:
+    """Whether a trial counts towards the total."""
+    return (
+        trial.state == TrialState.COMPLETE
+        or (trial.state == TrialState.FAIL
+        and trial.user_attrs.get(_FAILED) == _OWN_FAULT)
+    )
