@@ -1,0 +1,157 @@
+"""The detection core and the pruning pass beside naive references, and the input pipeline.
+
+One run, one machine, one thread: ``python -m benchmarks detection``. The published seconds are
+those of the specification's machine and stand beside the ratios for orientation only.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from benchmarks import naive
+from benchmarks.side_by_side import Comparison, compare
+from secateur.data.annotations import read_annotations, without_degenerate_boxes
+from secateur.data.augmentation import FaceAugmentation
+from secateur.data.drawn_faces import write_drawn_set
+from secateur.data.face_dataset import FaceDataset
+from secateur.data.layout import find_layout
+from secateur.detectors.anchors import STRIDES, make_anchors
+from secateur.detectors.boxes import decode
+from secateur.detectors.eresfd import GROUPS, HEADS, EResFD
+from secateur.detectors.multibox_loss import multibox_loss
+from secateur.detectors.postprocess import detect_faces
+from secateur.pruning.pruner import Pruner
+from secateur.reports.tables import print_table
+
+HEIGHT, WIDTH = 480, 640
+
+
+def main() -> None:
+    """Print the tables."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    network = EResFD().eval()
+    rows = [
+        [
+            row.what,
+            f"{row.ours_ms:.2f}",
+            row.reference,
+            f"{row.reference_ms:.1f}",
+            f"{row.ratio:.0f}x",
+        ]
+        for row in comparisons(network)
+    ]
+    wide = Console(width=110)
+    print_table("Ours beside naive references, one thread", COLUMNS, rows, console=wide)
+    print_table("Training step, 640x640, batch 4", ["phase", "ms", "share"], training_step(network))
+    print_table("Input pipeline, one process", ["step", "images per second"], input_pipeline())
+
+
+COLUMNS = ["what", "ours, ms", "reference", "its ms", "ratio"]
+
+
+def comparisons(network: EResFD) -> Iterator[Comparison]:
+    """What is timed against a naive reference."""
+    levels = [(-(-HEIGHT // stride), -(-WIDTH // stride)) for stride in STRIDES]
+    yield compare(
+        "anchors, 640x480",
+        lambda: make_anchors(levels, (HEIGHT, WIDTH)),
+        lambda: naive.anchors(HEIGHT, WIDTH),
+        "one location at a time",
+        repeats=5,
+    )
+    locations, logits, anchors = crowded_output()
+    yield compare(
+        f"decode, top 5,000, NMS: {anchors.shape[0]:,} anchors pass",
+        lambda: detect_faces(locations, logits, anchors),
+        lambda: naive_detect(locations[0], logits[0], anchors),
+        "NMS box by box",
+        repeats=3,
+    )
+    pruner = Pruner(
+        network, (torch.zeros(1, 3, 64, 64),), "fpgm", 0.3, groups=GROUPS["released"], exclude=HEADS
+    )
+    weights = [layer.weight for layer in pruner.layers.values()]
+    yield compare(
+        "FPGM pass over EResFD: score, plan, mask",
+        lambda: pruner.apply(pruner.plan()),
+        lambda: [naive.fpgm(weight) for weight in weights],
+        "distances pair by pair, scores alone",
+        repeats=3,
+    )
+
+
+def crowded_output() -> tuple[Tensor, Tensor, Tensor]:
+    """Network outputs of one image on which every anchor passes the threshold."""
+    anchors = EResFD().anchors(HEIGHT, WIDTH)
+    generator = torch.Generator().manual_seed(0)
+    locations = torch.randn(1, len(anchors), 4, generator=generator)
+    face = torch.randn(1, len(anchors), generator=generator) * 0.5 - 2.0
+    return locations, torch.stack([torch.zeros_like(face), face], dim=2), anchors
+
+
+def naive_detect(locations: Tensor, logits: Tensor, anchors: Tensor) -> list[int]:
+    """The same rows with suppression in Python."""
+    scores = logits.softmax(1)[:, 1]
+    order = scores.argsort(descending=True, stable=True)[:5000]
+    order = order[scores[order] > 0.05]
+    boxes = decode(locations[order], anchors[order]).tolist()
+    return naive.nms(boxes, 0.3, 750)
+
+
+def training_step(network: nn.Module, repeats: int = 3) -> list[list[str]]:
+    """Where the time of a training step goes."""
+    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-6)
+    images = torch.randn(4, 3, 640, 640) * 50
+    corners = torch.rand(4, 20, 2) * 0.8
+    faces = list(torch.cat([corners, corners + 0.02 + 0.1 * torch.rand(4, 20, 2)], dim=2))
+    anchors = network.anchors(640, 640)  # type: ignore[operator]
+    spent: dict[str, list[float]] = {}
+
+    def timed(phase: str, work: Callable[[], object]) -> object:
+        started = time.perf_counter()
+        result = work()
+        spent.setdefault(phase, []).append(1e3 * (time.perf_counter() - started))
+        return result
+
+    for _ in range(repeats + 1):
+        locations, logits = timed("forward", lambda: network(images))  # type: ignore[misc]
+        location, confidence = timed(  # type: ignore[misc]
+            "matching and loss",
+            lambda: multibox_loss(locations, logits, anchors, faces),  # noqa: B023 - called at once
+        )
+        timed("backward", lambda: (location + confidence).backward())  # noqa: B023
+        timed("optimiser", optimizer.step)
+        optimizer.zero_grad()
+    median = {phase: sorted(times[1:])[len(times[1:]) // 2] for phase, times in spent.items()}
+    total = sum(median.values())
+    return [[phase, f"{ms:.0f}", f"{ms / total:.0%}"] for phase, ms in median.items()]
+
+
+def input_pipeline(pictures: int = 64) -> list[list[str]]:
+    """Images per second of reading, augmenting and normalising drawn pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "drawn"
+        started = time.perf_counter()
+        write_drawn_set(root, pictures, 1)
+        drawing = (pictures + 1) / (time.perf_counter() - started)
+        layout = find_layout(root)
+        annotations = without_degenerate_boxes(read_annotations(layout.annotation_file("train")))
+        rows = [["drawing, JPEG included", f"{drawing:.0f}"]]
+        for size in (640, 320):
+            dataset = FaceDataset(layout.images("train"), annotations, FaceAugmentation(size), 0)
+            started = time.perf_counter()
+            for epoch in range(2):
+                for index in range(len(dataset)):
+                    dataset[epoch, index]
+            rate = 2 * len(dataset) / (time.perf_counter() - started)
+            rows.append([f"read, augment, normalise to {size}x{size}", f"{rate:.0f}"])
+    return rows
