@@ -81,14 +81,17 @@ def model_of(file: Path) -> str:
 
 
 def print_tables() -> None:
-    """Print one table per protocol and choice of pictures."""
+    """Print one table per protocol."""
     for protocol in ("single", "vga", "multiscale"):
-        for only in ("all", "listed", "unlisted"):
-            folder = RESULTS / protocol / only
-            records = [read_record(path.parent) for path in sorted(folder.glob(f"*/{RECORD}"))]
-            if records:
-                print(f"\nprotocol={protocol} only={only}: {records[0]['coverage']}\n")
-                print("\n".join(table(records)))
+        records: dict[str, dict[str, Any]] = {}
+        for only in ("listed", "unlisted", "all"):
+            for path in sorted((RESULTS / protocol / only).glob(f"*/{RECORD}")):
+                record = read_record(path.parent)
+                known = records.setdefault(path.parent.name, record)
+                known["ap"] = {**known["ap"], **record["ap"]}
+        if records:
+            print(f"\nprotocol={protocol}\n")
+            print("\n".join(table(list(records.values()))))
 
 
 def table(records: list[dict[str, Any]]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.postprocess import detect_faces
 from secateur.detectors.protocols import MultiScale
+from secateur.errors import InputError
 from secateur.workflows.detecting import Detections, detect_set
 from secateur.workflows.evaluation_set import EvaluationSet, PictureFiles
 from tests.ddp import run_processes
@@ -47,6 +48,15 @@ def detect_share(rank: int, n_processes: int, folder: str) -> dict[str, Any]:
     return {name: torch.from_numpy(boxes) for name, boxes in found.boxes.items()}
 
 
+def fail_in_one(rank: int, n_processes: int, folder: str) -> dict[str, Any]:
+    if rank > 0:
+        assert detect_in(folder) is None
+        return {}
+    with pytest.raises(InputError, match=r"5\.png is not a readable picture"):
+        detect_in(folder)
+    return {"raised": torch.tensor(1)}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     generator = np.random.default_rng(0)
@@ -57,6 +67,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(folder: Path) -> None:
     """Seven pictures make five batches, which two processes cannot share evenly."""
     threads = torch.get_num_threads()
@@ -81,3 +92,10 @@ def test_two_processes_equal_one(folder: Path) -> None:
     assert one.settings["unlisted"].ap == two.settings["unlisted"].ap
     curves = [result.settings["unlisted"].curve for result in (one, two)]
     assert np.array_equal(*curves, equal_nan=True)
+
+
+@pytest.mark.slow
+def test_fault_in_any_process_is_raised_by_the_first(folder: Path) -> None:
+    content = (folder / NAMES[5]).read_bytes()
+    (folder / NAMES[5]).write_bytes(content[:-200])
+    assert "raised" in run_processes(fail_in_one, str(folder))[0]

@@ -45,6 +45,15 @@ class Detections:
     wall_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one process found, the seconds it was busy, and the fault that stopped it."""
+
+    found: dict[str, Boxes]
+    busy: float
+    fault: InputError | None
+
+
 def detect_set(
     detect: Detect,
     files: PictureFiles,
@@ -76,7 +85,7 @@ def detect_set(
         What was found; None on every process but the first.
 
     Raises:
-        InputError: If a picture cannot be read.
+        InputError: If a picture cannot be read; the first process alone raises it.
     """
     started = time.perf_counter()
     sizes = files.sizes() if batch_size > 1 else [None] * len(files)
@@ -89,46 +98,48 @@ def detect_set(
         worker_init_fn=_use_one_thread,
     )
     found: dict[str, Boxes] = {}
-    busy = 0.0
+    busy, fault = 0.0, None
     with _bar(progress and sampler.rank == 0) as bar:
         task = bar.add_task(title, total=sum(map(len, sampler)))
         for batch in loader:
-            pictures = []
-            for item in batch:
-                if isinstance(item, InputError):
-                    raise item
-                pictures.append(item)
+            fault = next((item for item in batch if isinstance(item, InputError)), None)
+            if fault is not None:
+                break
             began = time.perf_counter()
             rows = detect_pictures(
                 detect,
-                [pixels for _, pixels in pictures],
+                [pixels for _, pixels in batch],
                 protocol,
                 batch_size=batch_size,
                 device=device,
             )
             busy += time.perf_counter() - began
-            for (name, _), faces in zip(pictures, rows, strict=True):
+            for (name, _), faces in zip(batch, rows, strict=True):
                 found[name] = as_written(from_corners(faces.numpy()))
-            bar.advance(task, len(pictures))
-    shares = _gather((found, busy))
+            bar.advance(task, len(batch))
+    shares = _gather(_Share(found, busy, fault))
     if shares is None:
         return None
-    everything = {name: boxes for share, _ in shares for name, boxes in share.items()}
+    for share in shares:
+        if share.fault is not None:
+            raise share.fault
+    everything = {name: boxes for share in shares for name, boxes in share.found.items()}
     return Detections(
         {name: everything[name] for name in files.names},
-        sum(seconds for _, seconds in shares) / len(files),
+        sum(share.busy for share in shares) / len(files),
         time.perf_counter() - started,
     )
 
 
-def _gather(
-    share: tuple[dict[str, Boxes], float],
-) -> list[tuple[dict[str, Boxes], float]] | None:
-    """The shares of all processes on the first one, None on the others."""
+def _gather(share: _Share) -> list[_Share] | None:
+    """The shares of all processes on the first one, None on the others.
+
+    A fault travels with them: a process that ended on its own would make the others wait for it.
+    """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [share]
     first = torch.distributed.get_rank() == 0
-    shares: list[tuple[dict[str, Boxes], float]] = [share] * torch.distributed.get_world_size()
+    shares = [share] * torch.distributed.get_world_size()
     torch.distributed.gather_object(share, shares if first else None)
     return shares if first else None
 

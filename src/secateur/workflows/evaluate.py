@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import os
 import platform
 import time
 from datetime import datetime
@@ -312,3 +313,5 @@ def _quieten() -> None:
     """Silence what a user can do nothing about."""
     for name in ("lightning_fabric", "lightning.fabric", "lightning_fabric.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # the first process says it all
+        logging.getLogger("secateur").setLevel(logging.WARNING)
