@@ -1,4 +1,4 @@
-"""Pruner: a criterion, rates and groups resolved against one network."""
+"""Pruner: a criterion, a scope, rates and groups resolved against one network."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from secateur.pruning.criteria import score_layers
+from secateur.errors import InputError
+from secateur.pruning.criteria import check_criterion, score_layers
+from secateur.pruning.filter_sets import FilterSets, coupled_filters, single_filters
 from secateur.pruning.groups import rates_per_layer, resolve_groups
 from secateur.pruning.layers import prunable_layers
 from secateur.pruning.masks import apply_masks
 from secateur.pruning.plan import plan_masks
+from secateur.pruning.scopes import (
+    Ranking,
+    check_scope,
+    rank_in_units,
+    rank_together,
+    rates_of_sets,
+    score_sets,
+)
+from secateur.pruning.slim_sizes import SizeUnderMasks
+from secateur.pruning.targets import Target, read_target, solve
 from secateur.pruning.trace import batchnorm_after
 
 
@@ -23,16 +35,23 @@ class Pruner:
 
     Args:
         model: Network to prune; kept by reference.
-        example_inputs: Arguments of one forward call, to find the batch norm behind each filter.
+        example_inputs: Arguments of one forward call, to find what belongs to a filter.
         criterion: Name of the criterion, such as ``fpgm``.
         rate: Rate of layers and groups without a rate of their own, in [0, 1).
         rates: Rates of groups, in [0, 1).
         groups: Patterns of layer names per group; empty puts every layer under ``rate``.
         exclude: Patterns of layer names that are never pruned.
         mask_batchnorm: Whether a pruned filter loses its batch-norm scale and shift too.
+        scope: ``independent``, ``coupled``, ``global`` or ``global_coupled``.
+        min_keep: Share of the filters of each layer that a global ranking or a target leaves, in
+            [0, 1); one filter stays in any case.
+        align: Under a coupled scope, numbers of filters become multiples of this or stay whole.
+        seed: Seed of the criterion ``random``, which then picks the same filters every time.
+        target: One of ``sparsity``, ``params``, ``macs`` and ``latency`` with its value: rates
+            then say how fast layers shrink relative to each other, and go as far as it takes.
 
     Raises:
-        InputError: If a name fits nothing or a rate is out of range.
+        InputError: If a name fits nothing or a number is out of range.
     """
 
     def __init__(
@@ -45,9 +64,26 @@ class Pruner:
         groups: Mapping[str, Sequence[str]] | None = None,
         exclude: Sequence[str] = (),
         mask_batchnorm: bool = True,
+        scope: str = "independent",
+        min_keep: float = 0.1,
+        align: int = 1,
+        seed: int = 0,
+        target: Mapping[str, float] | None = None,
     ) -> None:
+        check_criterion(criterion)
+        check_scope(scope)
+        if not 0 <= min_keep < 1:
+            raise InputError(f"min_keep must be at least 0 and below 1, got {min_keep:g}")
+        if scope.endswith("coupled") and not mask_batchnorm:
+            raise InputError(
+                f"scope={scope} needs mask_batchnorm=true: the batch norm of a pruned filter "
+                "would still emit a constant, and the filter could not be removed"
+            )
         self.model = model
         self.criterion = criterion
+        self.scope = scope
+        self.min_keep = min_keep
+        self.seed = seed
         self.layers = prunable_layers(model, exclude)
         # A group may name heads that are excluded here: patterns are held against all layers.
         everything = resolve_groups(groups or {}, prunable_layers(model))
@@ -56,8 +92,27 @@ class Pruner:
             for group, names in everything.items()
         }
         self.rates = rates_per_layer(rate, rates or {}, self.groups, list(self.layers))
-        self.batchnorms = batchnorm_after(model, example_inputs) if mask_batchnorm else {}
+        self._own_rates = list(rates or {})
+        self._norms = batchnorm_after(model, example_inputs)
+        self.batchnorms = self._norms if mask_batchnorm else {}
         self.scores: dict[str, Tensor] = {}
+        self.statistics: dict[str, Tensor] = {}
+        self.target = read_target(target)
+        self._sizes = (
+            SizeUnderMasks(model, example_inputs, self.target.quantity, align)
+            if self.target is not None
+            else None
+        )
+        self.sets: FilterSets = (
+            coupled_filters(model, example_inputs, self.layers, align=align)
+            if scope.endswith("coupled")
+            else single_filters(self.layers)
+        )
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether the criterion reads what ``TaylorStatistics`` gathers."""
+        return self.criterion.startswith("taylor")
 
     def plan(self, fraction: float = 1.0) -> dict[str, Tensor]:
         """Score the filters as they are now and choose which to keep.
@@ -66,13 +121,80 @@ class Pruner:
             fraction: Share of each rate to remove, in (0, 1]; below 1 while a schedule rises.
 
         Returns:
-            Per layer a mask (n_filters,), True = kept.
+            Per layer a mask (n_filters,), True = kept. Under a coupled scope batch norms of
+            coupled channels have masks too.
         """
-        with torch.no_grad():
-            self.scores = score_layers(self.layers, self.criterion)
-        rates = {name: rate * fraction for name, rate in self.rates.items()}
-        return plan_masks(self.scores, rates)
+        self.scores = self.score()
+        if self.target is not None:
+            return self._plan_target(self.target, fraction)
+        if self.scope == "independent":
+            rates = {name: rate * fraction for name, rate in self.rates.items()}
+            return plan_masks(self.scores, rates)
+        ranking = self.rank()
+        return self._masks(ranking.removed(fraction), ranking)
+
+    def score(self) -> dict[str, Tensor]:
+        """Scores (n_filters,) of each layer by the criterion, for the weights as they are."""
+        statistics = self.statistics
+        if self.criterion == "batchnorm":
+            norms = {name: self.model.get_submodule(norm) for name, norm in self._norms.items()}
+            statistics = {
+                name: norm.weight for name, norm in norms.items() if isinstance(norm.weight, Tensor)
+            }
+        generator = torch.Generator().manual_seed(self.seed)
+        return score_layers(self.layers, self.criterion, statistics=statistics, generator=generator)
+
+    def rank(self, min_keep: float = 0.0) -> Ranking:
+        """Order of all sets of filters by the scores of the last ``plan`` or ``score``.
+
+        Args:
+            min_keep: Share of each layer that a ranking inside layers leaves.
+        """
+        scores, rates = score_sets(self.sets, self.scores), rates_of_sets(self.sets, self.rates)
+        if not self.scope.startswith("global"):
+            return rank_in_units(self.sets, scores, rates, min_keep)
+        return rank_together(self.sets, scores, rates, self._pools(rates), self.min_keep)
 
     def apply(self, keep: Mapping[str, Tensor]) -> None:
         """Zero the filters that ``keep`` drops."""
         apply_masks(self.model, keep, self.batchnorms)
+
+    def _pools(self, rates: Tensor) -> Tensor:
+        """What is ranked together: all sets whose rate is that of one group, (n_sets,)."""
+        pool_of = {
+            name: number
+            for number, group in enumerate(self._own_rates, 1)
+            for name in self.groups[group]
+        }
+        pools = torch.zeros(len(rates), dtype=torch.long)
+        for name in self.layers:
+            sets = self.sets.of[name]
+            sets = sets[sets >= 0]
+            pools[sets[rates[sets] == self.rates[name]]] = pool_of.get(name, 0)
+        return pools
+
+    def _plan_target(self, target: Target, fraction: float) -> dict[str, Tensor]:
+        """Masks with which the network has the size that is wanted, or a share of them."""
+        assert self._sizes is not None
+        ranking = self.rank(self.min_keep)
+        order = ranking.order()
+        sizes = self._sizes
+        sizes.refresh(self.layers, self.batchnorms)
+
+        def first(number: int) -> dict[str, Tensor]:
+            removed = torch.zeros(len(ranking.scores), dtype=torch.bool)
+            removed[order[:number]] = True
+            return self._masks(removed, ranking)
+
+        number = solve(lambda n: sizes.remaining(first(n)), len(order), target)
+        return first(int(fraction * number))
+
+    def _masks(self, removed: Tensor, ranking: Ranking) -> dict[str, Tensor]:
+        return {
+            name: mask.to(_device_of(self.model.get_submodule(name)))
+            for name, mask in self.sets.masks(removed, ranking.scores).items()
+        }
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device

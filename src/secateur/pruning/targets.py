@@ -1,0 +1,146 @@
+"""Targets: a size instead of a rate; all rates are scaled together until the network has it.
+
+A target says how large the network shall be: ``sparsity`` is the share of its parameters that is
+zero, ``params``, ``macs`` and ``latency`` are what the slim network shall have of the dense one.
+Filters go one by one in the order in which they would when all rates rise by a common factor, and
+the number of them that comes closest is found by bisection, without any training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from secateur.errors import InputError
+from secateur.pruning.criteria import filters_of
+
+QUANTITIES = ("sparsity", "params", "macs", "latency")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a network shall be once it is pruned.
+
+    Args:
+        quantity: ``sparsity``, ``params``, ``macs`` or ``latency``.
+        value: Share in (0, 1): zero parameters of all, or slim over dense.
+    """
+
+    quantity: str
+    value: float
+
+    @property
+    def remaining(self) -> float:
+        """What shall remain of the dense network, in (0, 1)."""
+        return 1 - self.value if self.quantity == "sparsity" else self.value
+
+
+def read_target(target: Mapping[str, float] | None) -> Target | None:
+    """The target of a mapping with one entry; None for none.
+
+    Raises:
+        InputError: If it names something else or a value out of range.
+    """
+    given = {name: value for name, value in (target or {}).items() if value is not None}
+    if not given:
+        return None
+    if len(given) > 1:
+        raise InputError(f"target takes one of {', '.join(QUANTITIES)}, got {', '.join(given)}")
+    quantity, value = next(iter(given.items()))
+    if quantity not in QUANTITIES:
+        raise InputError(f"target has no {quantity!r}; choose one of {', '.join(QUANTITIES)}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise InputError(f"target.{quantity} must be above 0 and below 1, got {value!r}")
+    return Target(quantity, float(value))
+
+
+def solve(remaining: Callable[[int], float], most: int, target: Target) -> int:
+    """How many filters or sets to remove, in their order, to come closest to a target.
+
+    Args:
+        remaining: What remains of the dense network without the first n, falling in n.
+        most: How many may go.
+        target: What is wanted.
+
+    Returns:
+        A number from 0 to ``most``.
+
+    Raises:
+        InputError: If even ``most`` are not enough.
+    """
+    wanted = target.remaining
+    low, high = 0, most
+    at = {0: remaining(0), most: remaining(most)}
+    if at[most] > wanted:
+        reached = 1 - at[most] if target.quantity == "sparsity" else at[most]
+        raise InputError(
+            f"target.{target.quantity}={target.value:g} cannot be reached: with every filter gone "
+            f"that may go it is {reached:.3f}; lower min_keep, exclude fewer layers, raise rates "
+            "that are 0, or take another target"
+        )
+    while high - low > 1:
+        middle = (low + high) // 2
+        at[middle] = remaining(middle)
+        low, high = (middle, high) if at[middle] > wanted else (low, middle)
+    return min((low, high), key=lambda n: abs(at[n] - wanted))
+
+
+class NominalSparsity:
+    """Sparsity under masks, from counts per filter: no weight is touched.
+
+    Args:
+        model: Network that would be masked; its present weights count.
+        layers: Layers with masks, by name.
+        batchnorms: Name of the batch norm that is masked with a layer, by name of the layer.
+    """
+
+    def __init__(
+        self, model: nn.Module, layers: Mapping[str, nn.Module], batchnorms: Mapping[str, str]
+    ) -> None:
+        parameters = list(model.parameters())
+        self.parameters = sum(p.numel() for p in parameters)
+        self.zeros = self.parameters - sum(int(p.count_nonzero()) for p in parameters)
+        self._counts = {name: _nonzero_per_filter(layer) for name, layer in layers.items()}
+        self._norms = {
+            name: _nonzero_per_filter(module)
+            for name, module in model.named_modules()
+            if isinstance(module, _BatchNorm) and isinstance(module.weight, Tensor)
+        }
+        self._writers: dict[str, list[str]] = {norm: [] for norm in self._norms}
+        for layer, norm in batchnorms.items():
+            if norm in self._norms:
+                self._writers[norm].append(layer)
+
+    def __call__(self, keep: Mapping[str, Tensor]) -> float:
+        """Zero parameters over all parameters.
+
+        Args:
+            keep: Per layer a mask (n_filters,), True = kept; a channel of a batch norm without
+                a mask goes when every layer that writes it loses that filter.
+        """
+        zeros = self.zeros
+        for name, counts in self._counts.items():
+            if name in keep:
+                zeros += int(counts[~keep[name].cpu()].sum())
+        for norm, writers in self._writers.items():
+            gone = None
+            if norm in keep:
+                gone = ~keep[norm].cpu()
+            elif writers and all(layer in keep for layer in writers):
+                gone = torch.stack([~keep[layer].cpu() for layer in writers]).all(0)
+            if gone is not None:
+                zeros += int(self._norms[norm][gone].sum())
+        return zeros / max(self.parameters, 1)
+
+
+def _nonzero_per_filter(module: nn.Module) -> Tensor:
+    """Parameters of each filter or batch-norm channel that are not zero, (n_filters,)."""
+    weight, bias = module.weight, module.bias
+    assert isinstance(weight, Tensor)
+    rows = filters_of(module) if weight.ndim > 1 else weight[:, None]
+    counts = (rows != 0).sum(1)
+    return (counts + (bias != 0) if isinstance(bias, Tensor) else counts).cpu()

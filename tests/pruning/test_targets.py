@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import Depthwise, Grouped, Plain, Residual, Shared, Unused, settle_statistics
+from torch import nn
+
+from secateur.errors import InputError
+from secateur.pruning.latency_table import measure_layers
+from secateur.pruning.macs import count_macs
+from secateur.pruning.pruner import Pruner
+from secateur.pruning.slim_sizes import SlimSizes
+from secateur.pruning.slimming import slim
+from secateur.pruning.sparsity import count_parameters, sparsity
+from secateur.pruning.targets import NominalSparsity, Target, read_target, solve
+
+IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("network", [Plain, Residual, Depthwise, Grouped, Shared, Unused])
+@pytest.mark.parametrize("scope", ["independent", "coupled", "global"])
+def test_predicted_sizes_are_those_of_the_slim_network(
+    network: type[nn.Module], scope: str
+) -> None:
+    torch.manual_seed(0)
+    model = settle_statistics(network())
+    pruner = Pruner(model, (IMAGES,), "l1", 0.45, scope=scope)
+    keep = pruner.plan()
+    sizes = SlimSizes(model, IMAGES)
+    before = copy.deepcopy(model.state_dict())
+    shapes = sizes.shapes(keep, pruner.batchnorms)
+    nominal = NominalSparsity(model, pruner.layers, pruner.batchnorms)(keep)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+    pruner.apply(keep)
+    slim_model = slim(model, IMAGES).model
+    # The lone slope of an activation in a module that goes is counted all the same.
+    assert 0 <= sizes.parameters(shapes) - count_parameters(slim_model) <= (network is Unused)
+    assert sizes.macs(shapes) == pytest.approx(count_macs(slim_model, IMAGES).total)
+    assert nominal == pytest.approx(sparsity(model))
+
+
+@pytest.mark.parametrize("scope", ["independent", "coupled", "global", "global_coupled"])
+@pytest.mark.parametrize("quantity", ["sparsity", "params", "macs"])
+def test_target_is_met_within_one_set(scope: str, quantity: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 40, 3, padding=1, bias=False),
+        nn.BatchNorm2d(40),
+        nn.ReLU(),
+        nn.Conv2d(40, 40, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(40, 8, 1),
+    ).eval()
+    pruner = Pruner(model, (IMAGES,), "l1", 0.3, scope=scope, target={quantity: 0.5}, exclude=["5"])
+    pruner.apply(pruner.plan())
+    slim_model = slim(model, IMAGES).model
+    reached = {
+        "sparsity": sparsity(model),
+        "params": count_parameters(slim_model) / count_parameters(model),
+        "macs": count_macs(slim_model, IMAGES).total / count_macs(model, IMAGES).total,
+    }
+    # One filter of the second layer has 361 of 16,000 parameters, and so has its column.
+    assert reached[quantity] == pytest.approx(0.5, abs=0.0125)
+
+
+def test_rates_say_how_fast_layers_shrink_relative_to_each_other() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 40, 3), nn.Conv2d(40, 40, 3), nn.Conv2d(40, 4, 1))
+    pruner = Pruner(
+        model,
+        (IMAGES,),
+        "l1",
+        0.3,
+        rates={"first": 0.1, "last": 0.0},
+        groups={"first": ["0"], "last": ["2"]},
+        target={"sparsity": 0.4},
+    )
+    gone = {name: int((~mask).sum()) for name, mask in pruner.plan().items()}
+    assert gone["2"] == 0
+    assert abs(gone["1"] - 3 * gone["0"]) <= 3
+
+
+@given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=40), value=st.floats(0.01, 0.99))
+@settings(max_examples=50, deadline=None)
+def test_bisection_finds_the_closest_number(sizes: list[int], value: float) -> None:
+    whole = sum(sizes)
+
+    def remaining(n: int) -> float:
+        return 1 - sum(sizes[:n]) / whole
+
+    found = solve(remaining, len(sizes), Target("macs", value))
+    gaps = [abs(remaining(n) - value) for n in range(len(sizes) + 1)]
+    assert gaps[found] == min(gaps)
+
+
+def test_targets_that_make_no_sense_get_one_sentence() -> None:
+    assert read_target(None) is None
+    assert read_target({"macs": None}) is None  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="choose one of sparsity"):
+        read_target({"flops": 0.5})
+    with pytest.raises(InputError, match=r"above 0 and below 1, got 50"):
+        read_target({"macs": 50})
+    with pytest.raises(InputError, match="takes one of"):
+        read_target({"macs": 0.5, "params": 0.5})
+    with pytest.raises(InputError, match="cannot be reached"):
+        Pruner(Residual(), (IMAGES,), "l1", 0.3, target={"sparsity": 0.99}).plan()
+
+
+def test_latency_table_predicts_a_smaller_time_for_fewer_channels() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 32, 3), nn.Conv2d(32, 32, 3, groups=32), nn.ConvTranspose2d(32, 16, 2)
+    )
+    table = measure_layers(model, torch.zeros(1, 3, 64, 64))
+    dense = {name: tuple(p.shape) for name, p in model.named_parameters() if p.ndim > 1}
+    assert table.milliseconds(dense) == pytest.approx(table.dense_ms)
+    assert table.milliseconds({}) == 0
+    half = dense | {"0.weight": (16, 3, 3, 3), "1.weight": (16, 1, 3, 3)}
+    half["2.weight"] = (16, 16, 2, 2)
+    assert 0 < table.milliseconds(half) < table.dense_ms
