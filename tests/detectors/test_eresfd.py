@@ -64,7 +64,7 @@ def test_anchor_ratio_makes_anchors_taller() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("topology", TOPOLOGIES)
+@pytest.mark.parametrize("topology", ["standard", pytest.param("bfpgm", marks=pytest.mark.slow)])
 def test_exported_and_traced_equal_eager(topology: str) -> None:
     assert_freezes(EResFD(topology))
 

@@ -127,7 +127,7 @@ def test_exported_and_traced_equal_eager(way: str) -> None:
     if way == "export":
         frozen = torch.export.export(network, example).module()
     else:
-        frozen = torch.jit.trace(network, example)
+        frozen = torch.jit.trace(network, example, check_trace=False)
     logits[1, :, 1] -= 3  # few candidates, so that the padding counts
     for one, other in zip(frozen(locations, logits), network(locations, logits), strict=True):
         assert torch.equal(one, other)
