@@ -68,7 +68,7 @@ class SepFPN(nn.Module):
     """Separated feature pyramid of EResFD: two top-down chains and learnt fusion weights.
 
     The chain of the coarse levels ends at level 3, which takes the raw source of level 4; the
-    chain of the fine levels starts there (EResFD paper, section 3.2).
+    chain of the fine levels starts there (the separation that gives SepFPN its name).
 
     Args:
         channels: Channels of every level.
