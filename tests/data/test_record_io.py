@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import struct
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -31,7 +32,7 @@ def record(content: bytes) -> bytes:
     """Frame a record; where it holds the magic number at a multiple of 4, it is cut there."""
     cuts = [i for i in range(0, len(content) - 3, 4) if content[i : i + 4] == MAGIC]
     bounds = [-4, *cuts, len(content)]
-    parts = [content[a + 4 : b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [content[a + 4 : b] for a, b in pairwise(bounds)]
     framed = b""
     for index, part in enumerate(parts):
         flag = 0 if len(parts) == 1 else (1 if index == 0 else 3 if index == len(parts) - 1 else 2)
