@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ def naive_score(a: Tensor, b: Tensor, measure: str) -> float:
 
 
 @pytest.mark.parametrize("measure", ["cosine", "euclidean"])
-@pytest.mark.parametrize("block", [1, 7, 4096])
+@pytest.mark.parametrize("block", [1, 7, 512])
 def test_scores_equal_the_formula_in_any_blocks(measure: Measure, block: int) -> None:
     random = torch.Generator().manual_seed(0)
     embeddings = 5 * torch.randn(20, 33, generator=random)
@@ -48,10 +50,11 @@ def test_no_pairs() -> None:
 
 
 def test_embeddings_are_left_alone() -> None:
-    embeddings = torch.randn(4, 3)
+    embeddings = torch.randn(4, 3, requires_grad=True)
     before = embeddings.clone()
-    for measure in ("cosine", "euclidean"):
-        compare_pairs(embeddings, torch.arange(3), torch.arange(1, 4), measure)
+    for measure in get_args(Measure):
+        scores = compare_pairs(embeddings, torch.arange(3), torch.arange(1, 4), measure)
+        assert not scores.requires_grad
     assert torch.equal(embeddings, before)
 
 

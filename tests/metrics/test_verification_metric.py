@@ -157,6 +157,16 @@ def test_half_precision_and_gradients_are_accepted() -> None:
         assert metric.compute()["eer"] == 0
 
 
+def test_it_is_read_in_and_out_of_inference_mode() -> None:
+    metric = PairVerification([0, 0], [1, 2], [True, False])
+    for outer, inner in ((True, False), (False, True)):
+        with torch.inference_mode(outer):
+            metric.update(torch.tensor([[1.0, 0], [1, 1], [0, 1]]), torch.arange(3))
+        with torch.inference_mode(inner):
+            assert metric.compute()["auc"] == 1
+            metric.reset()
+
+
 def test_bad_input_is_told() -> None:
     with pytest.raises(InputError, match="as many first as second"):
         PairVerification([0, 1], [1], [True])

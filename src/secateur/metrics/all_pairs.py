@@ -106,7 +106,7 @@ def _score_blocks(
     embeddings: Tensor, identity: Tensor, measure: Measure, block: int, genuine_only: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Give scores and whether they are of one person, each pair once; skip blocks without one."""
-    identity = identity.to(embeddings.device)
+    embeddings, identity = embeddings.detach(), identity.to(embeddings.device)
     inverse_norms = inverse_lengths(embeddings) if measure == "cosine" else None
     for top in range(0, len(embeddings), block):
         rows = slice(top, top + block)

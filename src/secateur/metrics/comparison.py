@@ -22,7 +22,7 @@ def compare_pairs(
     first: Tensor,
     second: Tensor,
     measure: Measure = "cosine",
-    block: int = 4096,
+    block: int = 512,
 ) -> Tensor:
     """Score pairs of embeddings.
 
@@ -52,6 +52,7 @@ def compare_pairs(
             f"The pairs name rows {lowest} to {highest}, but there are only {len(embeddings)} "
             "embeddings."
         )
+    embeddings = embeddings.detach()
     scores = torch.empty(len(first), device=embeddings.device)
     inverse_norms = inverse_lengths(embeddings) if measure == "cosine" else None
     for start in range(0, len(first), block):
