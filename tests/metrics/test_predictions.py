@@ -7,6 +7,7 @@ import pytest
 
 from secateur.errors import InputError
 from secateur.metrics.predictions import (
+    as_written,
     from_corners,
     read_prediction_file,
     read_predictions,
@@ -71,3 +72,10 @@ def test_a_folder_without_any_prediction_is_refused(tmp_path: Path) -> None:
 def test_corners_span_whole_pixels() -> None:
     assert from_corners([[1, 2, 10, 5, 0.5]]).tolist() == [[1, 2, 10, 4, 0.5]]
     assert from_corners(np.empty((0, 5))).shape == (0, 5)
+
+
+def test_boxes_as_written_are_those_read_back(tmp_path: Path) -> None:
+    boxes = np.random.default_rng(0).normal(size=(200, 5)) * [500, 500, 90, 90, 1]
+    write_predictions(tmp_path, {"e/a.jpg": boxes})
+    assert np.array_equal(read_prediction_file(tmp_path / "e/a.txt"), as_written(boxes))
+    assert as_written(np.empty((0, 5))).shape == (0, 5)

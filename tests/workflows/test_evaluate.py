@@ -177,7 +177,10 @@ def test_run_brings_its_pictures_and_is_compared(
         f"output_dir={tmp_path / 'two'}",
     )
     shown = capsys.readouterr().out
-    assert "eresfd-fpgm against wide" in shown
+    assert "Side by side" in shown
+    assert "A: eresfd-fpgm" in shown
+    assert "B: wide" in shown
+    assert record_of(tmp_path / "two" / "A")["name"] == "eresfd-fpgm"
     assert "AP hard" in shown
     assert "not the same pictures" in shown
 

@@ -67,15 +67,14 @@ def comparison_table(
         console: Where to print; standard output when absent.
     """
     console = console or Console()
-    names = [str(first["name"]), str(second["name"])]
-    if names[0] == names[1]:
-        names = [f"{name} ({letter})" for name, letter in zip(names, "AB", strict=True)]
     tables.print_table(
-        f"{names[0]} against {names[1]}",
-        ["", *names, "difference"],
+        "Side by side",
+        ["", "A", "B", "B to A"],
         comparison_rows(first, second),
         console=console,
     )
+    for letter, record in (("A", first), ("B", second)):
+        console.print(f"  {letter}: {record['name']}  {record.get('path', '')}", highlight=False)
     for difference in differences(first, second):
         console.print(f"  {difference}", highlight=False)
 

@@ -80,6 +80,7 @@ class Evaluator:
         self.fabric: Fabric | None = None
         self._set: EvaluationSet | None = None
         self._data: dict[str, Any] = {}
+        self._done = 0
 
     def records(self, subjects: list[DetectorSource | Path]) -> list[Record]:
         """Records of all subjects; nothing on every process but the first.
@@ -89,7 +90,7 @@ class Evaluator:
                 prediction files.
         """
         records = []
-        for subject in subjects:
+        for self._done, subject in enumerate(subjects):
             if isinstance(subject, DetectorSource):
                 record = self.detect(subject)
             elif (subject / RECORD).is_file():
@@ -240,7 +241,7 @@ class Evaluator:
         part = f"{config.protocol.name}-{self._data['data']}" if source else "predictions"
         if config.output_dir is not None:
             folder = Path(str(config.output_dir))
-            return folder / name if config.compare is not None else folder
+            return folder / "AB"[self._done] if config.compare is not None else folder
         if source is not None and source.about["kind"] == "run":
             return Path(source.about["path"]) / "evaluation" / part
         stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
