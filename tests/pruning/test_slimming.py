@@ -113,7 +113,7 @@ def test_residual_stream_needs_all_its_writers() -> None:
     assert result.model.outer.out_channels == 7
     assert result.model.inner.out_channels == 5
     assert result.report.kept["stem"] == (0, 1, 2, 4, 5, 6, 7)
-    assert result.report.refused["stem"] == {"another layer adds to the same channel": 1}
+    assert result.report.refused["stem"] == {"another layer writes the same channel": 1}
 
 
 def test_concatenation_of_one_tensor_twice() -> None:
@@ -150,6 +150,15 @@ def test_groups_lose_equally_many() -> None:
     assert slimmed.first.out_channels == 6
     assert slimmed.grouped.weight.shape == (10, 3, 3, 3)
     assert (slimmed.grouped.in_channels, slimmed.grouped.groups) == (6, 2)
+
+
+def test_a_dead_group_goes_whole() -> None:
+    model = Grouped().eval()
+    mask(model.first, [0, 1, 2, 3])
+    mask(model.grouped, [0, 1, 2, 3, 4, 5])
+    slimmed = checked(model).model
+    assert slimmed.grouped.weight.shape == (6, 4, 3, 3)
+    assert (slimmed.grouped.in_channels, slimmed.grouped.groups) == (4, 1)
 
 
 def test_shared_layers_stay_shared() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from secateur.pruning.classes import Classes, group
 from secateur.pruning.constants import constants
@@ -19,7 +17,7 @@ from secateur.pruning.liveness import Reader, live_classes, readers
 from secateur.pruning.merging import find_merges
 from secateur.pruning.operators import owner_of
 from secateur.pruning.surgery import Cut
-from secateur.pruning.trace import Trace, trace
+from secateur.pruning.trace import Trace
 from secateur.pruning.values import values
 
 
@@ -47,43 +45,38 @@ class Analysis:
 
 
 def couple(
-    model: nn.Module, example_inputs: Tensor | Sequence[Any], *, fixed_sizes: bool = False
-) -> tuple[Trace, dict[Any, Tensor], Flow, Classes]:
-    """Trace a network and find the sets of channels that go together.
+    model: nn.Module, traced: Trace, *, fixed_sizes: bool = False
+) -> tuple[dict[fx.Node, Tensor], Flow, Classes]:
+    """Find the sets of channels of a network that go together.
 
     Args:
-        model: Any network that ``trace`` accepts.
-        example_inputs: One input tensor or the positional arguments of the forward.
+        model: The network.
+        traced: Its operator graph.
         fixed_sizes: Whether to keep all channels that are reshaped or split.
+
+    Returns:
+        Values of the nodes that do not depend on inputs, the labels' flow, and their classes.
     """
-    traced = trace(model, example_inputs)
     known = constants(traced)
     flow = follow(traced, known, dict(model.named_modules()))
     if fixed_sizes:
         for labels in flow.sized:
             flow.pin(labels, "the forward reshapes it to a size that is written down")
-    return traced, known, flow, group(flow)
+    return known, flow, group(flow)
 
 
 def analyse(
-    model: nn.Module,
-    example_inputs: Tensor | Sequence[Any],
-    *,
-    align: int = 1,
-    fixed_sizes: bool = False,
+    model: nn.Module, traced: Trace, *, align: int = 1, fixed_sizes: bool = False
 ) -> Analysis:
     """Find out what can be removed from a network.
 
     Args:
-        model: Any network that ``trace`` accepts.
-        example_inputs: One input tensor or the positional arguments of the forward.
+        model: The network.
+        traced: Its operator graph.
         align: Numbers of filters become multiples of this, or stay whole.
         fixed_sizes: Whether to keep all channels that are reshaped or split.
-
-    Raises:
-        InputError: If the network cannot be traced.
     """
-    traced, _, flow, classes = couple(model, example_inputs, fixed_sizes=fixed_sizes)
+    _, flow, classes = couple(model, traced, fixed_sizes=fixed_sizes)
     return judge(traced, flow, classes, align)
 
 
@@ -111,19 +104,18 @@ def judge(traced: Trace, flow: Flow, classes: Classes, align: int = 1) -> Analys
 
 def cut_to(kept: Tensor, flow: Flow, classes: Classes) -> Cut:
     """What stays of each tensor if these classes stay, (classes,) bool."""
-    return Cut(
-        kept={key: kept[members].nonzero()[:, 0] for key, members in classes.slices.items()},
-        blocks={
-            weight: _columns(kept[classes.of[inputs]].view(flow.groups[weight], -1))
-            for weight, inputs in flow.grouped.items()
-        },
-        groups={
-            owner_of(weight): int(kept[classes.slices[weight, 0]].sum()) // filters
-            for weight, filters in flow.depthwise.items()
-        },
-    )
-
-
-def _columns(kept: Tensor) -> Tensor:
-    """Positions that stay in every row; each row has equally many, (rows, kept)."""
-    return torch.stack([row.nonzero()[:, 0] for row in kept])
+    blocks: dict[str, Tensor] = {}
+    groups = {
+        owner_of(weight): int(kept[classes.slices[weight, 0]].sum()) // filters
+        for weight, filters in flow.depthwise.items()
+    }
+    for weight, inputs in flow.grouped.items():
+        rows = kept[classes.of[inputs]].view(flow.groups[weight], -1)
+        alive = rows.any(1)
+        width = int(rows.sum(1).max())
+        # The filters of a group that goes are cut away whatever columns they have.
+        rows[~alive] = torch.arange(rows.shape[1]) < width
+        blocks[weight] = rows.nonzero()[:, 1].view(len(rows), width)
+        groups[owner_of(weight)] = int(alive.sum())
+    indices = {key: kept[members].nonzero()[:, 0] for key, members in classes.slices.items()}
+    return Cut(indices, blocks, groups)

@@ -15,7 +15,7 @@ from secateur.pruning.equality import outputs
 from secateur.pruning.flow import Flow
 from secateur.pruning.keeping import settle
 from secateur.pruning.surgery import operate
-from secateur.pruning.trace import Trace, as_arguments
+from secateur.pruning.trace import Trace, as_arguments, trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ChannelSets:
     Args:
         sets: The sets, in the order in which the network runs through their layers.
         equal: Matrices of set numbers whose rows have to lose equally many; -1 stands for
-            channels that no set holds.
+            channels that no set holds. The group of a grouped convolution may also go whole.
     """
 
     def __init__(self, traced: Trace, flow: Flow, classes: Classes) -> None:
@@ -72,7 +72,7 @@ class ChannelSets:
         )
         self.equal = tuple(
             tuple(tuple(numbers.get(i, -1) for i in row) for row in classes.of[matrix].tolist())
-            for matrix in flow.equal_rows
+            for matrix in (*flow.equal_rows, *_groups(flow))
         )
 
     def settle(
@@ -97,6 +97,15 @@ class ChannelSets:
         return {number for number in chosen if not bool(kept[index_of[number]])}
 
 
+def _groups(flow: Flow) -> list[Tensor]:
+    """Labels that grouped convolutions read and write, one matrix each, a row per group."""
+    return [
+        labels.view(flow.groups[weight], -1)
+        for weight, inputs in flow.grouped.items()
+        for labels in (inputs, flow.slices[weight, 0])
+    ]
+
+
 def channel_sets(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> ChannelSets:
     """Find the sets of filters that can only be removed together.
 
@@ -108,7 +117,8 @@ def channel_sets(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Ch
         InputError: If the network cannot be traced.
     """
     arguments = as_arguments(example_inputs)
-    traced, _, flow, classes = couple(model, arguments)
+    traced = trace(model, arguments)
+    _, flow, classes = couple(model, traced)
     # Try to cut every second set: a forward with sizes written down fails at that.
     kept = torch.ones(classes.count, dtype=torch.bool)
     kept[classes.removable.nonzero()[::2, 0]] = False
@@ -116,5 +126,5 @@ def channel_sets(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Ch
     try:
         outputs(operate(model, cut_to(kept, flow, classes)), arguments)
     except RuntimeError:
-        traced, _, flow, classes = couple(model, arguments, fixed_sizes=True)
+        _, flow, classes = couple(model, traced, fixed_sizes=True)
     return ChannelSets(traced, flow, classes)

@@ -1,90 +1,91 @@
-"""Take out whole modules that no output depends on."""
+"""Take out whole modules whose results reach no output."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, fx, nn
 
-from secateur.pruning.analysis import Analysis
 from secateur.pruning.equality import outputs
+from secateur.pruning.trace import Trace
 
 
-def drop_dead_modules(
-    model: nn.Module, slimmed: nn.Module, analysis: Analysis, inputs: Sequence[Sequence[Any]]
-) -> tuple[str, ...]:
-    """Replace modules whose parameters all are dead by ``nn.Identity``, where that is exact.
+def drop_unused_modules(
+    model: nn.Module, traced: Trace, inputs: Sequence[Sequence[Any]]
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Replace modules whose parameters reach no output by ``nn.Identity``, where that is exact.
 
-    The forward may still call them, so every replacement is tried: it stays only if the outputs
-    do not change. Where the largest dead module cannot go, its children are tried.
+    The forward may still call them, so every replacement is tried: it stays only if all outputs
+    are the same to the last bit. Where a whole module cannot go, its children are tried.
 
     Args:
-        model: The network before.
-        slimmed: Its slim form, changed in place.
-        analysis: What is dead.
+        model: Any network; it is not changed.
+        traced: Its operator graph.
         inputs: Arguments of the forwards to compare on.
 
     Returns:
-        Names of the modules that went.
+        A copy without them, or the model itself if there are none; names of what went.
     """
-    dead = _dead_parameters(model, analysis)
-    expected = [outputs(slimmed, arguments) for arguments in inputs]
+    unused = _unused_parameters(model, traced)
+    if not unused:
+        return model, ()
+    reduced = copy.deepcopy(model)
+    expected = [outputs(reduced, arguments) for arguments in inputs]
     dropped: list[str] = []
-    queue = [name for name, _ in slimmed.named_children()]
+    queue = [name for name, _ in reduced.named_children()]
     while queue:
         name = queue.pop(0)
-        module = slimmed.get_submodule(name)
-        own = dict(module.named_parameters(prefix=name))
-        if not any(n in dead for n in own):
+        module = reduced.get_submodule(name)
+        own = {n for n, _ in module.named_parameters(prefix=name)}
+        if not own & unused:
             continue
-        # A lone number, such as the slope of an activation, has no channel to tell.
-        whole = all(n in dead or tensor.numel() == 1 for n, tensor in own.items())
-        if whole and _try_without(slimmed, name, inputs, expected):
+        if own <= unused and _try_without(reduced, name, inputs, expected):
             dropped.append(name)
         else:
             queue += [f"{name}.{child}" for child, _ in module.named_children()]
-    return tuple(dropped)
+    return (reduced, tuple(dropped)) if dropped else (model, ())
 
 
-def _dead_parameters(model: nn.Module, analysis: Analysis) -> set[str]:
-    """Names, aliases included, of parameters that no output depends on."""
-    used = {name for node, name in analysis.traced.names.items() if node.users}
-    dead = {
-        name
-        for (name, dim), members in analysis.classes.slices.items()
-        if dim == 0 and not bool(analysis.live[members].any())
-    }
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return {
-        alias
-        for alias, parameter in model.named_parameters(remove_duplicate=False)
-        if (name := names[id(parameter)]) in dead or name not in used
-    }
+def _unused_parameters(model: nn.Module, traced: Trace) -> set[str]:
+    """Names, aliases included, of parameters that reach no output."""
+    reached: set[fx.Node] = set()
+    stack = [traced.output]
+    while stack:
+        node = stack.pop()
+        if node not in reached:
+            reached.add(node)
+            stack += node.all_input_nodes
+    used = {traced.names[node] for node in reached if node in traced.names}
+    first = {id(parameter): name for name, parameter in model.named_parameters()}
+    everything = model.named_parameters(remove_duplicate=False)
+    return {name for name, parameter in everything if first[id(parameter)] not in used}
 
 
 def _try_without(
-    slimmed: nn.Module,
+    model: nn.Module,
     name: str,
     inputs: Sequence[Sequence[Any]],
     expected: Sequence[Sequence[Tensor]],
 ) -> bool:
     """Replace one module by an identity; put it back if the network then fails or differs."""
     owner_name, _, attribute = name.rpartition(".")
-    owner = slimmed.get_submodule(owner_name)
+    owner = model.get_submodule(owner_name)
     module = owner._modules[attribute]
     owner._modules[attribute] = nn.Identity()
     with suppress(Exception):  # whatever the forward raises, it needs the module
-        found = [outputs(slimmed, arguments) for arguments in inputs]
-        # What nothing reads changes nothing, not even a rounding.
+        found = [outputs(model, arguments) for arguments in inputs]
         if all(_equal(a, b) for a, b in zip(found, expected, strict=True)):
             return True
     owner._modules[attribute] = module
     return False
 
 
-def _equal(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
-    return len(a) == len(b) and all(
-        x.shape == y.shape and bool(((x == y) | (x != x)).all()) for x, y in zip(a, b, strict=True)
+def _equal(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    return len(found) == len(expected) and all(
+        a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
+        for a, b in zip(found, expected, strict=True)
     )

@@ -162,8 +162,6 @@ class _Follower:
         elif groups > 1:
             self.flow.join(self.flow.grouped.setdefault(weight, inputs), inputs, where)
             self.flow.groups[weight] = groups
-            self.flow.equal(inputs.view(groups, -1))
-            self.flow.equal(outputs.view(groups, -1))
         else:
             self.flow.slice(weight, read_dim, inputs, where)
         if groups == 1 or not transposed:

@@ -40,11 +40,25 @@ def settle(
         (members[None], align if dim == 0 else 1) for (_, dim), members in classes.slices.items()
     ]
     rows += [(classes.of[matrix], 1) for matrix in flow.equal_rows]
+    grouped = [
+        (
+            classes.of[inputs].view(flow.groups[weight], -1),
+            classes.slices[weight, 0].view(flow.groups[weight], -1),
+        )
+        for weight, inputs in flow.grouped.items()
+    ]
     changed = True
     while changed:
         changed = False
         for matrix, multiple in rows:
             changed |= _balance(matrix, kept, cost, multiple)
+        for inputs, outputs in grouped:
+            # A group goes whole or keeps as many channels and filters as the others.
+            alive = kept[inputs].any(1) | kept[outputs].any(1)
+            if not bool(alive.any()):
+                alive[(cost[inputs].sum(1) + cost[outputs].sum(1)).argmin()] = True
+            changed |= _balance(inputs[alive], kept, cost, 1)
+            changed |= _balance(outputs[alive], kept, cost, 1)
     return kept
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from secateur.pruning.analysis import Analysis
 from secateur.pruning.operators import owner_of
@@ -68,22 +69,18 @@ def report(
         dropped: Modules that went as a whole.
         max_abs_diff: Largest difference between the outputs.
     """
-    gone = tuple(f"{name}." for name in dropped)
-    weights = {
-        owner_of(name): name
-        for (name, dim), _ in analysis.flow.slices.items()
-        if dim == 0 and (name in analysis.layers or name in analysis.flow.depthwise)
-    }
-    kept = {
-        layer: tuple(analysis.cut.kept[name, 0].tolist())
-        for layer, name in weights.items()
-        if not f"{layer}.".startswith(gone)
-    }
+    weights = _weights(analysis)
     folded = Counter({owner_of(fold.weight): fold.channels for fold in analysis.cut.folds})
     folded.update(owner_of(merge.weight) for merge in analysis.cut.merges)
-    refused = {layer: reasons for layer in kept if (reasons := _refusals(weights[layer], analysis))}
+    reasons = _Reasons(analysis)
+    refused: dict[str, dict[str, int]] = {}
+    for layer, name in weights.items():
+        members = analysis.classes.slices[name, 0]
+        stayed = members[_zero_filters(name, analysis) & analysis.kept[members]]
+        if len(stayed):
+            refused[layer] = dict(Counter(reasons.of(index) for index in stayed.tolist()))
     return SlimReport(
-        kept=kept,
+        kept={n: tuple(analysis.cut.kept[w, 0].tolist()) for n, w in weights.items()},
         folded=dict(folded),
         refused=refused,
         dropped=dropped,
@@ -93,44 +90,49 @@ def report(
     )
 
 
-def _refusals(weight: str, analysis: Analysis) -> dict[str, int]:
-    """Reasons for which zero filters of a layer stayed, with their number."""
-    tensors, classes = analysis.traced.tensors, analysis.classes
-    zero = ~tensors[weight].detach().flatten(1).any(1).cpu()
-    members = classes.slices[weight, 0]
-    found: dict[str, int] = {}
-    for index in (zero & analysis.kept[members]).nonzero()[:, 0].tolist():
-        reason = _why(int(members[index]), weight, analysis)
-        found[reason] = found.get(reason, 0) + 1
-    return found
+class _Reasons:
+    """Why classes of channels stay, looked up class by class."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        classes, live = analysis.classes, analysis.live
+        self.pinned = classes.pinned
+        self.live = live.tolist()
+        self.varying: dict[int, str] = {}
+        self.constant: set[int] = set()
+        for name, reader in analysis.layers.items():
+            needed = reader.nonzero[live[reader.outputs]].any(0) & reader.constants.isnan()
+            varies = reader.seen.isnan().any(0)
+            for index in torch.unique(reader.inputs[needed & varies]).tolist():
+                self.varying.setdefault(index, owner_of(name))
+            self.constant.update(reader.inputs[needed & ~varies].tolist())
+        self.writers = torch.zeros(classes.count, dtype=torch.int64)
+        for name in _weights(analysis).values():
+            members = classes.slices[name, 0]
+            self.writers[torch.unique(members[~_zero_filters(name, analysis)])] += 1
+
+    def of(self, index: int) -> str:
+        """Why a class with a zero filter in it stays."""
+        if index in self.pinned:
+            return self.pinned[index]
+        if not self.live[index]:
+            return "a layer keeps one filter, groups and halves keep equally many"
+        if index in self.varying and self.writers[index]:
+            return "another layer writes the same channel"
+        if index in self.varying:
+            return f"{self.varying[index]} reads it, and it is not constant"
+        if index in self.constant:
+            return "it emits a constant that a padded layer sees end at its border"
+        return "an output depends on it"
 
 
-def _why(index: int, weight: str, analysis: Analysis) -> str:
-    """Why a class of channels with a zero filter in it stays."""
-    if index in analysis.classes.pinned:
-        return analysis.classes.pinned[index]
-    if not bool(analysis.live[index]):
-        return "a layer keeps one filter, groups and halves keep equally many"
-    constant = False
-    for name, reader in analysis.layers.items():
-        places = (reader.inputs == index) & reader.constants.isnan()
-        if bool(reader.nonzero[analysis.live[reader.outputs]][:, places].any()):
-            if bool(reader.seen[:, places].isnan().any()):
-                if _is_written_elsewhere(index, weight, analysis):
-                    return "another layer adds to the same channel"
-                return f"{owner_of(name)} reads it, and it is not constant"
-            constant = True
-    if constant:
-        return "it emits a constant that a padded layer sees end at its border"
-    return "an output depends on it"
+def _weights(analysis: Analysis) -> dict[str, str]:
+    """Layer -> name of its weight, for layers that have their filters first."""
+    return {
+        owner_of(name): name
+        for name, dim in analysis.classes.slices
+        if dim == 0 and (name in analysis.layers or name in analysis.flow.depthwise)
+    }
 
 
-def _is_written_elsewhere(index: int, weight: str, analysis: Analysis) -> bool:
-    """Whether another layer has a filter in the class that is not zero."""
-    tensors = analysis.traced.tensors
-    for (name, dim), members in analysis.classes.slices.items():
-        if dim == 0 and name != weight and name in analysis.layers:
-            rows = (members == index).nonzero()[:, 0]
-            if bool(tensors[name].detach().cpu()[rows].any()):
-                return True
-    return False
+def _zero_filters(weight: str, analysis: Analysis) -> Tensor:
+    return ~analysis.traced.tensors[weight].detach().flatten(1).any(1)

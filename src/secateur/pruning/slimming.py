@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from secateur.errors import InputError
 from secateur.pruning.analysis import analyse
-from secateur.pruning.dropping import drop_dead_modules
+from secateur.pruning.dropping import drop_unused_modules
 from secateur.pruning.equality import (
     TOLERANCE,
     first_difference,
@@ -19,7 +19,7 @@ from secateur.pruning.equality import (
 )
 from secateur.pruning.slim_report import SlimReport, report
 from secateur.pruning.surgery import operate
-from secateur.pruning.trace import as_arguments
+from secateur.pruning.trace import as_arguments, trace
 
 
 class SlimResult(NamedTuple):
@@ -56,12 +56,16 @@ def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int
     """
     arguments = as_arguments(example_inputs)
     inputs = probes(model, arguments)
+    traced = trace(model, arguments)
+    reduced, dropped = drop_unused_modules(model, traced, inputs)
+    if dropped:
+        traced = trace(reduced, arguments)
     failure = ""
     for fixed_sizes in (False, True):
         # A forward may have written a size down that depends on the number of channels. Nothing
         # in the trace tells, so if the first attempt fails, channels that are reshaped stay.
-        analysis = analyse(model, arguments, align=align, fixed_sizes=fixed_sizes)
-        candidate = operate(model, analysis.cut)
+        analysis = analyse(reduced, traced, align=align, fixed_sizes=fixed_sizes)
+        candidate = operate(reduced, analysis.cut)
         try:
             difference = relative_difference(model, candidate, inputs)
         except RuntimeError as error:
@@ -71,7 +75,6 @@ def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int
             where = first_difference(model, candidate, analysis.cut, inputs[0])
             failure = f"the slim network differs by {difference:.1e} from {where} on"
             continue
-        dropped = drop_dead_modules(model, candidate, analysis, inputs)
         largest = largest_difference(model, candidate, inputs)
         return SlimResult(candidate, report(model, candidate, analysis, dropped, largest))
     raise InputError(f"{type(model).__name__} cannot be slimmed: {failure}")

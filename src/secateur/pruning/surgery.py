@@ -30,7 +30,7 @@ class Cut:
         kept: (parameter or buffer, dimension) -> sorted indices that stay.
         blocks: Weight of a grouped convolution -> indices of the channels that each group keeps,
             (groups, channels); its filters are in ``kept``.
-        groups: Convolution module -> its new number of groups.
+        groups: Grouped convolution -> its new number of groups.
         merges: Channels that take over what others did to a layer.
         folds: Constants that change owner.
     """

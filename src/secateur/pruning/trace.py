@@ -167,11 +167,21 @@ def _make_functional(graph: fx.Graph) -> bool:
         pure = getattr(packet, target._overloadname, None)
         if pure is None or not isinstance(changed, fx.Node):
             return False
-        if _is_view(changed) or any(_is_view(user) for user in changed.users):
+        if _is_shared(changed) or any(_is_view(u) for u in changed.users if u in seen):
             return False
         node.target = pure
         changed.replace_all_uses_with(node, lambda user: user not in seen)
     return True
+
+
+def _is_shared(node: fx.Node) -> bool:
+    """Whether something else can see a change of the node's result, through a common memory."""
+    while _is_view(node):
+        base = node.args[0]
+        if not isinstance(base, fx.Node) or len(base.users) > 1:
+            return True
+        node = base
+    return False
 
 
 def _is_view(node: fx.Node) -> bool:
