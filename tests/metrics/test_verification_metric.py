@@ -86,6 +86,7 @@ def test_pairs_without_embeddings_are_left_out_and_told() -> None:
     assert got == pytest.approx(expected, abs=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
 def test_nothing_to_compare_gives_nothing() -> None:
     metric = PairVerification([0, 0], [1, 2], [True, False])
     with pytest.warns(UserWarning, match="2 of 2"):
