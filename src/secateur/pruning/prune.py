@@ -122,7 +122,7 @@ def prune(
         result.model,
         arguments,
         keep=keep,
-        rates=pruner.rates,
+        rates=pruner.rates_of(keep),
         scores=pruner.scores,
         groups=pruner.groups,
     )

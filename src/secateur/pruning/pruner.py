@@ -155,6 +155,12 @@ class Pruner:
             return rank_in_units(self.sets, scores, rates, min_keep)
         return rank_together(self.sets, scores, rates, self._pools(rates), self.min_keep)
 
+    def rates_of(self, keep: Mapping[str, Tensor]) -> dict[str, float]:
+        """Rate of each layer; with a target, the share of its filters that the masks drop."""
+        if self.target is None:
+            return self.rates
+        return {name: 1 - float(keep[name].double().mean()) for name in self.layers}
+
     def apply(self, keep: Mapping[str, Tensor]) -> None:
         """Zero the filters that ``keep`` drops."""
         apply_masks(self.model, keep, self.batchnorms)

@@ -125,5 +125,5 @@ class TaylorStatistics:
 
 def _on_gradient(tensor: Tensor | nn.Module, see: Callable[[Tensor], None]) -> RemovableHandle:
     """Call ``see`` with the gradient of a tensor, once in every backward."""
-    handle: RemovableHandle = tensor.register_hook(see)  # type: ignore[operator, no-untyped-call]
+    handle: RemovableHandle = tensor.register_hook(see)  # type: ignore[operator]
     return handle

@@ -172,6 +172,11 @@ def group_rates(config: DictConfig) -> dict[str, float]:
     return rates
 
 
+def size_target(config: DictConfig) -> dict[str, float]:
+    """The size that ``target.macs=0.5`` and the like ask for; empty for none."""
+    return {str(name): value for name, value in config.target.items() if value is not None}
+
+
 def build_schedule(config: DictConfig) -> Schedule:
     """Phases of the run in epochs.
 

@@ -28,7 +28,7 @@ from secateur.reports.plots import Span
 from secateur.reports.run_report import closing_table, draw_plots
 from secateur.reports.summary import write_summary
 from secateur.workflows.architectures import BUILDERS
-from secateur.workflows.build import group_rates, instantiate
+from secateur.workflows.build import group_rates, instantiate, size_target
 from secateur.workflows.loggers import log_summary
 from secateur.workflows.run_folder import RunFolder
 
@@ -137,6 +137,7 @@ class Finish:
             "schedule": config.pruning.schedule if criterion else None,
             "rate": float(config.rate) if criterion else 0.0,
             "rates": group_rates(config) or None,
+            "target": ", ".join(f"{k}={v:g}" for k, v in size_target(config).items()) or None,
             "seed": int(config.seed),
             "data": config.data.name,
             "input_size": int(config.data.input_size),
@@ -181,7 +182,7 @@ class Finish:
                 slimmed,
                 (self.example,),
                 keep=self.pruning.keep,
-                rates=pruner.rates,
+                rates=pruner.rates_of(self.pruning.keep),
                 scores=pruner.scores,
                 groups=pruner.groups,
             )

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from callbacks.soft_pruning import SoftPruningCallback
 from callbacks.stage_recorder import StageRecorder
+from callbacks.taylor_statistics import TaylorStatisticsCallback
 from secateur.deploy.allocator import keep_large_blocks
+from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
 from secateur.reports.summary import read_summary
@@ -29,6 +31,7 @@ from secateur.workflows.build import (
     instantiate,
     pruning_groups,
     settle,
+    size_target,
 )
 from secateur.workflows.finish import Finish
 from secateur.workflows.loggers import open_loggers
@@ -85,7 +88,8 @@ def run_name(config: DictConfig) -> str:
     """Readable part of a run folder's name."""
     parts = [config.model.name, config.pruning.criterion or "dense"]
     if config.pruning.criterion:
-        parts.append("rates" if group_rates(config) else f"{config.rate:g}")
+        target = [f"{name}{value:g}" for name, value in size_target(config).items()]
+        parts += target or ["rates" if group_rates(config) else f"{config.rate:g}"]
     return "-".join([*map(str, parts), str(config.data.name), f"seed{config.seed}"])
 
 
@@ -118,8 +122,20 @@ def build_pruning(config: DictConfig, network: nn.Module) -> tuple[Pruner | None
         groups=pruning_groups(config),
         exclude=excluded_layers(config),
         mask_batchnorm=config.pruning.mask_batchnorm,
+        scope=config.pruning.scope,
+        min_keep=float(config.pruning.min_keep),
+        align=int(config.pruning.align),
+        seed=int(config.seed),
+        target=size_target(config),
     )
-    return pruner, build_schedule(config)
+    schedule = build_schedule(config)
+    if pruner.needs_statistics and schedule.prunes_before(0):
+        raise InputError(
+            f"pruning={pruner.criterion} scores filters by what happens in training, but a oneshot "
+            "schedule without a dense epoch prunes before it: set phases.dense_epochs (with "
+            "weights: phases.dense_epochs_with_weights) to 1 or take another schedule"
+        )
+    return pruner, schedule
 
 
 def build_trainer(
@@ -135,6 +151,8 @@ def build_trainer(
     callbacks: list[pl.Callback] = []
     epochs = int(config.phases.dense_epochs)
     if pruner is not None and schedule is not None:
+        if pruner.needs_statistics:
+            callbacks.append(TaylorStatisticsCallback(pruner, schedule))
         pruning = SoftPruningCallback(pruner, schedule)
         callbacks.append(pruning)
         epochs = schedule.total_epochs
