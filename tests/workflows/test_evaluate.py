@@ -209,6 +209,7 @@ def test_pictures_are_chosen(root: Path, weights: Path, tmp_path: Path) -> None:
         (["predictions={root}", "ground_truth={root}"], "wider_face_val.mat is missing"),
         (["predictions={root}", "ground_truth={root}/ground_truth"], "holds no prediction for any"),
         (["weights={weights}"], "data.root is not set"),
+        (["weights={weights}", "ground_truth={root}"], "ground_truth goes with predictions"),
         (["weights={weights}", "data.root={root}", "only=some"], "choose all, listed or unlisted"),
         (["weights={weights}", "data.root={root}", "limit=0"], "limit=0 leaves no picture"),
         (["weights={weights}", "data.root={root}", "model=extd_32"], "does not fit EXTD"),

@@ -257,6 +257,10 @@ def _subjects(config: DictConfig) -> list[DetectorSource | Path]:
             "say what to evaluate, as one of weights=FILE, run=FOLDER or predictions=FOLDER; "
             + found
         )
+    if config.ground_truth is not None and config.predictions is None:
+        raise InputError(
+            "ground_truth goes with predictions; a network needs pictures: set data.root instead"
+        )
     subjects: list[DetectorSource | Path] = []
     if config.weights is not None:
         subjects.append(source_of_weights(config))
