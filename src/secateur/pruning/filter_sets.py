@@ -17,6 +17,7 @@ from secateur.pruning.channel_sets import ChannelSets, channel_sets
 from secateur.pruning.criteria import number_of_filters
 from secateur.pruning.masks import apply_masks
 from secateur.pruning.operators import owner_of
+from secateur.pruning.trace import trace
 
 STAYS = -1  # the set of filters that are never removed
 
@@ -183,7 +184,7 @@ def _leave_a_constant(
     subject = copy.deepcopy(model)
     gone = torch.cat([allowed, torch.zeros(1, dtype=torch.bool)])
     apply_masks(subject, {name: ~gone[sets] for name, sets in members.items()})
-    analysis = analyse(subject, example_inputs)
+    analysis = analyse(subject, trace(subject, example_inputs))
     read = torch.zeros(analysis.classes.count, dtype=torch.bool)
     for reader in analysis.layers.values():
         read[reader.inputs[reader.constants.isnan()]] = True

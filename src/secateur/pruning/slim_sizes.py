@@ -17,7 +17,7 @@ from secateur.pruning.macs import count_macs
 from secateur.pruning.masks import apply_masks
 from secateur.pruning.sparsity import count_parameters
 from secateur.pruning.targets import NominalSparsity
-from secateur.pruning.trace import as_arguments
+from secateur.pruning.trace import as_arguments, trace
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -40,7 +40,8 @@ class SlimSizes:
         self._subject = copy.deepcopy(model).cpu().eval()
         example_inputs = tree_map(_on_cpu, as_arguments(example_inputs))
         self._align = align
-        self._traced, _, self._flow, self._classes = couple(self._subject, example_inputs)
+        self._traced = trace(self._subject, example_inputs)
+        _, self._flow, self._classes = couple(self._subject, self._traced)
         self._parameters = dict(self._subject.named_parameters())
         self._dense = {name: tensor.detach().clone() for name, tensor in self._parameters.items()}
         self._macs = {
