@@ -15,9 +15,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from secateur.data.annotations import Annotation, write_annotations
-from secateur.data.ground_truth import GroundTruth, write_ground_truth
+from secateur.data.ground_truth import GroundTruth, read_ground_truth, write_ground_truth
 from secateur.detectors.eresfd import EResFD
 from secateur.errors import InputError
+from secateur.metrics.predictions import write_predictions
 from secateur.pruning.artifact import save_slim
 from secateur.workflows.evaluate import evaluate
 
@@ -252,3 +253,35 @@ def test_unreadable_picture_is_named(weights: Path, tmp_path: Path, num_workers:
         run(*overrides)
     assert str(caught.value).count("cut.jpg is not a readable picture") == 1
     assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["A_good", "D_unsorted_missing"])
+def test_golden_files_score_as_the_official_tool_says(
+    reference: Path, tmp_path: Path, name: str
+) -> None:
+    """3,226 text files, also where they are unsorted and some are missing."""
+    golden = reference / "golden" / "eval"
+    truth = reference / "data" / "widerface_mini" / "ground_truth"
+    with np.load(golden / f"{name}_preds.npz") as file:
+        boxes, offsets, missing = file["boxes"], file["offsets"], set(file["missing"].tolist())
+    names = list(read_ground_truth(truth).boxes)
+    write_predictions(
+        tmp_path / "boxes",
+        {
+            names[i]: boxes[offsets[i] : offsets[i + 1]]
+            for i in range(len(names))
+            if i not in missing
+        },
+    )
+    run(
+        f"predictions={tmp_path / 'boxes'}",
+        f"ground_truth={truth}",
+        f"output_dir={tmp_path / 'out'}",
+    )
+    record = record_of(tmp_path / "out")
+    official = json.loads((golden / "results.json").read_text())[name]["official"]
+    for setting in ("easy", "medium", "hard"):
+        assert abs(record["ap"][setting] - official[setting]) < 1e-6
+        assert record["settings"][setting]["faces"] == official[f"count_{setting}"]
+        assert len(record["settings"][setting]["events"]) > 50
+    assert len(record["missing"]) == len(missing)
