@@ -39,7 +39,7 @@ def closing_table(summary: Mapping[str, Any], console: Console | None = None) ->
     remarks = []
     if "slim_max_abs_diff" in summary:
         remarks.append(f"slim against masked: {summary['slim_max_abs_diff']:.2g} at most")
-    if summary.get("data") == "demo_faces":
+    if str(summary.get("data")).startswith("demo_"):
         remarks.append("drawn faces: these figures say nothing about real pictures")
     rows = closing_rows(summary)
     tables.print_table(
