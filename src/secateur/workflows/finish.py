@@ -141,7 +141,7 @@ class Finish:
             "seed": int(config.seed),
             "data": config.data.name,
             "input_size": int(config.data.input_size),
-            "protocol": "single",
+            "protocol": "single" if config.model.task == "detection" else None,
             "params_dense": count_parameters(self.masked),
             "params_nonzero": count_nonzero(self.masked),
             "params_slim": count_parameters(slimmed),
