@@ -93,7 +93,9 @@ def test_validation_reads_masked_weights_and_filters_grow_back_until_held(tmp_pa
     assert recorder.stages["final"] == {"ap_hard": 6.0}
 
 
-@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 3}, {"precision": "bf16-mixed"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"accumulate_grad_batches": 3}, {"precision": "bf16-mixed"}]
+)
 def test_mask_is_held_exactly_through_fine_tuning(tmp_path: Path, options: dict[str, Any]) -> None:
     schedule = Schedule("oneshot", prune_epochs=0, finetune_epochs=5)
     task, callback, _ = fit(tmp_path, schedule, **options)

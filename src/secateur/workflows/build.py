@@ -163,12 +163,12 @@ def group_rates(config: DictConfig) -> dict[str, float]:
     if not isinstance(wanted, DictConfig):
         raise InputError(f"rates={config.rates} must be a mapping from group to rate")
     rates = {}
-    for group, rate in wanted.items():
+    for group, rate in ((str(key), value) for key, value in wanted.items()):
         if rate is None:
             continue
         if not isinstance(rate, int | float):
             raise InputError(f"the rate of group {group} must be a number, got {rate!r}")
-        rates[str(group)] = float(rate)
+        rates[group] = float(rate)
     return rates
 
 
