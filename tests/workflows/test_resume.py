@@ -40,7 +40,7 @@ def command(folder: Path, data: Path) -> list[str]:
 def wait_for_epoch(folder: Path, epoch: int, process: subprocess.Popen[bytes]) -> None:
     """Return shortly after the validation of ``epoch`` was logged: in the next epoch."""
     metrics = folder / "metrics.csv"
-    for _ in range(1200):
+    for _ in range(6000):
         if metrics.exists() and f"\n{epoch}," in metrics.read_text():
             time.sleep(0.3)
             return
