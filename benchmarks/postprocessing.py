@@ -82,14 +82,15 @@ def main() -> None:
     print(f"a batch of eight gives {'exactly' if same else 'NOT'} what eight single pictures give")
 
 
-def load(path: Path) -> torch.nn.Module:
+def load(path: Path) -> EResFD:
     """EResFD with the weights of a file."""
     state = read_weights(path)
     found = identify(state)
     assert found is not None
     network = EResFD(**found.arguments)
     load_weights(network, state, source=str(path))
-    return network.eval()
+    network.eval()
+    return network
 
 
 def pictures(reference: Path) -> list[np.ndarray]:
