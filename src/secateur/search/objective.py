@@ -98,7 +98,7 @@ def train_shortly(network: nn.Module, training: Training, hold: Callable[[], Non
         for images, faces in training.batches:
             optimizer.zero_grad(set_to_none=True)
             location, confidence = batch_loss(network, images, faces)
-            (location + confidence).backward()
+            torch.autograd.backward(location + confidence)
             optimizer.step()
             if training.hold:
                 hold()

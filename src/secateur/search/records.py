@@ -14,7 +14,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from secateur.reports.files import atomic_write
-from secateur.search.study import RESULT
+from secateur.search.sampling import RESULT
 
 
 @dataclass(frozen=True, slots=True)

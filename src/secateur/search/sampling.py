@@ -8,7 +8,7 @@ with one worker gives the same points again, however often it is stopped and sta
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,6 +24,11 @@ from secateur.search.owner import this_process
 
 OWNER = "owner"
 """Attribute of a trial: the process that works on it."""
+
+RESULT = "result"
+"""Attribute of a trial: what came of it."""
+
+_RENEWALS, _NOISE, _GROWTH = 40, 0.02, 1.1
 
 SamplerKind = Literal["gp", "tpe", "nsga2", "random"]
 Point = dict[str, float]
@@ -97,12 +102,23 @@ class StagedSampler(BaseSampler):
         settings: How points are chosen.
         points: Startup points.
         seed: Of the guided points.
+        identify: Text that points of equal networks share. A guided point whose network is known
+            is then moved by growing noise until it gives another: many points of a space give the
+            same masks, and samplers that close in on the best ask for little else. None leaves
+            points as they are.
     """
 
-    def __init__(self, settings: SamplerSettings, points: StartupPoints, seed: int) -> None:
+    def __init__(
+        self,
+        settings: SamplerSettings,
+        points: StartupPoints,
+        seed: int,
+        identify: Callable[[Point], str] | None = None,
+    ) -> None:
         self.settings = settings
         self.points = points
         self.seed = seed
+        self.identify = identify
         self.space: dict[str, BaseDistribution] = {
             name: FloatDistribution(low, high) for name, (low, high) in points.variables.items()
         }
@@ -119,7 +135,27 @@ class StagedSampler(BaseSampler):
         """The point of a trial."""
         guide = self._guide(trial.number)
         point = None if guide is None else guide.sample_relative(study, trial, search_space)
-        return point or self.points(trial.number)
+        if not point:
+            return self.points(trial.number)
+        return point if self.identify is None else self._renew(study, trial.number, point)
+
+    def _renew(self, study: Study, number: int, point: Point) -> Point:
+        """A point near another one whose network nobody has measured."""
+        assert self.identify is not None
+        known = {
+            other.user_attrs.get(RESULT, {}).get("network")
+            for other in study.get_trials(deepcopy=False)
+        }
+        generator = np.random.default_rng((self.seed, number))
+        low, high = np.array(list(self.points.variables.values())).T
+        start = np.array([point[name] for name in self.points.variables])
+        for attempt in range(_RENEWALS):
+            if self.identify(point) not in known:
+                break
+            noise = _NOISE * _GROWTH**attempt * (high - low) * generator.normal(size=len(low))
+            moved = np.clip(start + noise, low, high).tolist()
+            point = dict(zip(self.points.variables, moved, strict=True))
+        return point
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Sign the trial before anything takes time, so that it is missed if this process dies."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from secateur.errors import InputError
 
+_ATTEMPTS = 5
 _GRACE = 10  # seconds after which the lock of a killed process is taken over
 
 
@@ -37,19 +40,17 @@ def open_storage(location: str | Path) -> BaseStorage:
     if scheme in ("postgres", "postgresql") and importlib.util.find_spec("psycopg"):
         scheme = "postgresql+psycopg"  # SQLAlchemy would look for psycopg2
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        return RDBStorage(f"{scheme}://{rest}")
-    except (ImportError, optuna.exceptions.StorageInternalError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"storage={scheme}://... cannot be opened ({reason}): check the URL and that its "
-            "driver is installed (pip install 'secateur[cluster]' for PostgreSQL), or leave "
-            "storage out for a journal file"
-        ) from error
-    except Exception as error:
-        if type(error).__module__.startswith("sqlalchemy"):
-            reason = str(error).splitlines()[0]
+    for attempt in range(_ATTEMPTS):
+        try:
+            return RDBStorage(f"{scheme}://{rest}")
+        except (ImportError, optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+            if isinstance(error, IntegrityError | ProgrammingError) and attempt + 1 < _ATTEMPTS:
+                # Two processes make the tables at once: the loser finds them when it looks again.
+                time.sleep(1.0)
+                continue
             raise InputError(
-                f"storage={scheme}://... cannot be reached: {reason}; check host, user and name"
+                f"storage={scheme}://... cannot be opened ({str(error).splitlines()[0]}): check "
+                "host, user, name and that the driver is installed (pip install "
+                "'secateur[cluster]' for PostgreSQL), or leave storage out for a journal file"
             ) from error
-        raise
+    raise AssertionError("not reached")

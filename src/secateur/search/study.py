@@ -23,9 +23,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from secateur.errors import InputError
 from secateur.search.owner import is_dead
-from secateur.search.sampling import OWNER, StagedSampler
+from secateur.search.sampling import OWNER, RESULT, StagedSampler
 
-RESULT = "result"
 _FAILED, _RETRIES, _IDENTITY = "failed", "retries", "identity"
 _LOST, _SURPLUS, _OWN_FAULT = "lost", "surplus", "own fault"
 _MOST_RETRIES = 3
@@ -184,8 +183,6 @@ class RateStudy:
 
 def is_spent(trial: FrozenTrial) -> bool:
     """Whether a trial counts towards the total."""
-    return (
-        trial.state == TrialState.COMPLETE
-        or (trial.state == TrialState.FAIL
-        and trial.user_attrs.get(_FAILED) == _OWN_FAULT)
+    return trial.state == TrialState.COMPLETE or (
+        trial.state == TrialState.FAIL and trial.user_attrs.get(_FAILED) == _OWN_FAULT
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from optuna.trial import TrialState
 
 from secateur.search.placement import Placement
-from secateur.search.study import RESULT, RateStudy
+from secateur.search.sampling import RESULT
+from secateur.search.study import RateStudy
 
 
 class Space(Protocol):
@@ -32,6 +34,23 @@ class Evaluation(Protocol):
 
     def identity(self, rates: Mapping[str, float]) -> str:
         """Text that equal networks share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identify:
+    """Tells which points of a space give the same network.
+
+    Attributes:
+        space: Maps points to rates.
+        evaluate: Knows the masks of rates.
+    """
+
+    space: Space
+    evaluate: Evaluation
+
+    def __call__(self, point: Mapping[str, float]) -> str:
+        """Text that points of equal networks share."""
+        return self.evaluate.identity(self.space.place(point).rates)
 
 
 def work(

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -38,7 +38,7 @@ from secateur.search.records import (
 from secateur.search.sampling import SamplerSettings, StagedSampler, StartupPoints
 from secateur.search.study import RateStudy
 from secateur.search.trial_network import TrialNetwork
-from secateur.search.worker import Space
+from secateur.search.worker import Evaluation, Identify, Space
 from secateur.workflows.build import build_data, build_network, excluded_layers, pruning_groups
 from secateur.workflows.run_folder import RunFolder, open_run_folder
 
@@ -77,7 +77,7 @@ def build_assignment(config: DictConfig, run: RunFolder) -> Assignment:
         raise InputError(f"n_trials must be at least 1, got {config.n_trials}")
     torch.manual_seed(int(config.seed))
     network, _ = build_network(config)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     network.eval()
     pruner = Pruner(
         network,
@@ -91,7 +91,6 @@ def build_assignment(config: DictConfig, run: RunFolder) -> Assignment:
     scores = pruner.score()
     levels, start = build_levels(config, pruner, scores)
     space = build_space(config, levels, start)
-    sampler = build_sampler(config, space)
     trial_network = TrialNetwork(network, scores, pruner.batchnorms, levels)
     data = build_data(config)
     data.prepare_data()
@@ -109,7 +108,7 @@ def build_assignment(config: DictConfig, run: RunFolder) -> Assignment:
     return Assignment(
         storage=str(config.storage or run.path / "study.journal"),
         name=str(config.study),
-        sampler=sampler,
+        sampler=build_sampler(config, space, evaluate),
         n_trials=int(config.n_trials),
         n_objectives=2 if isinstance(space, FrontSpace) else 1,
         identity=_identity(config, network),
@@ -167,7 +166,7 @@ def build_space(config: DictConfig, levels: dict[str, Levels], start: float) -> 
     raise InputError(f"space.kind={kind} does not exist; choose exact, published or front")
 
 
-def build_sampler(config: DictConfig, space: Space) -> StagedSampler:
+def build_sampler(config: DictConfig, space: Space, evaluate: Evaluation) -> StagedSampler:
     """The sampler of ``sampler=``; its first point prunes all groups alike."""
     seed = int(config.seed)
     first = (
@@ -176,7 +175,9 @@ def build_sampler(config: DictConfig, space: Space) -> StagedSampler:
         else {name: high for name, (_, high) in space.variables.items()}
     )
     points = StartupPoints(space.variables, seed, first)
-    return StagedSampler(SamplerSettings(**config.sampler), points, seed)
+    # The published search may try a point again.
+    identify = None if isinstance(space, PublishedSpace) else Identify(space, evaluate)
+    return StagedSampler(SamplerSettings(**config.sampler), points, seed, identify)
 
 
 def write_results(
@@ -324,7 +325,7 @@ def _run_name(config: DictConfig) -> str:
 
 def _train_steps(wanted: object) -> int | Literal["epoch"]:
     if wanted == "epoch":
-        return cast("Literal['epoch']", wanted)
+        return "epoch"
     if isinstance(wanted, int) and wanted >= 0:
         return wanted
     raise InputError(f"train_steps must be 0, a number of steps or epoch, got {wanted}")
