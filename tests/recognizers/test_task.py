@@ -119,6 +119,18 @@ def test_head_of_a_checkpoint_is_used_for_the_same_people_only(tmp_path: Path) -
     assert other.head.weight.shape == (N_IDENTITIES, 16)
 
 
+def test_validation_may_come_before_training(tmp_path: Path) -> None:
+    head = {"weight": torch.randn(N_IDENTITIES, 16), "bias": torch.zeros(N_IDENTITIES)}
+    task = RecognizerTask(
+        TinyNetwork(), optimizer=partial(torch.optim.SGD, lr=0.0), head_weights=head
+    )
+    run, data = trainer(tmp_path, enable_checkpointing=False), TinyData()
+    (before,) = run.validate(task, data, verbose=False)
+    run.fit(task, data)
+    assert "val/identified" in before
+    assert run.callback_metrics["val/identified"] == before["val/identified"]
+
+
 def test_resume_restores_head_and_plateau(tmp_path: Path) -> None:
     def task() -> RecognizerTask:
         return RecognizerTask(

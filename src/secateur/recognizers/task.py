@@ -123,6 +123,12 @@ class RecognizerTask(pl.LightningModule):
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(images))
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Make fresh sums: those of a validation before training are tensors of inference mode."""
+        for metric in (self.verification, self.identified, self.identification_loss):
+            assert metric is not None
+            metric.reset()
+
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> None:
         """Embed pictures of pairs, and identify the held-out ones of trained people."""
         images, indices, identities = batch
@@ -139,7 +145,6 @@ class RecognizerTask(pl.LightningModule):
         """Log what the pairs support, and identification where anybody was held out."""
         assert self.verification is not None
         values = {"eer": torch.tensor(float("nan"))} | self.verification.compute()
-        self.verification.reset()
         if self.head is not None and len(self._data.held_out):
             values |= self._identification()
         self.log_dict({f"val/{name}": value for name, value in values.items()}, prog_bar=True)
@@ -197,6 +202,4 @@ class RecognizerTask(pl.LightningModule):
             "identified": self.identified.compute(),
             "identification_loss": self.identification_loss.compute(),
         }
-        self.identified.reset()
-        self.identification_loss.reset()
         return {name: value for name, value in values.items() if not value.isnan()}
