@@ -8,7 +8,7 @@ import sys
 
 import benchmarks
 
-HELPERS = {"__main__", "naive", "side_by_side"}
+HELPERS = {"__main__", "naive", "readme", "side_by_side"}
 
 
 def main() -> None:

@@ -33,7 +33,9 @@ def closing_table(summary: Mapping[str, Any], console: Console | None = None) ->
         console: Where to print; standard output when absent.
     """
     parts = [str(summary.get("model", "network")), str(summary.get("criterion", "not pruned"))]
-    if "rate" in summary and "criterion" in summary:
+    if "target" in summary:
+        parts.append(f"target {summary['target']}")
+    elif "rate" in summary and "criterion" in summary:
         parts.append("rates per group" if "rates" in summary else f"rate {summary['rate']:g}")
     parts.append(str(summary.get("data", "")))
     remarks = []
