@@ -36,7 +36,15 @@ def settle(config: DictConfig) -> DictConfig:
     """Write out what the configuration leaves to other settings, so that it is saved as it ran.
 
     Phases and learning rate of a run from given weights differ from those of one from scratch.
+
+    Raises:
+        InputError: If the model is one that can only be evaluated.
     """
+    if config.model.task == "peer":
+        raise InputError(
+            f"model={config.model.name} is there to be compared with by evaluate.py; "
+            "choose a model that can be trained, such as eresfd"
+        )
     config = config.copy()
     with open_dict(config):
         other = config.phases.pop("with_weights", None)
