@@ -17,6 +17,7 @@ from secateur.pruning.artifact import load_slim
 from secateur.recognizers.squeezenet import SqueezeNet
 from secateur.workflows.architectures import BUILDERS
 from secateur.workflows.cli import run_command
+from secateur.workflows.evaluate import evaluate
 from secateur.workflows.train import train
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +73,19 @@ def test_taylor_on_squeezenet_from_scratch_and_from_its_weights(
     assert isinstance(slimmed, SqueezeNet)
     with torch.inference_mode():
         assert slimmed(torch.zeros(1, 3, 113, 113)).shape == (1, 1000)
+    settings = (f"run={tmp_path / 'pruned'}", "trainer=cpu", "trainer.enable_progress_bar=false")
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "evaluate.py"), *settings])
+    run_command("evaluate", evaluate)
+    folder = tmp_path / "pruned" / "evaluation"
+    evaluation = json.loads((folder / "verification.json").read_text())
+    assert evaluation["eer"] == pytest.approx(record["eer"])
+    assert evaluation["parameters"] == record["params_slim"]
+    assert evaluation["unsupported"].keys() >= {"tar_at_far_1e-3"}
+    assert {path.name for path in (folder / "plots").iterdir()} == {
+        "roc.png",
+        "det.png",
+        "scores.png",
+    }
 
 
 def test_mobilenet_with_a_margin_in_coupled_scope_by_steps(

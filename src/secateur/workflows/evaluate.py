@@ -31,6 +31,7 @@ from secateur.reports.evaluation_table import comparison_table, evaluation_table
 from secateur.workflows.build import build_data, instantiate
 from secateur.workflows.detecting import Boxes, detect_set
 from secateur.workflows.detector_sources import DetectorSource, source_of_run, source_of_weights
+from secateur.workflows.evaluate_recognizer import evaluate_recognizer, names_recognizer
 from secateur.workflows.evaluation_set import (
     EvaluationSet,
     PictureFiles,
@@ -49,13 +50,15 @@ def evaluate(config: DictConfig) -> float | None:
         config: Composed ``conf/evaluate.yaml``.
 
     Returns:
-        Average precision of the hardest setting there is.
+        Average precision of the hardest setting there is; the equal error rate of a recogniser.
 
     Raises:
         InputError: If something is missing, malformed or contradictory.
     """
     _quieten()
     keep_large_blocks()
+    if names_recognizer(config):
+        return evaluate_recognizer(config)
     subjects = _subjects(config)
     records = Evaluator(config).records(subjects)
     if not records:
