@@ -180,7 +180,8 @@ class RecognitionData(pl.LightningDataModule, ABC):
         if self.trainer is not None:
             # On resume Lightning starts the workers before it tells the sampler the epoch
             # (2.6.6, fit_loop.setup_data), so that they would repeat the pictures of epoch 0.
-            sampler.set_epoch(self.trainer.current_epoch)
+            # A checkpoint of an epoch's end has processed that epoch but not yet completed it.
+            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
         return DataLoader(
             dataset,
             batch_size=self.batch_size,

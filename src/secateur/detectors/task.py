@@ -17,6 +17,7 @@ from secateur.detectors.multibox_loss import multibox_loss
 from secateur.detectors.postprocess import detect_faces
 from secateur.errors import InputError
 from secateur.metrics.wider_face_metric import WiderFaceAP
+from secateur.training_steps import count_training_steps
 
 SETTINGS = ("easy", "medium", "hard", "unlisted")
 
@@ -158,8 +159,7 @@ class DetectorTask(pl.LightningModule):
         optimizer = self.make_optimizer(self.network.parameters())
         if self.make_scheduler is None:
             return optimizer
-        total = int(self.trainer.estimated_stepping_batches)
-        per_epoch = max(1, total // max(1, self.trainer.max_epochs or 1))
+        total, per_epoch = count_training_steps(self.trainer)
         scheduler: Any = self.make_scheduler(optimizer, total, per_epoch)
         return {
             "optimizer": optimizer,

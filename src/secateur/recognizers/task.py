@@ -23,6 +23,7 @@ from secateur.learning_rate import RatesOnPlateau
 from secateur.metrics.embedding import embed
 from secateur.metrics.verification_metric import PairVerification
 from secateur.recognizers.heads import HeadKind, MarginHead, SoftmaxHead, make_head
+from secateur.training_steps import count_training_steps
 
 log = logging.getLogger(__name__)
 
@@ -156,8 +157,7 @@ class RecognizerTask(pl.LightningModule):
         optimizer = self.make_optimizer(self.parameters())
         if self.make_scheduler is None:
             return optimizer
-        total = int(self.trainer.estimated_stepping_batches)
-        per_epoch = max(1, total // max(1, self.trainer.max_epochs or 1))
+        total, per_epoch = count_training_steps(self.trainer)
         scheduler: Any = self.make_scheduler(optimizer, total, per_epoch)
         steps: Any = {"scheduler": scheduler, "interval": "step"}
         if isinstance(scheduler, RatesOnPlateau):

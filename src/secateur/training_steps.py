@@ -1,0 +1,34 @@
+"""How many optimiser steps a training will take, for learning-rate schedules."""
+
+from __future__ import annotations
+
+import math
+
+import pytorch_lightning as pl
+
+
+def count_training_steps(trainer: pl.Trainer) -> tuple[int, int]:
+    """Optimiser steps of the whole training and of one epoch, for one process.
+
+    ``trainer.estimated_stepping_batches`` would start the loading processes while the optimiser
+    is made. On resume that is before the epoch is known, and Lightning 2.6.6 keeps what they
+    fetched: the resumed epoch would begin with pictures of epoch 0.
+
+    Args:
+        trainer: Of a fit with a datamodule.
+
+    Returns:
+        Total steps and steps per epoch, both at least 1.
+    """
+    datamodule = getattr(trainer, "datamodule", None)
+    if datamodule is None:
+        total = int(trainer.estimated_stepping_batches)
+        return total, max(1, total // max(1, trainer.max_epochs or 1))
+    batches = len(datamodule.train_dataloader())
+    limit = trainer.limit_train_batches
+    if isinstance(limit, int):
+        batches = min(batches, limit)
+    elif limit is not None:
+        batches = int(batches * limit)
+    per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+    return per_epoch * max(1, trainer.max_epochs or 1), per_epoch
