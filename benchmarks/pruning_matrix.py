@@ -108,12 +108,12 @@ def measure(name: str, scope: str, keys: list[tuple[str, str, str, float]]) -> I
         exclude = [*OUTPUTS.get(name, []), *(without_norm if criterion == "batchnorm" else [])]
         subject = copy.deepcopy(model)
         try:
-            started = time.perf_counter()
+            started = time.process_time()
             pruner = Pruner(subject, (images,), criterion, rate, exclude=exclude, scope=scope)
             pruner.statistics = statistics
             pruner.apply(pruner.plan())
             result = slim(subject, images)
-            cell["seconds"] = time.perf_counter() - started
+            cell["seconds"] = time.process_time() - started
         except InputError as error:
             yield cell | {"refused": str(error)}
             continue
@@ -124,7 +124,7 @@ def measure(name: str, scope: str, keys: list[tuple[str, str, str, float]]) -> I
             "sparsity": sparsity(subject),
             "params": count_parameters(result.model) / dense["params"],
             "macs": count_macs(result.model, images).total / dense["macs"],
-            "latency": timing["slim"].median_ms / timing["dense"].median_ms,
+            "latency": timing["slim"].low_ms / timing["dense"].low_ms,
             "max_abs_diff": result.report.max_abs_diff,
         }
         if scope != "independent":
@@ -159,7 +159,7 @@ def torch_pruning(
     keep = prunable_layers(model).keys() - prunable_layers(model, exclude).keys()
     ignored = [m for n, m in subject.named_modules() if n in keep or isinstance(m, nn.Linear)]
     try:
-        started = time.perf_counter()
+        started = time.process_time()
         pruner = tp.pruner.BasePruner(
             subject,
             images,
@@ -171,7 +171,7 @@ def torch_pruning(
         if cell["criterion"] == "taylor":
             _loss(subject, images).backward()
         pruner.step()
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         with torch.no_grad():
             subject(images)
     except Exception as error:
@@ -198,9 +198,9 @@ def report(cells: list[Cell]) -> str:
     about = (
         "`python -m benchmarks pruning_matrix` on one CPU thread; random weights; classifiers at "
         "64 x 64, detectors at 128 x 128 pixels. Sparsity is nominal: zero over all parameters. "
-        "The other figures are slim over dense; latency is the median of a few forwards of both "
-        "in turn, on a machine that was busy. Seconds are for planning, masking, slimming and the "
-        "proof. Under `batchnorm`, layers without a batch norm are excluded. Torch-Pruning removes "
+        "The other figures are slim over dense; latency is the 10th percentile of a few forwards of "
+        "both in turn, because the machine was busy. Seconds are of processor time, for planning, "
+        "masking, slimming and the proof; a dash was not measured. Under `batchnorm`, layers without a batch norm are excluded. Torch-Pruning removes "
         "channels without masks or proof, and has no independent scope."
     )
     outcome = (
@@ -218,14 +218,22 @@ def _row(cell: Cell) -> list[str]:
     peer = cell.get("torch_pruning", {})
     theirs = [peer.get("failed", "").partition(":")[0], "", ""]
     if "params" in peer:
-        theirs = [f"{peer['params']:.1%}", f"{peer['macs']:.1%}", f"{peer['seconds']:.1f}"]
+        theirs = [_share(peer["params"]), _share(peer["macs"]), _seconds(peer)]
     return [
         first,
-        *(f"{cell[key]:.1%}" for key in ("sparsity", "params", "macs", "latency")),
+        *(_share(cell.get(key)) for key in ("sparsity", "params", "macs", "latency")),
         f"{cell['max_abs_diff']:.0e}",
-        f"{cell['seconds']:.1f}",
+        _seconds(cell),
         *theirs,
     ]
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _seconds(cell: Cell) -> str:
+    return f"{cell['seconds']:.1f}" if "seconds" in cell else "–"
 
 
 def _key(cell: Cell) -> tuple[str, str, str, float]:

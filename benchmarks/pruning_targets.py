@@ -1,0 +1,87 @@
+"""How close targets come: half the parameters and half the MACs of every network, coupled.
+
+``python -m benchmarks pruning_targets`` does what is not in ``pruning_targets.jsonl`` yet; names
+of networks may follow ``python -m benchmarks.pruning_targets``. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.pruning_matrix import MODELS, OUTPUTS, SIZES, make_network
+from benchmarks.readme import table, write_section
+from secateur.pruning import prune
+
+RESULTS = Path(__file__).with_suffix(".jsonl")
+QUANTITIES = ("params", "macs")
+
+
+def main() -> None:
+    """Do what is missing, and write the table."""
+    torch.set_num_threads(1)
+    done = {(row["model"], row["target"]) for row in read_rows()}
+    for name in [name for name in MODELS if name in sys.argv[1:]] or MODELS:
+        for quantity in QUANTITIES:
+            if (name, quantity) not in done:
+                row = measure(name, quantity)
+                print(row, flush=True)
+                with RESULTS.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+    write_section("Targets", report(read_rows()))
+
+
+def read_rows() -> list[dict[str, Any]]:
+    """What was measured so far."""
+    if not RESULTS.is_file():
+        return []
+    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+
+
+def measure(name: str, quantity: str) -> dict[str, Any]:
+    """Prune one network to half of a quantity."""
+    model = make_network(name)
+    images = torch.randn(1, 3, SIZES[name], SIZES[name])
+    started = time.process_time()
+    _, result = prune(
+        model, images, "l1", 0.5, target={quantity: 0.5}, exclude=OUTPUTS.get(name, [])
+    )
+    total = result.account.total
+    return {
+        "model": name,
+        "target": quantity,
+        "params": total.parameters_slim / total.parameters,
+        "macs": total.macs_slim / total.macs,
+        "seconds": time.process_time() - started,
+    }
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """The table and what to know about it."""
+    about = (
+        '`python -m benchmarks pruning_targets`: `prune(..., scope="coupled", target={...: 0.5})` '
+        "with criterion l1, without training; slim over dense, measured after slimming. Seconds "
+        "are of processor time for all of it, on one thread; a dash was not measured."
+    )
+    header = ["network", "target", "slim params", "slim MACs", "off by, points", "seconds"]
+    cells = [
+        [
+            row["model"],
+            f"{row['target']} = 50 %",
+            f"{row['params']:.1%}",
+            f"{row['macs']:.1%}",
+            f"{100 * abs(row[row['target']] - 0.5):.2f}",
+            f"{row['seconds']:.0f}" if "seconds" in row else "–",
+        ]
+        for row in rows
+    ]
+    return f"{about}\n\n{table(header, cells)}"
+
+
+if __name__ == "__main__":
+    main()
