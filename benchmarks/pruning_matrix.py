@@ -198,10 +198,11 @@ def report(cells: list[Cell]) -> str:
     about = (
         "`python -m benchmarks pruning_matrix` on one CPU thread; random weights; classifiers at "
         "64 x 64, detectors at 128 x 128 pixels. Sparsity is nominal: zero over all parameters. "
-        "The other figures are slim over dense; latency is the 10th percentile of a few forwards of "
-        "both in turn, because the machine was busy. Seconds are of processor time, for planning, "
-        "masking, slimming and the proof; a dash was not measured. Under `batchnorm`, layers without a batch norm are excluded. Torch-Pruning removes "
-        "channels without masks or proof, and has no independent scope."
+        "The other figures are slim over dense; latency is the 10th percentile of a few forwards "
+        "of both in turn, because the machine was busy. Seconds are of processor time, for "
+        "planning, masking, slimming and the proof; n/a was not measured. Under `batchnorm`, "
+        "layers without a batch norm are excluded. Torch-Pruning removes channels without masks "
+        "or proof, and has no independent scope."
     )
     outcome = (
         f"{len(cells)} of {whole} cells measured; {len(done)} slimmed with a largest absolute "
@@ -229,11 +230,11 @@ def _row(cell: Cell) -> list[str]:
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
+    return "n/a" if value is None else f"{value:.1%}"
 
 
 def _seconds(cell: Cell) -> str:
-    return f"{cell['seconds']:.1f}" if "seconds" in cell else "–"
+    return f"{cell['seconds']:.1f}" if "seconds" in cell else "n/a"
 
 
 def _key(cell: Cell) -> tuple[str, str, str, float]:

@@ -66,7 +66,7 @@ def report(rows: list[dict[str, Any]]) -> str:
     about = (
         '`python -m benchmarks pruning_targets`: `prune(..., scope="coupled", target={...: 0.5})` '
         "with criterion l1, without training; slim over dense, measured after slimming. Seconds "
-        "are of processor time for all of it, on one thread; a dash was not measured."
+        "are of processor time for all of it, on one thread; n/a was not measured."
     )
     header = ["network", "target", "slim params", "slim MACs", "off by, points", "seconds"]
     cells = [
@@ -76,7 +76,7 @@ def report(rows: list[dict[str, Any]]) -> str:
             f"{row['params']:.1%}",
             f"{row['macs']:.1%}",
             f"{100 * abs(row[row['target']] - 0.5):.2f}",
-            f"{row['seconds']:.0f}" if "seconds" in row else "–",
+            f"{row['seconds']:.0f}" if "seconds" in row else "n/a",
         ]
         for row in rows
     ]

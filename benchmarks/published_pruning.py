@@ -2,6 +2,7 @@
 
 ``SECATEUR_REFERENCE=FOLDER python -m benchmarks published_pruning``, where ``FOLDER/weights`` holds
 the checkpoints; results are kept in ``published_pruning.jsonl``, and only new files are measured.
+``python -m benchmarks.published_pruning untimed`` leaves the latency out, which takes longest.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ def main() -> None:
     if not reference:
         sys.exit("error: set SECATEUR_REFERENCE to the folder above weights/")
     torch.set_num_threads(1)
+    timed = "untimed" not in sys.argv[1:]
     done = {row["file"] for row in read_rows()}
     for path in sorted((Path(reference) / "weights").glob("*.safetensors")):
         published = path.name.startswith(("bfpgm", "lfdp"))
         if published and "original" not in path.name and path.stem not in done:
-            row = measure(path)
+            row = measure(path, timed)
             print(row, flush=True)
             with RESULTS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -53,8 +55,8 @@ def read_rows() -> list[dict[str, Any]]:
     return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
 
 
-def measure(path: Path) -> dict[str, Any]:
-    """Slim one checkpoint."""
+def measure(path: Path, timed: bool) -> dict[str, Any]:
+    """Slim one checkpoint, and time it if asked to."""
     state = read_weights(path)
     identity = identify(state)
     assert identity is not None
@@ -64,15 +66,17 @@ def measure(path: Path) -> dict[str, Any]:
     small = 50 * torch.randn(1, 3, TRACE_SIZE, TRACE_SIZE, generator=generator)
     image = 50 * torch.randn(1, 3, HEIGHT, WIDTH, generator=generator)
     result = slim(model, small)
-    timing = measure_side_by_side(
-        {"dense": model, "slim": result.model}, image, runs=7, warmup=1, max_seconds=15
-    )
-    return {
+    row: dict[str, Any] = {}
+    if timed:
+        timing = measure_side_by_side(
+            {"dense": model, "slim": result.model}, image, runs=7, warmup=1, max_seconds=15
+        )
+        row["latency"] = timing["slim"].low_ms / timing["dense"].low_ms
+    return row | {
         "file": path.stem,
         "sparsity": sparsity(model),
         "params": count_parameters(result.model) / count_parameters(model),
         "macs": count_macs(result.model, image).total / count_macs(model, image).total,
-        "latency": timing["slim"].low_ms / timing["dense"].low_ms,
         "max_abs_diff": result.report.max_abs_diff,
         "zero_filters": sum(sum(reasons.values()) for reasons in result.report.refused.values()),
     }
@@ -92,7 +96,8 @@ def report(rows: list[dict[str, Any]]) -> str:
     cells = [
         [
             row["file"],
-            *(f"{row[key]:.1%}" for key in ("sparsity", "params", "macs", "latency")),
+            *(f"{row[key]:.1%}" for key in ("sparsity", "params", "macs")),
+            f"{row['latency']:.1%}" if "latency" in row else "n/a",
             f"{row['max_abs_diff']:.0e}",
             str(row["zero_filters"]),
         ]
