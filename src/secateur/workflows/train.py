@@ -9,7 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
@@ -40,7 +40,7 @@ from secateur.workflows.run_folder import RunFolder, open_run_folder
 log = logging.getLogger(__name__)
 
 
-def train(config: DictConfig) -> float | None:
+def train(config: DictConfig) -> float | list[float | None] | None:
     """Run the main job.
 
     Args:
@@ -93,10 +93,23 @@ def run_name(config: DictConfig) -> str:
     return "-".join([*map(str, parts), str(config.data.name), f"seed{config.seed}"])
 
 
-def objective(config: DictConfig, summary: dict[str, Any]) -> float | None:
-    """What a sweep optimises: the monitored figure of the final network."""
-    value = summary.get(str(config.data.monitor).removeprefix("val/"))
-    return None if value is None else float(value)
+def objective(config: DictConfig, summary: dict[str, Any]) -> float | list[float | None] | None:
+    """What a sweep optimises: the monitored figure of the final network, or what it asks for.
+
+    Raises:
+        InputError: If the sweep asks for a figure that is not in the summary.
+    """
+    wanted = config.trial.get("objective") if config.get("trial") else None
+    names = [wanted or str(config.data.monitor).removeprefix("val/")]
+    if isinstance(wanted, ListConfig):
+        names = [str(name) for name in wanted]
+    if wanted and (unknown := [name for name in names if name not in summary]):
+        raise InputError(
+            f"hydra.sweeper.objective: summary.json has no {', '.join(unknown)}; "
+            f"choose from {', '.join(sorted(summary))}"
+        )
+    values = [None if summary.get(name) is None else float(summary[name]) for name in names]
+    return values if len(values) > 1 else values[0]
 
 
 def example_input(config: DictConfig) -> Tensor:
