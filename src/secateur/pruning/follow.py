@@ -175,16 +175,16 @@ class _Follower:
 
     def _free_bias(self, weight: str) -> str | None:
         """Name of the bias that a layer without one could be given."""
-        tensor = self.traced.tensors[weight]
-        owners = [
-            name
-            for name, module in self.modules.items()
-            if any(parameter is tensor for parameter in module._parameters.values())
-        ]
-        if len(owners) != 1 or weight != f"{owners[0]}.weight":
+        owner = self.modules[owner_of(weight)]
+        if not weight.endswith(".weight") and weight != "weight":
             return None
-        layer = isinstance(self.modules[owners[0]], nn.modules.conv._ConvNd | nn.Linear)
-        return f"{owners[0]}.bias" if layer else None
+        tied = sum(
+            parameter is owner.weight
+            for module in self.modules.values()
+            for parameter in module._parameters.values()
+        )
+        layer = isinstance(owner, nn.modules.conv._ConvNd | nn.Linear)
+        return f"{weight.removesuffix('weight')}bias" if layer and tied == 1 else None
 
     def _per_channel(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
         """Batch norm, instance norm, PReLU: tensors with one entry per channel."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import logging
 import operator
 import warnings
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
+from torch.utils._pytree import tree_map
 
 from secateur.errors import InputError
 
@@ -36,7 +39,8 @@ class Trace:
             registered several times has the one name that ``named_parameters`` gives it.
         inputs: Placeholders of the tensors that are given to the forward.
         constants: Placeholder -> tensor that the forward makes up itself.
-        tensors: Name -> parameter or buffer of the traced model itself, not a copy.
+        tensors: Name -> parameter or buffer: the traced model's own if it is on the CPU, else a
+            copy there.
     """
 
     nodes: tuple[fx.Node, ...]
@@ -60,6 +64,10 @@ def as_arguments(example_inputs: Tensor | Sequence[Any]) -> tuple[Any, ...]:
     return (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
 
 
+def _on_cpu(value: Any) -> Any:  # noqa: ANN401  leaves of arguments are of any type
+    return value.detach().cpu() if isinstance(value, Tensor) and not value.is_cpu else value
+
+
 def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Trace:
     """Record the operators of one forward in evaluation mode; the model stays untouched.
 
@@ -75,14 +83,17 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Trace:
     originals: dict[str, Tensor] = dict(model.named_buffers(remove_duplicate=False))
     originals |= dict(model.named_parameters(remove_duplicate=False))
     # A copy, because a forward that caches tensors would cache the tracer's fake ones.
-    subject = copy.deepcopy(model).eval()
+    subject = copy.deepcopy(model).cpu().eval()
+    arguments = tree_map(_on_cpu, as_arguments(example_inputs))
     exporter = logging.getLogger("torch.export")
     level = exporter.level
     try:
         exporter.setLevel(logging.ERROR)
-        with warnings.catch_warnings(), torch.no_grad():
+        # When it fails, the exporter prints the graph.
+        quiet = contextlib.redirect_stdout(io.StringIO())
+        with warnings.catch_warnings(), torch.no_grad(), quiet:
             warnings.simplefilter("ignore")
-            program = torch.export.export(subject, as_arguments(example_inputs), strict=False)
+            program = torch.export.export(subject, arguments, strict=False)
             if not _make_functional(program.graph_module.graph):
                 # An empty table decomposes nothing: this is the exporter's own way to write
                 # views that are changed in place without them. It drops unused results, which
@@ -116,7 +127,7 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Trace:
             names_of[node] = names[id(originals[spec.target])]
         elif spec.kind is InputKind.CONSTANT_TENSOR:
             constants[node] = program.constants[spec.target]
-    tensors = {name: originals[name] for name in names.values()}
+    tensors = {name: _on_cpu(originals[name]) for name in names.values()}
     return Trace(nodes, tuple(inputs), names_of, constants, tensors)
 
 
