@@ -10,12 +10,12 @@ from typing import Any
 import hydra
 import optuna
 import pytest
-import toy
 import yaml
 from optuna.trial import TrialState
 
 from secateur.errors import InputError
 from secateur.search.storage import open_storage
+from tests.sweeper import toy
 
 ROOT = Path(__file__).parents[2]
 SPACE = "x=interval(0,1)"
