@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from toy import toy_assignment
 
 from secateur.errors import InputError
 from secateur.search.crew import run_crew
+from tests.search.toy import toy_assignment
 
 PROGRAM = Path(__file__).parent / "run_toy.py"
 
@@ -41,7 +41,7 @@ def working(folder: Path) -> dict[str, str]:
     return begun
 
 
-def wait_for(condition: object, seconds: float = 120.0) -> None:
+def wait_for(condition: object, seconds: float = 400.0) -> None:
     assert callable(condition)
     deadline = time.monotonic() + seconds
     while not condition():
@@ -76,7 +76,7 @@ def test_killed_workers_lose_nothing(tmp_path: Path) -> None:
         program.kill()
     assert toy_assignment(tmp_path, n_trials).open().counts().spent < n_trials
 
-    assert start(tmp_path, n_trials, 2, seconds=0.01).wait(180) == 0
+    assert start(tmp_path, n_trials, 2, seconds=0.01).wait(400) == 0
     study = toy_assignment(tmp_path, n_trials).open()
     trials = study.trials()
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -98,5 +98,5 @@ def test_workers_stop_when_their_parent_is_killed(tmp_path: Path) -> None:
         program.kill()
         program.wait()
     workers = {int(process) for _, process, _ in lines(tmp_path)}
-    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 30)
+    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
     assert not working(tmp_path)

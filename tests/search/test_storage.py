@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from toy import toy_assignment
 
 from secateur.errors import InputError
 from secateur.search.storage import open_storage
+from tests.search.toy import toy_assignment
 
 PROGRAM = Path(__file__).parent / "run_toy.py"
 
@@ -65,7 +65,7 @@ def test_two_searches_on_one_postgresql_study(postgresql: str, tmp_path: Path) -
     n_trials = 40
     arguments = [str(tmp_path), str(n_trials), "1", "0.02", postgresql]
     searches = [subprocess.Popen([sys.executable, str(PROGRAM), *arguments]) for _ in range(2)]
-    assert [search.wait(240) for search in searches] == [0, 0]
+    assert [search.wait(400) for search in searches] == [0, 0]
     study = toy_assignment(tmp_path, n_trials, storage=postgresql).open()
     assert study.counts().spent == n_trials
     assert study.counts().running == study.counts().waiting == 0

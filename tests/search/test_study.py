@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from toy import toy_assignment
 
 from secateur.errors import InputError
 from secateur.search.crew import run_crew
 from secateur.search.records import best, read_trial
 from secateur.search.sampling import OWNER, RESULT, SamplerKind
 from secateur.search.worker import work
+from tests.search.toy import toy_assignment
 
 
 @pytest.mark.parametrize(
