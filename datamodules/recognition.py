@@ -25,6 +25,7 @@ from secateur.data.identity_dataset import (
 )
 from secateur.data.pairs import Pairs
 from secateur.errors import InputError
+from secateur.training_steps import upcoming_epoch
 
 
 class Labelled(NamedTuple):
@@ -178,10 +179,7 @@ class RecognitionData(pl.LightningDataModule, ABC):
         dataset = TrainingIdentities(images, self._kept, labels, self.cut, self.seed)
         sampler = EpochSampler(len(dataset), self.seed)
         if self.trainer is not None:
-            # On resume Lightning starts the workers before it tells the sampler the epoch
-            # (2.6.6, fit_loop.setup_data), so that they would repeat the pictures of epoch 0.
-            # A checkpoint of an epoch's end has processed that epoch but not yet completed it.
-            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+            sampler.set_epoch(upcoming_epoch(self.trainer))
         return DataLoader(
             dataset,
             batch_size=self.batch_size,

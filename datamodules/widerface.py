@@ -27,6 +27,7 @@ from secateur.data.ground_truth import read_ground_truth
 from secateur.data.holdout import holdout_indices
 from secateur.data.layout import Split, WiderLayout, find_layout
 from secateur.errors import InputError
+from secateur.training_steps import upcoming_epoch
 
 
 class WiderFaceData(pl.LightningDataModule):
@@ -169,10 +170,7 @@ class WiderFaceData(pl.LightningDataModule):
         dataset = self.training_pictures()
         sampler = EpochSampler(len(dataset), self.seed)
         if self.trainer is not None:
-            # On resume Lightning starts the workers before it tells the sampler the epoch
-            # (2.6.6, fit_loop.setup_data), so that they would repeat the pictures of epoch 0.
-            # A checkpoint of an epoch's end has processed that epoch but not yet completed it.
-            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+            sampler.set_epoch(upcoming_epoch(self.trainer))
         return DataLoader(
             dataset,
             batch_size=self.batch_size,

@@ -1,8 +1,9 @@
-"""How many optimiser steps a training will take, for learning-rate schedules."""
+"""Where a training stands: how many steps it will take, and which epoch comes next."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytorch_lightning as pl
 
@@ -32,3 +33,15 @@ def count_training_steps(trainer: pl.Trainer) -> tuple[int, int]:
         batches = int(batches * limit)
     per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
     return per_epoch * max(1, trainer.max_epochs or 1), per_epoch
+
+
+def upcoming_epoch(trainer: pl.Trainer) -> int:
+    """Epoch that the training loader is made for.
+
+    On resume Lightning 2.6.6 starts the workers (``fit_loop.setup_data``) before it tells the
+    sampler the epoch, so that they would repeat the pictures of epoch 0; and a checkpoint of an
+    epoch's end has processed that epoch without having completed it, so that
+    ``trainer.current_epoch`` still names the last one.
+    """
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    return int(progress.processed)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from ddp import run_processes
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -17,6 +16,7 @@ from callbacks.soft_pruning import SoftPruningCallback
 from callbacks.taylor_statistics import TaylorStatisticsCallback
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
+from tests.ddp import run_processes
 
 EXAMPLE = (torch.zeros(1, 3, 8, 8),)
 

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import (
+from torch import Tensor, nn
+
+from secateur.detectors.eresfd import GROUPS, HEADS, EResFD
+from secateur.detectors.weights import read_weights
+from tests.detectors.networks import (
     assert_any_size,
     assert_copies,
     assert_freezes,
@@ -18,10 +22,6 @@ from networks import (
     assert_golden_training_step,
     random_input,
 )
-from torch import Tensor, nn
-
-from secateur.detectors.eresfd import GROUPS, HEADS, EResFD
-from secateur.detectors.weights import read_weights
 
 TOPOLOGIES = ("standard", "bfpgm")
 

@@ -9,7 +9,11 @@ from typing import Literal
 
 import pytest
 import torch
-from networks import (
+from torch import Tensor, nn
+
+from secateur.detectors.extd import EXTD, GROUPS
+from secateur.detectors.weights import read_weights
+from tests.detectors.networks import (
     assert_any_size,
     assert_copies,
     assert_freezes,
@@ -17,10 +21,6 @@ from networks import (
     assert_golden_training_step,
     random_input,
 )
-from torch import Tensor, nn
-
-from secateur.detectors.extd import EXTD, GROUPS
-from secateur.detectors.weights import read_weights
 
 Width = Literal[64, 48, 32]
 WIDTHS: tuple[Width, ...] = (64, 48, 32)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ddp import run_processes
 from torch import Tensor
 from torchmetrics import MetricCollection
 
@@ -16,6 +15,7 @@ from secateur.metrics.pose_protocol import make_pose_protocol
 from secateur.metrics.templates import average_templates
 from secateur.metrics.verification import verify
 from secateur.metrics.verification_metric import PairVerification
+from tests.ddp import run_processes
 
 N_IMAGES, N_PAIRS, DIM = 41, 300, 16
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from wider_golden import read_ground_truth, read_predictions, read_results
 
 from secateur.errors import InputError
 from secateur.metrics.wider_face import (
@@ -18,6 +17,7 @@ from secateur.metrics.wider_face import (
     normalise_scores,
     precision_recall,
 )
+from tests.metrics.wider_golden import read_ground_truth, read_predictions, read_results
 
 Floats = NDArray[np.float64]
 LISTED = ("easy", "medium", "hard")

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from ddp import run_processes
 from torch import Tensor
 
 from secateur.errors import InputError
 from secateur.metrics.predictions import from_corners
 from secateur.metrics.wider_face import evaluate
 from secateur.metrics.wider_face_metric import WiderFaceAP
+from tests.ddp import run_processes
 
 SETTINGS = ("easy", "medium", "hard", "unlisted")
 Picture = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import Grouped, Plain, Shared, Unused, mask, settle_statistics
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from secateur.errors import InputError
 from secateur.pruning.artifact import is_slim, load_slim, save_slim
 from secateur.pruning.slimming import slim
+from tests.pruning.networks import Grouped, Plain, Shared, Unused, mask, settle_statistics
 
 IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
 BUILDERS = {"plain": Plain, "shared": Shared, "grouped": Grouped, "unused": Unused}

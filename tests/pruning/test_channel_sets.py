@@ -1,10 +1,18 @@
 from __future__ import annotations
 
 import torch
-from networks import Classifier, Concatenation, Depthwise, Grouped, Normalised, Residual, Shared
 from torch import nn
 
 from secateur.pruning.channel_sets import ChannelSet, channel_sets
+from tests.pruning.networks import (
+    Classifier,
+    Concatenation,
+    Depthwise,
+    Grouped,
+    Normalised,
+    Residual,
+    Shared,
+)
 
 IMAGES = torch.zeros(1, 3, 12, 12)
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from networks import Residual, settle_statistics
 from torch import nn
 
 from secateur.errors import InputError
 from secateur.pruning import prune
 from secateur.pruning.sparsity import count_parameters
 from secateur.pruning.statistics import TaylorStatistics
+from tests.pruning.networks import Residual, settle_statistics
 
 IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
 

@@ -6,7 +6,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import (
+from torch import Tensor, nn
+
+from secateur.errors import InputError
+from secateur.pruning.filter_sets import FilterSets, coupled_filters, single_filters
+from secateur.pruning.layers import prunable_layers
+from secateur.pruning.masks import masks_from_zeros
+from secateur.pruning.plan import plan_masks
+from secateur.pruning.pruner import Pruner
+from secateur.pruning.scopes import rank_in_units, rank_together, rates_of_sets, score_sets
+from secateur.pruning.slimming import slim
+from tests.pruning.networks import (
     Classifier,
     Concatenation,
     Depthwise,
@@ -23,16 +33,6 @@ from networks import (
     Unused,
     settle_statistics,
 )
-from torch import Tensor, nn
-
-from secateur.errors import InputError
-from secateur.pruning.filter_sets import FilterSets, coupled_filters, single_filters
-from secateur.pruning.layers import prunable_layers
-from secateur.pruning.masks import masks_from_zeros
-from secateur.pruning.plan import plan_masks
-from secateur.pruning.pruner import Pruner
-from secateur.pruning.scopes import rank_in_units, rank_together, rates_of_sets, score_sets
-from secateur.pruning.slimming import slim
 
 IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
 NETWORKS = [

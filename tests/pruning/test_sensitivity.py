@@ -3,11 +3,11 @@ from __future__ import annotations
 import copy
 
 import torch
-from networks import Residual
 from torch import nn
 
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.sensitivity import measure_sensitivity
+from tests.pruning.networks import Residual
 
 IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
 

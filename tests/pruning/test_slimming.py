@@ -4,7 +4,10 @@ import copy
 
 import pytest
 import torch
-from networks import (
+from torch import Tensor, nn
+
+from secateur.pruning.slimming import SlimResult, slim
+from tests.pruning.networks import (
     Attention,
     Classifier,
     Concatenation,
@@ -24,9 +27,6 @@ from networks import (
     mask,
     settle_statistics,
 )
-from torch import Tensor, nn
-
-from secateur.pruning.slimming import SlimResult, slim
 
 IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
 

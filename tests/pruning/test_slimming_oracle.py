@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from networks import Concatenation, Depthwise, Residual, Transposed
 from torch import nn
 from torchvision.models import mobilenet_v2, resnet18
 
 from secateur.pruning.channel_sets import channel_sets
 from secateur.pruning.slimming import slim
+from tests.pruning.networks import Concatenation, Depthwise, Residual, Transposed
 
 torch_pruning = pytest.importorskip("torch_pruning")
 IMAGES = torch.zeros(1, 3, 32, 32)

@@ -4,11 +4,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from random_networks import KINDS, RandomNetwork, mask_at_random
 from torch import nn
 
 from secateur.pruning.channel_sets import channel_sets
 from secateur.pruning.slimming import slim
+from tests.pruning.random_networks import KINDS, RandomNetwork, mask_at_random
 
 IMAGES = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(3))
 NETWORKS = st.builds(

@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Depthwise, Grouped, Plain, Residual, Shared, Unused, settle_statistics
 from torch import nn
 
 from secateur.errors import InputError
@@ -17,6 +16,15 @@ from secateur.pruning.slim_sizes import SlimSizes
 from secateur.pruning.slimming import slim
 from secateur.pruning.sparsity import count_parameters, sparsity
 from secateur.pruning.targets import NominalSparsity, Target, read_target, solve
+from tests.pruning.networks import (
+    Depthwise,
+    Grouped,
+    Plain,
+    Residual,
+    Shared,
+    Unused,
+    settle_statistics,
+)
 
 IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
 

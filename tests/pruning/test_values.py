@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import torch
-from networks import Plain, Scaled, SqueezeExcite, mask, settle_statistics
 from torch import Tensor, nn
 
 from secateur.pruning.constants import constants
 from secateur.pruning.trace import Trace, trace
 from secateur.pruning.values import channel_values, values
+from tests.pruning.networks import Plain, Scaled, SqueezeExcite, mask, settle_statistics
 
 IMAGES = torch.zeros(2, 3, 9, 9)
 
