@@ -199,9 +199,10 @@ def report(cells: list[Cell]) -> str:
         "`python -m benchmarks pruning_matrix` on one CPU thread; random weights; classifiers at "
         "64 x 64, detectors at 128 x 128 pixels. Sparsity is nominal: zero over all parameters. "
         "The other figures are slim over dense; latency is the 10th percentile of a few forwards "
-        "of both in turn, because the machine was busy. Seconds are of processor time, for "
-        "planning, masking, slimming and the proof; n/a was not measured. Under `batchnorm`, "
-        "layers without a batch norm are excluded. Torch-Pruning removes channels without masks "
+        "of both in turn, and can be off by a factor where other programs ran beside it. Seconds "
+        "are of processor time, for planning, masking, slimming and the proof; n/a was not "
+        "measured. Under `batchnorm`, layers without a batch norm are excluded. Torch-Pruning "
+        "removes channels without masks "
         "or proof, and has no independent scope."
     )
     outcome = (
