@@ -99,6 +99,19 @@ def test_joblib_killed_job_starts_again(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert states(found) == [TrialState.COMPLETE] * 3
 
 
+@pytest.mark.slow
+def test_local_killed_process_takes_no_other_along(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    local = ("hydra/launcher=local", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=4")
+    faults = ("fault=killed", "hydra.sweeper.max_failure_rate=0.5")
+    found = sweep(monkeypatch, tmp_path, SPACE, *local, *faults)
+    done = TrialState.COMPLETE
+    assert states(found) == [done, TrialState.FAIL, done, done]
+    counts = [(tmp_path / str(i) / "starts").read_text().count("started") for i in range(4)]
+    assert counts == [1, 2, 1, 1]
+
+
 def test_goes_on_to_the_same_total(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     overrides = (SPACE, "fault=stopped", "hydra.sweeper.n_trials=5")
     with pytest.raises(KeyboardInterrupt):
@@ -158,7 +171,7 @@ def test_space_in_yaml_and_in_python(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     settings = (
         "hydra.sweeper.params={x:'interval(0,1)'}",
         "hydra.sweeper.n_trials=8",
-        "hydra.sweeper.custom_search_space=toy.more",
+        "hydra.sweeper.custom_search_space=tests.sweeper.toy.more",
         "x=interval(0.4,0.5)",
     )
     found = sweep(monkeypatch, tmp_path / "a", *settings)
@@ -185,7 +198,7 @@ def test_a_further_process_joins_its_trial(monkeypatch: pytest.MonkeyPatch, tmp_
         ("x=range(1,1)", "start < stop"),
         ("hydra.sweeper.n_jobs=0", "n_jobs must be at least 1"),
         ("hydra.sweeper.direction=up", "must be maximize"),
-        ("hydra.sweeper.custom_search_space=toy.nowhere", "dotted path"),
+        ("hydra.sweeper.custom_search_space=tests.sweeper.toy.nowhere", "dotted path"),
     ],
 )
 def test_impossible_settings(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -17,6 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from secateur.errors import InputError
+from secateur.workflows.device_choice import claim_device
 
 
 def run_command(config_name: str, workflow: Callable[[DictConfig], object]) -> None:
@@ -29,12 +31,15 @@ def run_command(config_name: str, workflow: Callable[[DictConfig], object]) -> N
     # Hydra prints errors over many lines and hides their type; we want the exception itself.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    # Our launcher of the plugin's name is meant to be checked against the plugin's settings.
+    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/joblib' is validated against")
     conf = Path(sys.argv[0]).resolve().parent / "conf"
     main = hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)
     refused: list[InputError] = []
 
     @functools.wraps(workflow)
     def guarded(config: DictConfig) -> object:
+        claim_device(config)
         try:
             return workflow(config)
         except InputError as error:

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, ListConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from torch import Tensor, nn
 
 from callbacks.soft_pruning import SoftPruningCallback
@@ -192,6 +193,8 @@ def build_trainer(
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         use_distributed_sampler=False,
+        # submitit requeues a job already, and the run then goes on in its folder
+        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
         enable_model_summary=False,
     )
     return trainer, pruning
