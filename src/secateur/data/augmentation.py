@@ -114,4 +114,6 @@ class FaceAugmentation:
             image=image, bboxes=np.asarray(boxes, np.float32).reshape(-1, 4), window=NO_WINDOW
         )
         kept = np.asarray(result["bboxes"], dtype=np.float32).reshape(-1, 4)
-        return result["image"], kept
+        # A flip computes 1 - x in float32, and may leave a corner one rounding outside of 0..1.
+        kept = kept.clip(0.0, 1.0)
+        return result["image"], kept[(kept[:, 2:] > kept[:, :2]).all(axis=1)]
