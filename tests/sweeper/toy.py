@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def task(config: DictConfig) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
     if config.fault == "killed once" and number == 1 and once:
         os.kill(os.getpid(), signal.SIGKILL)
+    if config.fault == "slow" and number < 2 and once:
+        time.sleep(8)
     if config.fault == "stopped" and number == 2 and not (folder / "stopped").exists():
         (folder / "stopped").touch()
         raise KeyboardInterrupt
