@@ -32,7 +32,8 @@ head -c 1024 /dev/urandom > "$work/munge/key"
 chmod 700 "$work/munge"
 chmod 600 "$work/munge/key"
 munged --foreground --force --key-file="$work/munge/key" --socket="$work/munge.socket" \
-    --log-file="$work/munge/log" --pid-file="$work/munge/pid" --seed-file="$work/munge/seed" > "$work/munged.log" 2>&1 &
+    --log-file="$work/munge/log" --pid-file="$work/munge/pid" --seed-file="$work/munge/seed" \
+    > "$work/munged.log" 2>&1 &
 started+=($!)
 
 host=$(hostname -s)

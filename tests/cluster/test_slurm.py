@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from optuna.trial import TrialState
 
 from tests.sweeper.test_study_sweeper import SPACE, states, sweep
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.cluster
 
 
@@ -47,3 +49,29 @@ def test_requeued_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     counts = [(tmp_path / str(i) / "starts").read_text().count("started") for i in range(4)]
     assert counts[0] == 2 or counts[1] == 2
     assert sum(counts) == 5
+
+
+def test_requeued_training_goes_on(tmp_path: Path) -> None:
+    """A training that is requeued between epochs resumes from its checkpoint, as its log tells."""
+    sweep_folder = tmp_path / "sweep"
+    command = [
+        *(sys.executable, str(ROOT / "train.py"), "-m", "hydra/launcher=slurm", "trainer=cpu"),
+        *("hydra.launcher.cpus_per_task=1", f"hydra.sweep.dir={sweep_folder}", "rate=0.2,0.4"),
+        *("trainer.enable_progress_bar=false", f"paths.data={tmp_path / 'data'}"),
+        *("data.n_train=8", "data.n_val=2", "data.input_size=64", "data.batch_size=2"),
+        *("data.num_workers=0", "phases.dense_epochs=8", "phases.prune_epochs=2"),
+        "phases.finetune_epochs=2",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    checkpoint = sweep_folder / "0" / "checkpoints" / "last.ckpt"
+    while not checkpoint.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    [job] = {path.name for path in (sweep_folder / ".submitit").iterdir() if path.name[-2:] == "_0"}
+    subprocess.run(["scontrol", "requeue", job], check=True)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    logs = "".join(path.read_text() for path in (sweep_folder / ".submitit" / job).glob("*.err"))
+    assert f"continuing {sweep_folder / '0'} from last.ckpt" in logs
+    for number in ("0", "1"):
+        assert (sweep_folder / number / "summary.json").exists()
