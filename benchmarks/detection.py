@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from benchmarks import naive
+from benchmarks.readme import table, write_section
 from benchmarks.side_by_side import Comparison, compare
 from secateur.data.annotations import read_annotations, without_degenerate_boxes
 from secateur.data.augmentation import FaceAugmentation
@@ -34,11 +35,24 @@ HEIGHT, WIDTH = 480, 640
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the tables and write them into README.md."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    network = EResFD().eval()
-    rows = [
+    network = EResFD().eval().requires_grad_(False)
+    parts = [
+        ("Ours beside naive references, one thread", COLUMNS, _cells(comparisons(network))),
+        ("Training step, 640x640, batch 4", ["phase", "ms", "share"], training_step(network)),
+        ("Input pipeline, one process", ["step", "images per second"], input_pipeline()),
+    ]
+    written = ["`python -m benchmarks detection`, one thread; the pictures are drawn ones."]
+    for title, columns, rows in parts:
+        print_table(title, columns, rows, console=Console(width=140))
+        written += [f"**{title}**", table(columns, rows)]
+    write_section("Detection core", "\n\n".join(written))
+
+
+def _cells(rows: Iterable[Comparison]) -> list[list[str]]:
+    return [
         [
             row.what,
             f"{row.ours_ms:.2f}",
@@ -46,12 +60,8 @@ def main() -> None:
             f"{row.reference_ms:.1f}",
             f"{row.ratio:.0f}x",
         ]
-        for row in comparisons(network)
+        for row in rows
     ]
-    wide = Console(width=110)
-    print_table("Ours beside naive references, one thread", COLUMNS, rows, console=wide)
-    print_table("Training step, 640x640, batch 4", ["phase", "ms", "share"], training_step(network))
-    print_table("Input pipeline, one process", ["step", "images per second"], input_pipeline())
 
 
 COLUMNS = ["what", "ours, ms", "reference", "its ms", "ratio"]
@@ -108,7 +118,7 @@ def naive_detect(locations: Tensor, logits: Tensor, anchors: Tensor) -> list[int
 
 def training_step(network: nn.Module, repeats: int = 3) -> list[list[str]]:
     """Where the time of a training step goes."""
-    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.train().requires_grad_().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-6)
     images = torch.randn(4, 3, 640, 640) * 50
     corners = torch.rand(4, 20, 2) * 0.8
