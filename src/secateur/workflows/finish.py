@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from callbacks.soft_pruning import SoftPruningCallback
@@ -98,7 +99,8 @@ class Finish:
             )
         final = self.evaluate(slimmed)
         summary = self.summarise(slimmed, difference, final, wall_seconds)
-        self.write(slimmed, summary)
+        if rank_zero_only.rank == 0:  # the other processes only took part in the evaluation
+            self.write(slimmed, summary)
         return summary
 
     def real_inputs(self) -> Iterable[tuple[Tensor]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -93,7 +94,8 @@ def open_run_folder(config: DictConfig, name: str) -> RunFolder:
     if fixed is not None:
         folder = Path(str(fixed))
         if (folder / "config.yaml").exists():
-            if config.resume == "never":
+            # a further process of the same run finds the folder that the first one made
+            if config.resume == "never" and int(os.environ.get("LOCAL_RANK", "0")) == 0:
                 raise InputError(
                     f"output_dir={folder} already holds a run: choose another folder, delete it, "
                     "or continue it with resume=auto"
