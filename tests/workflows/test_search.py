@@ -96,5 +96,6 @@ def test_what_cannot_be(tmp_path: Path, weights: Path) -> None:
         ("quantity=weight", "quantity must be"),
         ("target=0.99", "out of reach"),
     ):
+        folder = tmp_path / override.partition("=")[0]
         with pytest.raises(InputError, match=message):
-            search(composed(tmp_path, override, f"output_dir={tmp_path}/{override.partition('=')[0]}"))
+            search(composed(tmp_path, override, f"output_dir={folder}"))

@@ -99,7 +99,9 @@ class Finish:
             )
         final = self.evaluate(slimmed)
         summary = self.summarise(slimmed, difference, final, wall_seconds)
-        if rank_zero_only.rank == 0:  # the other processes only took part in the evaluation
+        if (
+            getattr(rank_zero_only, "rank", 0) == 0
+        ):  # the other processes only took part in the evaluation
             self.write(slimmed, summary)
         return summary
 
