@@ -20,6 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from secateur.errors import InputError
+from secateur.pruning.scattering import ScatteredConv2d
 from secateur.pruning.surgery import replace_tensors, update_sizes
 
 FORMAT = "secateur-slim"
@@ -117,7 +118,12 @@ def describe(model: nn.Module) -> dict[str, Any]:
         if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1
     }
     identities = [name for name, module in model.named_modules() if type(module) is nn.Identity]
-    return {"groups": groups, "identities": identities}
+    scattered = {
+        name: module.width
+        for name, module in model.named_modules()
+        if isinstance(module, ScatteredConv2d)
+    }
+    return {"groups": groups, "identities": identities, "scattered": scattered}
 
 
 def resize(
@@ -138,6 +144,13 @@ def resize(
         owner, _, attribute = name.rpartition(".")
         if model.get_submodule(name) is not None:
             model.get_submodule(owner)._modules[attribute] = nn.Identity()
+    for name, width in specification["scattered"].items():
+        owner, _, attribute = name.rpartition(".")
+        layer, places = model.get_submodule(name), tensors.get(f"{name}.places")
+        if type(layer) is not nn.Conv2d or places is None:
+            raise ValueError(f"{name} is no convolution whose filters could be scattered")
+        scattered = ScatteredConv2d(layer, places, width)
+        model.get_submodule(owner)._modules[attribute] = scattered
     present = tensors_of(model)
     for name in [name for name in tensors if name not in present]:
         owner, _, attribute = name.rpartition(".")
@@ -186,6 +199,7 @@ def _read_specification(path: Path) -> dict[str, Any]:
         and isinstance(specification.get("sha256"), str)
         and _is_list_of_names(specification.get("identities"))
         and _is_counts(specification.get("groups"))
+        and _is_counts(specification.setdefault("scattered", {}))
     )
     if not fits:
         raise InputError(f"{path} is incomplete; write the slim network again")

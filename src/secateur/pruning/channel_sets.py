@@ -125,6 +125,6 @@ def channel_sets(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Ch
     kept = settle(kept, flow, classes, traced.tensors)
     try:
         outputs(operate(model, cut_to(kept, flow, classes)), arguments)
-    except RuntimeError:
+    except (RuntimeError, ValueError, AssertionError, IndexError):
         _, flow, classes = couple(model, traced, fixed_sizes=True)
     return ChannelSets(traced, flow, classes)

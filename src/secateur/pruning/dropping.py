@@ -5,17 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
-from secateur.pruning.equality import outputs
+from secateur.pruning.equality import Difference, Probe, compare
 from secateur.pruning.trace import Trace
 
 
 def drop_unused_modules(
-    model: nn.Module, traced: Trace, inputs: Sequence[Sequence[Any]]
+    model: nn.Module, traced: Trace, probes: Sequence[Probe]
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Replace modules whose parameters reach no output by ``nn.Identity``, where that is exact.
 
@@ -25,7 +23,7 @@ def drop_unused_modules(
     Args:
         model: Any network; it is not changed.
         traced: Its operator graph.
-        inputs: Arguments of the forwards to compare on.
+        probes: Forwards to compare on.
 
     Returns:
         A copy without them, or the model itself if there are none; names of what went.
@@ -34,7 +32,6 @@ def drop_unused_modules(
     if not unused:
         return model, ()
     reduced = copy.deepcopy(model)
-    expected = [outputs(reduced, arguments) for arguments in inputs]
     dropped: list[str] = []
     queue = [name for name, _ in reduced.named_children()]
     while queue:
@@ -43,7 +40,7 @@ def drop_unused_modules(
         own = {n for n, _ in module.named_parameters(prefix=name)}
         if not own & unused:
             continue
-        if own <= unused and _try_without(reduced, name, inputs, expected):
+        if own <= unused and _try_without(reduced, name, probes):
             dropped.append(name)
         else:
             queue += [f"{name}.{child}" for child, _ in module.named_children()]
@@ -65,27 +62,14 @@ def _unused_parameters(model: nn.Module, traced: Trace) -> set[str]:
     return {name for name, parameter in everything if first[id(parameter)] not in used}
 
 
-def _try_without(
-    model: nn.Module,
-    name: str,
-    inputs: Sequence[Sequence[Any]],
-    expected: Sequence[Sequence[Tensor]],
-) -> bool:
+def _try_without(model: nn.Module, name: str, probes: Sequence[Probe]) -> bool:
     """Replace one module by an identity; put it back if the network then fails or differs."""
     owner_name, _, attribute = name.rpartition(".")
     owner = model.get_submodule(owner_name)
     module = owner._modules[attribute]
     owner._modules[attribute] = nn.Identity()
     with suppress(Exception):  # whatever the forward raises, it needs the module
-        found = [outputs(model, arguments) for arguments in inputs]
-        if all(_equal(a, b) for a, b in zip(found, expected, strict=True)):
+        if compare(model, probes) == Difference():
             return True
     owner._modules[attribute] = module
     return False
-
-
-def _equal(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-    return len(found) == len(expected) and all(
-        a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
-        for a, b in zip(found, expected, strict=True)
-    )

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from secateur.evaluation_mode import evaluation_mode
 from secateur.pruning.surgery import Cut
 
 TOLERANCE = 1e-4  # relative to the largest output
 _LARGER = 32  # pixels that the second size has more, in both directions
 
 Arguments = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One forward to compare networks on.
+
+    Args:
+        arguments: Positional arguments of the forward.
+        expected: All tensors that the network returns for them.
+    """
+
+    arguments: Arguments
+    expected: list[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far the outputs of two networks are apart.
+
+    Args:
+        absolute: Largest difference.
+        relative: Largest difference of an output tensor over the largest element of that tensor.
+    """
+
+    absolute: float = 0.0
+    relative: float = 0.0
 
 
 def largest_difference(
@@ -28,21 +55,39 @@ def largest_difference(
         other: Another one that should give the same outputs.
         inputs: Positional arguments of the forward, one sequence per call.
     """
-    return max((_differ(model, other, tuple(arguments))[0] for arguments in inputs), default=0.0)
+    return compare(other, (Probe(tuple(args), outputs(model, args)) for args in inputs)).absolute
 
 
 def relative_difference(
     model: nn.Module, other: nn.Module, inputs: Iterable[Sequence[Any]]
 ) -> float:
     """Largest difference of an output tensor, relative to the largest element of that tensor."""
-    return max((_differ(model, other, tuple(arguments))[1] for arguments in inputs), default=0.0)
+    return compare(other, (Probe(tuple(args), outputs(model, args)) for args in inputs)).relative
 
 
-def probes(model: nn.Module, arguments: Arguments) -> list[Arguments]:
-    """Inputs to compare networks on: the example, noise, and noise of a larger size if it works.
+def compare(model: nn.Module, probes: Iterable[Probe]) -> Difference:
+    """Run a network and say how far it is from what is expected.
 
     Args:
-        model: Network that the inputs are for.
+        model: Any network.
+        probes: Arguments and expected outputs.
+
+    Raises:
+        RuntimeError: If the forward fails or outputs have other shapes.
+    """
+    absolute = relative = 0.0
+    for probe in probes:
+        for found, expected in zip(outputs(model, probe.arguments), probe.expected, strict=True):
+            gap, share = _gap(expected, found)
+            absolute, relative = max(absolute, gap), max(relative, share)
+    return Difference(absolute, relative)
+
+
+def make_probes(model: nn.Module, arguments: Arguments) -> list[Probe]:
+    """The example, and noise: of a larger size if the network takes one, else of the same.
+
+    Args:
+        model: Network that gives the expected outputs.
         arguments: Example arguments of its forward.
     """
     generator = torch.Generator().manual_seed(0)
@@ -50,36 +95,24 @@ def probes(model: nn.Module, arguments: Arguments) -> list[Arguments]:
     def noise(value: object, extra: int) -> object:
         if not isinstance(value, Tensor) or not value.is_floating_point():
             return value
-        size = list(value.shape)
-        size[2:] = [n + extra for n in size[2:]]
+        size = [n + extra if d > 1 else n for d, n in enumerate(value.shape)]
         scale = float(value.abs().max()) if value.numel() else 0.0
         return torch.randn(size, generator=generator).to(value) * (scale / 2 or 1.0)
 
-    found = [arguments, tree_map(lambda v: noise(v, 0), arguments)]
-    larger = tree_map(lambda v: noise(v, _LARGER), arguments)
+    found = [Probe(arguments, outputs(model, arguments))]
+    larger = tree_map(lambda value: noise(value, _LARGER), arguments)
     try:
-        outputs(model, larger)
+        found.append(Probe(larger, outputs(model, larger)))
     except (RuntimeError, AssertionError, ValueError, IndexError):
-        return found  # this network takes one size only
-    return [*found, larger]
+        same = tree_map(lambda value: noise(value, 0), arguments)
+        found.append(Probe(same, outputs(model, same)))
+    return found
 
 
 def outputs(model: nn.Module, arguments: Sequence[Any]) -> list[Tensor]:
     """All tensors that a forward in evaluation mode returns."""
-    with evaluating(model), torch.no_grad():
+    with evaluation_mode(model), torch.no_grad():
         return [leaf for leaf in tree_leaves(model(*arguments)) if isinstance(leaf, Tensor)]
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode for a while."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
 
 
 def first_difference(model: nn.Module, slimmed: nn.Module, cut: Cut, arguments: Arguments) -> str:
@@ -123,14 +156,6 @@ def _layer_outputs(model: nn.Module, arguments: Arguments) -> dict[str, Tensor]:
         for handle in handles:
             handle.remove()
     return found
-
-
-def _differ(model: nn.Module, other: nn.Module, arguments: Arguments) -> tuple[float, float]:
-    gaps = [
-        _gap(a, b)
-        for a, b in zip(outputs(model, arguments), outputs(other, arguments), strict=True)
-    ]
-    return max((g[0] for g in gaps), default=0.0), max((g[1] for g in gaps), default=0.0)
 
 
 def _gap(a: Tensor, b: Tensor) -> tuple[float, float]:

@@ -90,6 +90,19 @@ def report(
     )
 
 
+def chain(first: SlimReport, second: SlimReport) -> SlimReport:
+    """One account of two slimmings, the second of what the first returned."""
+    return SlimReport(
+        kept={n: tuple(first.kept[n][i] for i in kept) for n, kept in second.kept.items()},
+        folded=dict(Counter(first.folded) + Counter(second.folded)),
+        refused=second.refused,
+        dropped=first.dropped + second.dropped,
+        parameters_before=first.parameters_before,
+        parameters_after=second.parameters_after,
+        max_abs_diff=first.max_abs_diff + second.max_abs_diff,
+    )
+
+
 class _Reasons:
     """Why classes of channels stay, looked up class by class."""
 

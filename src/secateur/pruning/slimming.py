@@ -12,12 +12,12 @@ from secateur.pruning.analysis import analyse
 from secateur.pruning.dropping import drop_unused_modules
 from secateur.pruning.equality import (
     TOLERANCE,
+    compare,
     first_difference,
     largest_difference,
-    probes,
-    relative_difference,
+    make_probes,
 )
-from secateur.pruning.slim_report import SlimReport, report
+from secateur.pruning.slim_report import SlimReport, chain, report
 from secateur.pruning.surgery import operate
 from secateur.pruning.trace import as_arguments, trace
 
@@ -54,10 +54,19 @@ def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int
     Raises:
         InputError: If the network cannot be traced, or no slim network computes the same.
     """
-    arguments = as_arguments(example_inputs)
-    inputs = probes(model, arguments)
+    result, ungrouped = _slim_once(model, as_arguments(example_inputs), align)
+    if not ungrouped:
+        return result
+    # A grouped convolution that has one group left is an ordinary one, which can lose more.
+    again = slim(result.model, example_inputs, align=align)
+    return SlimResult(again.model, chain(result.report, again.report))
+
+
+def _slim_once(model: nn.Module, arguments: tuple[Any, ...], align: int) -> tuple[SlimResult, bool]:
+    """Slim, and say whether a grouped convolution has become an ordinary one."""
+    probes = make_probes(model, arguments)
     traced = trace(model, arguments)
-    reduced, dropped = drop_unused_modules(model, traced, inputs)
+    reduced, dropped = drop_unused_modules(model, traced, probes)
     if dropped:
         traced = trace(reduced, arguments)
     failure = ""
@@ -65,18 +74,23 @@ def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int
         # A forward may have written a size down that depends on the number of channels. Nothing
         # in the trace tells, so if the first attempt fails, channels that are reshaped stay.
         analysis = analyse(reduced, traced, align=align, fixed_sizes=fixed_sizes)
-        candidate = operate(reduced, analysis.cut)
+        cut = analysis.cut
+        candidate = operate(reduced, cut)
         try:
-            difference = relative_difference(model, candidate, inputs)
-        except RuntimeError as error:
+            difference = compare(candidate, probes)
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             failure = f"the slim forward fails: {str(error).splitlines()[0]}"
             continue
-        if difference > TOLERANCE:
-            where = first_difference(model, candidate, analysis.cut, inputs[0])
-            failure = f"the slim network differs by {difference:.1e} from {where} on"
+        if difference.relative > TOLERANCE:
+            where = first_difference(model, candidate, cut, probes[-1].arguments)
+            failure = f"the slim network differs by {difference.relative:.1e} from {where} on"
             continue
-        largest = largest_difference(model, candidate, inputs)
-        return SlimResult(candidate, report(model, candidate, analysis, dropped, largest))
+        account = report(model, candidate, analysis, dropped, difference.absolute)
+        ungrouped = any(
+            groups == 1 < int(reduced.get_submodule(name).groups)  # type: ignore[arg-type]
+            for name, groups in cut.groups.items()
+        )
+        return SlimResult(candidate, account), ungrouped
     raise InputError(f"{type(model).__name__} cannot be slimmed: {failure}")
 
 
