@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from secateur.errors import InputError
 from secateur.pruning.slimming import SlimResult, slim
 from tests.pruning.networks import (
     Attention,
@@ -324,3 +325,67 @@ def test_training_mode_gradients_and_types_are_kept() -> None:
     assert not slimmed.first.weight.requires_grad
     assert slimmed.second.weight.requires_grad
     assert slimmed.first.weight.dtype == torch.float64
+
+
+def test_memory_format_is_kept() -> None:
+    model = settle_statistics(Plain()).to(memory_format=torch.channels_last)
+    mask(model.first, [1], model.norm)
+    weight = slim(model, IMAGES).model.second.weight
+    assert weight.shape[1] == 7
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_half_precision() -> None:
+    model = settle_statistics(Plain()).bfloat16()
+    mask(model.first, [1, 4], model.norm)
+    result = slim(model, IMAGES.bfloat16())
+    assert result.model.first.weight.dtype == torch.bfloat16
+    assert result.model.first.out_channels == 6
+    assert result.report.max_abs_diff < 1e-4
+
+
+def test_weights_that_are_computed_keep_their_channels() -> None:
+    model = Plain().eval()
+    model.second = nn.utils.parametrizations.weight_norm(model.second)
+    mask(model.first, [1], model.norm)
+    reason = "second (conv2d) needs all of its input"
+    assert slim(model, IMAGES).report.refused["first"] == {reason: 1}
+
+
+class Functional(nn.Module):
+    """Calls another layer's weight itself, so that a new bias would not be used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 1)
+        self.second = nn.Conv2d(6, 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(self.first(x), self.second.weight)
+
+
+def test_functional_calls_are_cut_but_get_no_bias() -> None:
+    model = Functional().eval()
+    mask(model.first, [0, 3])
+    model.first.bias.data[3] = 1.0
+    assert checked(model).report.kept["first"] == (1, 2, 3, 4, 5)
+
+
+class Unsliceable(nn.Module):
+    """Reports the width of its first layer, which no slimming can keep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 1)
+        self.second = nn.Conv2d(6, 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.second(x) * x.shape[1]
+
+
+def test_a_slim_network_that_differs_is_refused_by_name() -> None:
+    model = Unsliceable().eval()
+    mask(model.first, [0])
+    with pytest.raises(InputError, match=r"Unsliceable cannot be slimmed: .* from the outputs on"):
+        slim(model, IMAGES)

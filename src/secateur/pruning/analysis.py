@@ -58,7 +58,7 @@ def couple(
         Values of the nodes that do not depend on inputs, the labels' flow, and their classes.
     """
     known = constants(traced)
-    flow = follow(traced, known, dict(model.named_modules()))
+    flow = follow(traced, known, dict(model.named_modules(remove_duplicate=False)))
     if fixed_sizes:
         for labels in flow.sized:
             flow.pin(labels, "the forward reshapes it to a size that is written down")

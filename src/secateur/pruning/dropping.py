@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from torch import fx, nn
 
-from secateur.pruning.equality import Difference, Probe, compare
+from secateur.pruning.equality import Difference, Probe, compare, in_full_precision
 from secateur.pruning.trace import Trace
 
 
@@ -69,7 +69,7 @@ def _try_without(model: nn.Module, name: str, probes: Sequence[Probe]) -> bool:
     module = owner._modules[attribute]
     owner._modules[attribute] = nn.Identity()
     with suppress(Exception):  # whatever the forward raises, it needs the module
-        if compare(model, probes) == Difference():
+        if compare(in_full_precision(model), probes) == Difference():
             return True
     owner._modules[attribute] = module
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from secateur.evaluation_mode import evaluation_mode
 from secateur.pruning.surgery import Cut
 
 TOLERANCE = 1e-4  # relative to the largest output
+_HALVES = (torch.float16, torch.bfloat16)
 _LARGER = 32  # pixels that the second size has more, in both directions
 
 Arguments = tuple[Any, ...]
@@ -107,6 +109,25 @@ def make_probes(model: nn.Module, arguments: Arguments) -> list[Probe]:
         same = tree_map(lambda value: noise(value, 0), arguments)
         found.append(Probe(same, outputs(model, same)))
     return found
+
+
+def in_full_precision(model: nn.Module) -> nn.Module:
+    """A copy in single precision of a network in half; any other network itself.
+
+    Half precision is too coarse to tell a wrong network from another order of summation.
+    """
+    halves = any(parameter.dtype in _HALVES for parameter in model.parameters())
+    return copy.deepcopy(model).float() if halves else model
+
+
+def arguments_in_full_precision(arguments: Arguments) -> Arguments:
+    """Tensors of half precision in single, everything else as it is."""
+
+    def widen(value: object) -> object:
+        half = isinstance(value, Tensor) and value.dtype in _HALVES
+        return value.float() if half else value  # type: ignore[attr-defined]
+
+    return tuple(tree_map(widen, arguments))
 
 
 def outputs(model: nn.Module, arguments: Sequence[Any]) -> list[Tensor]:

@@ -47,7 +47,7 @@ def follow(
     Args:
         traced: The operator graph.
         known: Nodes that do not depend on the inputs, with their values.
-        modules: Modules of the traced network by name.
+        modules: Modules of the traced network by each of their names.
         written: Labels that layers write, by weight and dimension; fresh ones where absent.
 
     Returns:
@@ -152,8 +152,8 @@ class _Follower:
         outputs = self.written.get((weight, write_dim))
         if outputs is None:
             outputs = self.written[weight, write_dim] = self.flow.fresh(shape[layout.dim])
-        module = self.modules.get(owner_of(weight))
-        if groups > 1 and (transposed or not isinstance(module, nn.modules.conv._ConvNd)):
+        module = self._module_of(node, weight)
+        if groups > 1 and (transposed or module is None):
             self.flow.pin(torch.cat([inputs, outputs]), f"{where} has a fixed number of groups")
         depthwise = groups == len(inputs) > 1 and not transposed
         if depthwise:
@@ -169,22 +169,28 @@ class _Follower:
         if bias is not None:
             self.flow.slice(bias, 0, outputs, where)
         if not depthwise:
-            bias = bias or self._free_bias(weight)
+            bias = bias or self._free_bias(module, weight)
             self.flow.reads.append(Read(node, a["input"], weight, bias, inputs, outputs, layout))
         return (along(outputs, layout.dim, shape),)
 
-    def _free_bias(self, weight: str) -> str | None:
-        """Name of the bias that a layer without one could be given."""
-        owner = self.modules[owner_of(weight)]
-        if not weight.endswith(".weight") and weight != "weight":
-            return None
-        tied = sum(
-            parameter is owner.weight
-            for module in self.modules.values()
-            for parameter in module._parameters.values()
+    def _module_of(self, node: fx.Node, weight: str) -> nn.Module | None:
+        """The layer that made the call with its own weight; None for a functional call."""
+        module = self.modules.get(owner_of(weight))
+        own = weight.rpartition(".")[2] == "weight" and module is self.modules.get(
+            module_name(node)
         )
-        layer = isinstance(owner, nn.modules.conv._ConvNd | nn.Linear)
-        return f"{weight.removesuffix('weight')}bias" if layer and tied == 1 else None
+        return module if own and isinstance(module, nn.modules.conv._ConvNd | nn.Linear) else None
+
+    def _free_bias(self, module: nn.Module | None, weight: str) -> str | None:
+        """Name of the bias that a layer without one could be given."""
+        if module is None:
+            return None
+        tied = {
+            id(other)
+            for other in self.modules.values()
+            if any(parameter is module.weight for parameter in other._parameters.values())
+        }
+        return f"{weight.removesuffix('weight')}bias" if len(tied) == 1 else None
 
     def _per_channel(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
         """Batch norm, instance norm, PReLU: tensors with one entry per channel."""

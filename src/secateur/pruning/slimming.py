@@ -12,8 +12,10 @@ from secateur.pruning.analysis import analyse
 from secateur.pruning.dropping import drop_unused_modules
 from secateur.pruning.equality import (
     TOLERANCE,
+    arguments_in_full_precision,
     compare,
     first_difference,
+    in_full_precision,
     largest_difference,
     make_probes,
 )
@@ -64,7 +66,8 @@ def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int
 
 def _slim_once(model: nn.Module, arguments: tuple[Any, ...], align: int) -> tuple[SlimResult, bool]:
     """Slim, and say whether a grouped convolution has become an ordinary one."""
-    probes = make_probes(model, arguments)
+    exact = in_full_precision(model)
+    probes = make_probes(exact, arguments_in_full_precision(arguments))
     traced = trace(model, arguments)
     reduced, dropped = drop_unused_modules(model, traced, probes)
     if dropped:
@@ -76,13 +79,14 @@ def _slim_once(model: nn.Module, arguments: tuple[Any, ...], align: int) -> tupl
         analysis = analyse(reduced, traced, align=align, fixed_sizes=fixed_sizes)
         cut = analysis.cut
         candidate = operate(reduced, cut)
+        found = in_full_precision(candidate)
         try:
-            difference = compare(candidate, probes)
+            difference = compare(found, probes)
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             failure = f"the slim forward fails: {str(error).splitlines()[0]}"
             continue
         if difference.relative > TOLERANCE:
-            where = first_difference(model, candidate, cut, probes[-1].arguments)
+            where = first_difference(exact, found, cut, probes[-1].arguments)
             failure = f"the slim network differs by {difference.relative:.1e} from {where} on"
             continue
         account = report(model, candidate, analysis, dropped, difference.absolute)

@@ -94,12 +94,21 @@ def replace_tensors(model: nn.Module, values: Mapping[int, Tensor]) -> None:
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None and id(parameter) in values:
-                value = values[id(parameter)].contiguous()
+                value = _laid_out(values[id(parameter)], parameter)
                 fresh = nn.Parameter(value, requires_grad=parameter.requires_grad)
                 module._parameters[name] = made.setdefault(id(parameter), fresh)
         for name, buffer in module._buffers.items():
             if buffer is not None and id(buffer) in values:
-                module._buffers[name] = values[id(buffer)].contiguous()
+                module._buffers[name] = _laid_out(values[id(buffer)], buffer)
+
+
+def _laid_out(value: Tensor, like: Tensor) -> Tensor:
+    """The value in the memory format of another tensor."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    last = formats.get(like.dim(), torch.contiguous_format)
+    if not like.is_contiguous() and like.is_contiguous(memory_format=last):
+        return value.contiguous(memory_format=last)
+    return value.contiguous()
 
 
 def update_sizes(module: nn.Module, groups: int | None = None) -> None:
