@@ -23,12 +23,20 @@ class RandomNetwork(nn.Module):
     Args:
         kinds: Names out of ``KINDS``.
         seed: Decides sizes, paddings and which blocks have batch norms.
+        zero_stays_zero: Whether no activation turns zero into something else.
         linear_head: Whether a flattened linear head stands beside the convolutional one.
     """
 
-    def __init__(self, kinds: Sequence[str], seed: int, linear_head: bool = False) -> None:
+    def __init__(
+        self,
+        kinds: Sequence[str],
+        seed: int,
+        linear_head: bool = False,
+        zero_stays_zero: bool = False,
+    ) -> None:
         super().__init__()
         self.random = random.Random(seed)
+        self.zero_stays_zero = zero_stays_zero
         self.kinds = list(kinds)
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
         self.blocks = nn.ModuleList()
@@ -50,9 +58,8 @@ class RandomNetwork(nn.Module):
         return nn.Sequential(conv, nn.BatchNorm2d(outputs), self._activation(outputs))
 
     def _activation(self, channels: int) -> nn.Module:
-        return self.random.choice(
-            (nn.ReLU(), nn.PReLU(channels), nn.Hardswish(), nn.Sigmoid(), nn.LeakyReLU(0.1))
-        )
+        kinds: list[nn.Module] = [nn.ReLU(), nn.PReLU(channels), nn.Hardswish(), nn.LeakyReLU(0.1)]
+        return self.random.choice(kinds if self.zero_stays_zero else [*kinds, nn.Sigmoid()])
 
     def _build(self, kind: str, c: int) -> tuple[nn.Module, int]:
         out = self.random.choice(_CHANNELS)

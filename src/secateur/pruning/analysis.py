@@ -13,7 +13,7 @@ from secateur.pruning.flow import Flow
 from secateur.pruning.folding import folds
 from secateur.pruning.follow import follow
 from secateur.pruning.keeping import settle
-from secateur.pruning.liveness import Reader, live_classes, readers
+from secateur.pruning.liveness import Reader, live_classes, read_classes, readers
 from secateur.pruning.merging import find_merges
 from secateur.pruning.operators import owner_of
 from secateur.pruning.surgery import Cut
@@ -94,6 +94,11 @@ def judge(traced: Trace, flow: Flow, classes: Classes, align: int = 1) -> Analys
     merges = find_merges(layers, classes, live)
     live = live_classes(layers, classes, absorbed=merges)
     kept = settle(live, flow, classes, traced.tensors, align)
+    # What stays for its shape alone and is read must still compute what it did: a layer that is
+    # called twice may have to keep channels for it whose constants no single bias can replace.
+    while bool((needed := kept & ~live & read_classes(layers, classes, kept)).any()):
+        live = live_classes(layers, classes, absorbed=merges, also=live | needed)
+        kept = settle(live, flow, classes, traced.tensors, align)
     cut = replace(
         cut_to(kept, flow, classes),
         merges=[merge for index in merges if not kept[index] for merge in merges[index]],

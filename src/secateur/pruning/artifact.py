@@ -55,8 +55,8 @@ def save_slim(folder: str | Path, model: nn.Module, architecture: Mapping[str, A
         **describe(model),
     }
     text = json.dumps(specification, indent=2, allow_nan=False)
-    _write(folder / WEIGHTS, weights)
-    _write(folder / SPECIFICATION, text.encode())
+    write_whole(folder / WEIGHTS, weights)
+    write_whole(folder / SPECIFICATION, text.encode())
 
 
 def load_slim(folder: str | Path, builders: Builders) -> nn.Module:
@@ -216,7 +216,7 @@ def _is_counts(value: object) -> bool:
     )
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +42,9 @@ class Classes:
 def group(flow: Flow) -> Classes:
     """Classes of joined labels: connected components, with the pins of their members."""
     of = _components(flow)
-    while _join_layouts(flow, of):
+    pending = list(flow.layouts)
+    while (joined := _join_columns(flow, of, pending)) is not None:
+        pending.pop(joined)
         of = _components(flow)
     count = int(of.max()) + 1
     pinned: dict[int, str] = {}
@@ -73,18 +76,15 @@ def _components(flow: Flow) -> Tensor:
     return torch.from_numpy(components.astype(np.int64))
 
 
-def _join_layouts(flow: Flow, of: Tensor) -> bool:
-    """Join equal columns of every layout whose rows cannot go as a whole; whether any were."""
-    changed = False
-    for rows in flow.layouts:
+def _join_columns(flow: Flow, of: Tensor, layouts: Sequence[Tensor]) -> int | None:
+    """Join equal columns of the first layout whose rows cannot go as a whole; its position."""
+    for position, rows in enumerate(layouts):
         classes = of[rows]
-        whole = bool((classes == classes[:, :1]).all())
-        if not whole and bool((classes != classes[:1]).any()):
-            flow.join(
-                rows[:1].expand_as(rows).reshape(-1), rows.reshape(-1), "a layout of channels"
-            )
-            changed = True
-    return changed
+        if bool((classes != classes[:, :1]).any()) and bool((classes != classes[:1]).any()):
+            first = rows[:1].expand_as(rows).reshape(-1)
+            flow.join(first, rows.reshape(-1), "a layout of channels")
+            return position
+    return None
 
 
 def _slice_elements(

@@ -60,13 +60,6 @@ def largest_difference(
     return compare(other, (Probe(tuple(args), outputs(model, args)) for args in inputs)).absolute
 
 
-def relative_difference(
-    model: nn.Module, other: nn.Module, inputs: Iterable[Sequence[Any]]
-) -> float:
-    """Largest difference of an output tensor, relative to the largest element of that tensor."""
-    return compare(other, (Probe(tuple(args), outputs(model, args)) for args in inputs)).relative
-
-
 def compare(model: nn.Module, probes: Iterable[Probe]) -> Difference:
     """Run a network and say how far it is from what is expected.
 

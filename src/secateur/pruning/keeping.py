@@ -73,14 +73,12 @@ def _parameters(classes: Classes, tensors: Mapping[str, Tensor]) -> Tensor:
 
 def _balance(rows: Tensor, kept: Tensor, cost: Tensor, multiple: int) -> bool:
     """Give back the cheapest classes until every row keeps equally many, at least one."""
-    counts = kept[rows].sum(1)
-    target = max(1, int(counts.max()))
+    target = max(1, int(kept[rows].sum(1).max()))
     target = min(-(-target // multiple) * multiple, rows.shape[1])
     changed = False
-    for row, count in zip(rows, counts.tolist(), strict=True):
-        while count < target:
+    for row in rows:
+        while int(kept[row].sum()) < target:
             dead = row[~kept[row]]
             kept[dead[cost[dead].argmin()]] = True
-            count = int(kept[row].sum())
             changed = True
     return changed

@@ -78,7 +78,10 @@ def readers(
 
 
 def live_classes(
-    readers: Mapping[str, Reader], classes: Classes, absorbed: Collection[int] = ()
+    readers: Mapping[str, Reader],
+    classes: Classes,
+    absorbed: Collection[int] = (),
+    also: Tensor | None = None,
 ) -> Tensor:
     """Classes that must stay because an output may depend on them.
 
@@ -89,11 +92,14 @@ def live_classes(
         readers: The layers by weight.
         classes: Sets of channels that can only be removed together.
         absorbed: Classes whose effect other classes take over.
+        also: Classes that are live whoever reads them, (classes,) bool.
 
     Returns:
         (classes,) bool.
     """
     live = ~classes.removable
+    if also is not None:
+        live |= also
     gone = torch.zeros(classes.count, dtype=torch.bool)
     gone[list(absorbed)] = True
     before = -1
@@ -103,3 +109,11 @@ def live_classes(
             needed = reader.nonzero[live[reader.outputs]].any(0) & reader.constants.isnan()
             live[reader.inputs[needed & ~gone[reader.inputs]]] = True
     return live
+
+
+def read_classes(readers: Mapping[str, Reader], classes: Classes, live: Tensor) -> Tensor:
+    """Classes that a filter of a live class reads with a non-zero weight, (classes,) bool."""
+    found = torch.zeros(classes.count, dtype=torch.bool)
+    for reader in readers.values():
+        found[reader.inputs[reader.nonzero[live[reader.outputs]].any(0)]] = True
+    return found
