@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from torch import Tensor, nn
+from torchvision.models import resnet50
 
 from benchmarks import naive
 from benchmarks.readme import table, write_section
@@ -25,9 +26,11 @@ from secateur.data.face_dataset import FaceDataset
 from secateur.data.layout import find_layout
 from secateur.detectors.anchors import STRIDES, make_anchors
 from secateur.detectors.boxes import decode
-from secateur.detectors.eresfd import GROUPS, HEADS, EResFD
+from secateur.detectors.eresfd import HEADS, EResFD
+from secateur.detectors.extd import EXTD
 from secateur.detectors.multibox_loss import multibox_loss
 from secateur.detectors.postprocess import detect_faces
+from secateur.pruning.criteria import fpgm
 from secateur.pruning.pruner import Pruner
 from secateur.reports.tables import print_table
 
@@ -85,15 +88,22 @@ def comparisons(network: EResFD) -> Iterator[Comparison]:
         "NMS box by box",
         repeats=3,
     )
-    pruner = Pruner(
-        network, (torch.zeros(1, 3, 64, 64),), "fpgm", 0.3, groups=GROUPS["released"], exclude=HEADS
-    )
-    weights = [layer.weight for layer in pruner.layers.values()]
+    for name, model in (("EResFD", network), ("EXTD-64", EXTD(64).requires_grad_(False))):
+        pruner = Pruner(model, (torch.zeros(1, 3, 64, 64),), "fpgm", 0.3, exclude=HEADS)
+        weights = [layer.weight for layer in pruner.layers.values()]
+        yield compare(
+            f"FPGM pass over {name}: score, plan, mask",
+            lambda: pruner.apply(pruner.plan()),  # noqa: B023 - called at once
+            lambda: [naive.fpgm(weight) for weight in weights],  # noqa: B023
+            "distances pair by pair, scores alone",
+            repeats=5,
+        )
+    large = [m.weight.detach() for m in resnet50().modules() if isinstance(m, nn.Conv2d)]
     yield compare(
-        "FPGM pass over EResFD: score, plan, mask",
-        lambda: pruner.apply(pruner.plan()),
-        lambda: [naive.fpgm(weight) for weight in weights],
-        "distances pair by pair, scores alone",
+        "FPGM scores of ResNet-50",
+        lambda: [fpgm(weight) for weight in large],
+        lambda: [torch.cdist(w := weight.flatten(1), w).sum(1) for weight in large],
+        "torch.cdist layer by layer",
         repeats=3,
     )
 
