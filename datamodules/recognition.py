@@ -160,6 +160,13 @@ class RecognitionData(pl.LightningDataModule, ABC):
         """Pairs of validation pictures."""
         return self.verified.pairs
 
+    @property
+    def picture_names(self) -> tuple[str, ...]:
+        """Names of the pictures to verify; numbers where the set gives them none."""
+        images, _, name = self.verified
+        names = getattr(images, "names", None)
+        return tuple(names or (f"{name}:{number}" for number in range(len(images))))
+
     def describe(self) -> str:
         """One line for the log."""
         parts = [f"{len(self._kept):,} training pictures of {self.n_identities:,} people"]

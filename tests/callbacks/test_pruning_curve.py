@@ -44,7 +44,7 @@ def test_curve_has_a_point_per_step_and_one_at_each_end(tmp_path: Path) -> None:
     removed = [float(row["filters_removed"]) for row in rows]
     # 12 filters: floor(rate * fraction * n) of 8 and of 4
     assert removed == pytest.approx([0, 1 / 12, 3 / 12, 4 / 12, 6 / 12, 6 / 12])
-    assert [float(row["val/ap_hard"]) for row in rows] == [1, 2, 3, 4, 5, 7]
+    assert [float(row["ap_hard"]) for row in rows] == [1, 2, 3, 4, 5, 7]
     assert (tmp_path / "plots" / "curve.png").stat().st_size > 1000
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from secateur.detectors.eresfd import EResFD
+from secateur.detectors.eresfd_layers import Topology
 from secateur.detectors.extd import EXTD
 from secateur.detectors.known_weights import KNOWN
 from secateur.detectors.weights import (
@@ -242,3 +243,18 @@ def test_every_published_file_is_recognised_and_loads(reference: Path) -> None:
         network = {"eresfd": EResFD, "extd": EXTD}[found.model](**expected)
         load_weights(network, tensors, source=name)
     assert met == set(KNOWN)
+
+
+@pytest.mark.parametrize("topology", ["standard", "bfpgm"])
+def test_checkpoint_of_a_run_loads_and_leaves_the_topology_to_its_architecture(
+    topology: Topology,
+) -> None:
+    source, network = EResFD(topology=topology), EResFD(topology=topology)
+    state = {f"network.{name}": tensor for name, tensor in source.state_dict().items()}
+    found = identify(state)
+    assert found is not None
+    assert (found.model, found.arguments) == ("eresfd", {})
+    load_weights(network, state, "last.ckpt")
+    assert torch.equal(
+        network.state_dict()["base.conv1.0.weight"], state["network.base.conv1.0.weight"]
+    )

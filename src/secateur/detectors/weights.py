@@ -20,6 +20,7 @@ _RELEASE_NAME = re.compile(r"(?P<stem>.+\.pth)\.(?:base|act_loc|act_conf|loc|con
 _RELEASE_PARTS = ("base", "loc", "conf")  # the files of the activations hold no tensors
 _ALIAS = re.compile(r"base\.m0\.layer(?P<layer>\d+)\.|(?P<head>loc|conf)(?P<level>\d)\.")
 _LISTED_TENSORS = 3
+_OWN = "network."  # of the LightningModule around a network
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -61,11 +62,14 @@ def identify(state: Mapping[str, Tensor]) -> Identity | None:
     Raises:
         InputError: If two names of one tensor disagree.
     """
-    tensors = fold_aliases(state)
+    own = network_part(state)
+    tensors = fold_aliases(own)
     known = KNOWN.get(fingerprint(tensors))
     if known is not None:
         return known
     if "base.m0.fpn.w1" in tensors:
+        if own is not state:  # names of a run are the same for any topology
+            return Identity("eresfd", {})
         # The B-FPGM code alone registers layers twice, so doubled names betray its topology.
         topology: Topology = "standard" if tensors.keys() == state.keys() else "bfpgm"
         return Identity("eresfd", {"topology": topology, "anchor_ratio": 1.0})
@@ -85,7 +89,7 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
     Raises:
         InputError: If a tensor is missing, left over or of another shape.
     """
-    found = fold_aliases(state)
+    found = fold_aliases(network_part(state))
     expected = network.state_dict()
     misfits = [
         f"{name} should be {_shape(expected.get(name))} and is {_shape(found.get(name))}"
@@ -103,6 +107,13 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
             "that it belongs to, or other weights"
         )
     network.load_state_dict(found)
+
+
+def network_part(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The network's tensors in a checkpoint of a run; any other state dict itself."""
+    if not any(name.startswith(_OWN) for name in state):
+        return state
+    return {name.removeprefix(_OWN): t for name, t in state.items() if name.startswith(_OWN)}
 
 
 def fold_aliases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

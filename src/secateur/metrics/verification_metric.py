@@ -165,6 +165,18 @@ class PairVerification(Metric):
             )
         return compare_pairs(rows, first[present], second[present], self.measure), present
 
+    def embedded(self) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of the images that have come, by rising number.
+
+        Like `verification` this does not gather what other processes hold.
+
+        Returns:
+            ``(K, D)`` embeddings, and ``(K,)`` numbers of their images.
+        """
+        rows, row_of = self._table()
+        images = torch.nonzero(row_of >= 0).flatten()
+        return rows[row_of[images]], images
+
     def _table(self) -> tuple[Tensor, Tensor]:
         """Return ``(N, D)`` embeddings as they came, and the row of each image or -1."""
         named = (self.first, self.second) if self.images is None else (self.images,)

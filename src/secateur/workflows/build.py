@@ -15,6 +15,7 @@ from torch import nn
 from secateur.detectors.weights import identify, load_weights, read_weights
 from secateur.errors import InputError
 from secateur.pruning.artifact import is_slim
+from secateur.pruning.dense_weights import read_architecture
 from secateur.pruning.schedule import Schedule
 from secateur.recognizers.weights import fetch_imagenet, head_weights, is_imagenet
 from secateur.recognizers.weights import load_weights as load_recognizer
@@ -87,13 +88,17 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
                 "with python evaluate.py run=FOLDER, or start from the checkpoint before slimming"
             )
         state = read_weights(path)
-        found = identify(state)
-        if found is not None and found.model == family:
+        found, own = identify(state), read_architecture(path)
+        told: dict[str, Any] = {}
+        if own is not None and own["name"] == family:
+            told = own["arguments"]
+        elif found is not None and found.model == family:
             log.info("%s: %s (%s)", path.name, found.origin, found.licence)
-            for name in _SET_BY_WEIGHTS & found.arguments.keys():
-                if settings.get(name) != found.arguments[name]:
-                    settings[name] = found.arguments[name]
-                    log.info("%s sets model.network.%s=%s", path.name, name, settings[name])
+            told = found.arguments
+        for name in _SET_BY_WEIGHTS & told.keys():
+            if settings.get(name) != told[name]:
+                settings[name] = told[name]
+                log.info("%s sets model.network.%s=%s", path.name, name, settings[name])
     network: nn.Module = instantiate(settings)
     if state is not None:
         load = load_recognizer if config.model.task == "recognition" else load_weights

@@ -14,14 +14,18 @@ from omegaconf import DictConfig, ListConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
+from callbacks.dense_weights import DenseWeights
+from callbacks.pruning_curve import PruningCurve
 from callbacks.soft_pruning import SoftPruningCallback
 from callbacks.stage_recorder import StageRecorder
+from callbacks.step_saver import StepSaver
 from callbacks.taylor_statistics import TaylorStatisticsCallback
 from secateur.deploy.allocator import keep_large_blocks
 from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
 from secateur.reports.summary import read_summary
+from secateur.workflows.architectures import BUILDERS
 from secateur.workflows.build import (
     build_data,
     build_network,
@@ -76,7 +80,9 @@ def train(config: DictConfig) -> float | list[float | None] | None:
     with open_loggers(config, run) as loggers:
         task = build_task(config, network)
         recorder = StageRecorder(schedule)
-        trainer, pruning = build_trainer(config, run, pruner, schedule, recorder, loggers)
+        trainer, pruning = build_trainer(
+            config, run, pruner, schedule, recorder, loggers, architecture
+        )
         if run.checkpoint is None and schedule is not None and schedule.dense_epochs == 0:
             _validate_before(trainer, task, data, pruning, schedule, recorder)
         trainer.fit(task, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
@@ -159,6 +165,7 @@ def build_trainer(
     schedule: Schedule | None,
     recorder: StageRecorder,
     loggers: list[Any],
+    architecture: dict[str, Any],
 ) -> tuple[pl.Trainer, SoftPruningCallback | None]:
     """The trainer with the callbacks that every run has and those of the configuration."""
     pruning = None
@@ -170,9 +177,15 @@ def build_trainer(
         pruning = SoftPruningCallback(pruner, schedule)
         callbacks.append(pruning)
         epochs = schedule.total_epochs
+    chosen = [instantiate(node, folder=run.path) for node in config.callbacks.values() if node]
+    for callback in chosen:
+        if isinstance(callback, PruningCurve):
+            size = int(config.data.input_size)
+            callback.saver = StepSaver(run.path, architecture, BUILDERS, size)
     callbacks += [
         recorder,
-        *(instantiate(node, folder=run.path) for node in config.callbacks.values() if node),
+        DenseWeights(run.checkpoints, architecture, schedule),
+        *chosen,
         # Last, so that it saves what the others did.
         ModelCheckpoint(
             dirpath=run.checkpoints,
