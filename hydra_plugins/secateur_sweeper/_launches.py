@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
@@ -63,6 +64,11 @@ class Launches:
         self._each_alone = hasattr(launcher, "_EXECUTOR")  # what submitit's launchers have
         self._in_threads = 0
         self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether a job that dies takes this process with it."""
+        return isinstance(self._launcher, BasicLauncher)
 
     @property
     def under_way(self) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,6 +22,7 @@ from hydra_plugins.secateur_sweeper._search_space import override_line, read_spa
 from hydra_plugins.secateur_sweeper.study_sweeper import CHILD_VARIABLE, plain
 from secateur.errors import InputError
 from secateur.search.storage import open_storage
+from secateur.workflows.locks import locked
 
 if TYPE_CHECKING:
     from hydra_plugins.secateur_sweeper.study_sweeper import StudySweeper
@@ -74,7 +73,7 @@ class StudyRun:
     def __call__(self) -> optuna.Study:
         """Run trials until there are ``n_trials``; write and print the results."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _sole_command(self.folder / ".sweep.lock"):
+        with locked(self.folder / ".sweep.lock", busy=lambda: _refuse(self.folder)):
             study = self._open_study()
             try:
                 self._run(study)
@@ -129,11 +128,20 @@ class StudyRun:
         failures = 0
         while todo > 0 or running:
             while todo > 0 and launches.under_way < settings.n_jobs:
-                trial = _take_up(study, waiting.pop(0)) if waiting else study.ask()
+                trial = Trial(study, waiting.pop(0)._trial_id) if waiting else study.ask()
                 running[trial.number] = trial
+                if launches.in_this_process:
+                    trial.set_user_attr("starts", trial.user_attrs.get("starts", 0) + 1)
                 launches.start(self._job(trial))
                 todo -= 1
-            for outcome in launches.wait():
+            try:
+                outcomes = launches.wait()
+            except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
+                for trial in running.values():
+                    if "starts" in trial.user_attrs:  # stopped by a person, not by the trial
+                        trial.set_user_attr("starts", trial.user_attrs["starts"] - 1)
+                raise
+            for outcome in outcomes:
                 failure = self._tell(study, running.pop(outcome.number), outcome)
                 failures += failure is not None
                 if failures > settings.max_failure_rate * settings.n_trials:
@@ -214,34 +222,20 @@ def _check(settings: StudySweeper) -> None:
         raise InputError("hydra.sweeper.pruner stops trials of one objective only: set it to null")
 
 
-@contextmanager
-def _sole_command(path: Path) -> Iterator[None]:
-    """Keep a second command off the folder; the lock of a killed one is gone with it."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"another command is sweeping in {path.parent} already") from error
-        yield
+def _refuse(folder: Path) -> NoReturn:
+    raise InputError(f"another command is sweeping in {folder} already")
 
 
 def _unfinished(study: optuna.Study) -> list[FrozenTrial]:
     """Trials that an earlier command started; one that was started too often fails here."""
     left = []
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        if trial.user_attrs.get("starts", 1) >= MAX_STARTS:
+        if trial.user_attrs.get("starts", 0) >= MAX_STARTS:
             log.warning("trial %d never came back from %d starts", trial.number, MAX_STARTS)
             study.tell(trial.number, state=TrialState.FAIL)
         else:
             left.append(trial)
     return left
-
-
-def _take_up(study: optuna.Study, left: FrozenTrial) -> Trial:
-    """An unfinished trial as one that can be told."""
-    trial = Trial(study, left._trial_id)
-    trial.set_user_attr("starts", left.user_attrs.get("starts", 1) + 1)
-    return trial
 
 
 def _values(returned: object, count: int) -> tuple[list[float], str | None]:

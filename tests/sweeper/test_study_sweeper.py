@@ -129,6 +129,16 @@ def test_goes_on_to_the_same_total(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert folders(tmp_path) == ["0", "1", "2", "3", "4"]
 
 
+def test_a_person_may_stop_it_often(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    overrides = (SPACE, "fault=always stopped", "hydra.sweeper.n_trials=2")
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            sweep(monkeypatch, tmp_path, *overrides)
+    assert states(trials(tmp_path)) == [TrialState.RUNNING]
+    found = sweep(monkeypatch, tmp_path, SPACE, "hydra.sweeper.n_trials=2")
+    assert states(found) == [TrialState.COMPLETE] * 2
+
+
 @pytest.mark.parametrize("fault", ["not a number", "none", "raise"])
 def test_failed_trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str) -> None:
     settings = ("hydra.sweeper.n_trials=6", "hydra.sweeper.max_failure_rate=0.4")

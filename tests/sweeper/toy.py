@@ -45,6 +45,8 @@ def task(config: DictConfig) -> Any:
     if config.fault == "stopped" and number == 2 and not (folder / "stopped").exists():
         (folder / "stopped").touch()
         raise KeyboardInterrupt
+    if config.fault == "always stopped":
+        raise KeyboardInterrupt
     if config.fault == "pruned" and number >= 2:
         study = optuna.load_study(
             study_name=config.trial.study, storage=open_storage(config.trial.storage)

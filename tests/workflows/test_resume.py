@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from secateur.workflows.train import finished_epochs
+
 ROOT = Path(__file__).parents[2]
 # figures of time and memory differ between any two runs
 MEASURED = ("latency_ms_dense", "latency_ms_slim", "wall_seconds", "peak_memory_mb")
@@ -68,6 +70,8 @@ def test_kill_in_mid_epoch_and_resume(tmp_path: Path) -> None:
     last = subprocess.run(command(broken, data), env=environment, capture_output=True, text=True)
     assert last.returncode == 0, last.stderr
     assert "continuing" in last.stderr
+    for folder in (whole, broken):  # also where the last epoch was not the best
+        assert finished_epochs(folder / "checkpoints" / "last.ckpt") == 5
     expected, found = (
         json.loads((folder / "summary.json").read_text()) for folder in (whole, broken)
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
 
 from secateur.errors import InputError
 from secateur.workflows.run_folder import fingerprint, open_run_folder
@@ -69,3 +72,31 @@ def test_fingerprint_ignores_where_results_go(tmp_path: Path) -> None:
     config = make_config(tmp_path)
     assert fingerprint(config) == fingerprint(make_config(tmp_path / "x", resume="never"))
     assert fingerprint(config) != fingerprint(make_config(tmp_path, rate=0.2))
+
+
+def test_a_held_folder_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    first = open_run_folder(make_config(tmp_path), "name")
+    second = open_run_folder(make_config(tmp_path), "name")
+    assert second.path == first.path
+    found = []
+
+    def wait_and_look() -> None:
+        with second.held() as run:
+            found.append(run.finished)
+
+    with first.held():
+        thread = threading.Thread(target=wait_and_look)
+        thread.start()
+        while "waiting for it" not in caplog.text:
+            time.sleep(0.01)
+        first.summary.write_text("{}")
+        assert not found
+    thread.join(timeout=10)
+    assert found == [True]
+    # a further process of the same run does not wait for the first one
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    with first.held(), first.held() as run:
+        assert run == first

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,9 +16,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
 
 from secateur.errors import InputError
 from secateur.reports.files import atomic_write
+from secateur.workflows.locks import locked
+
+log = logging.getLogger(__name__)
 
 # What may differ between a run and its continuation: it changes neither data nor result.
 _VOLATILE = (
@@ -52,6 +59,24 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Folder of ``last.ckpt`` and ``best.ckpt``."""
         return self.path / "checkpoints"
+
+    @contextmanager
+    def held(self) -> Iterator[RunFolder]:
+        """Keep other processes out; one that holds the folder already is waited for.
+
+        A sweep that was killed leaves jobs behind, and the same command starts them again.
+
+        Yields:
+            The folder as it is once it is ours alone.
+        """
+        if getattr(rank_zero_only, "rank", 0) > 0:
+            yield self  # the first process of the run holds it
+            return
+        with locked(
+            self.path / ".lock",
+            busy=lambda: log.info("another process is at work in %s: waiting for it", self.path),
+        ):
+            yield _look(self.path)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

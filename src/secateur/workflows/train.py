@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +14,7 @@ import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig, ListConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
 from callbacks.dense_weights import DenseWeights
@@ -57,12 +60,18 @@ def train(config: DictConfig) -> float | list[float | None] | None:
     _quieten()
     keep_large_blocks()
     config = settle(config)
-    run = open_run_folder(config, run_name(config))
+    with open_run_folder(config, run_name(config)).held() as run:
+        return _train_in(run, config)
+
+
+def _train_in(run: RunFolder, config: DictConfig) -> float | list[float | None] | None:
+    """Begin or continue the run of a folder that no other process works in."""
     if run.finished:
         log.info("%s is finished; resume=never starts another run", run.path)
         return objective(config, read_summary(run.summary))
     if run.checkpoint is not None:
-        log.info("continuing %s from %s", run.path, run.checkpoint.name)
+        done = finished_epochs(run.checkpoint)
+        log.info("continuing %s from %s, %d epochs done", run.path, run.checkpoint.name, done)
     else:
         log.info("run folder: %s", run.path)
     pl.seed_everything(int(config.seed), workers=True, verbose=False)
@@ -85,10 +94,21 @@ def train(config: DictConfig) -> float | list[float | None] | None:
         )
         if run.checkpoint is None and schedule is not None and schedule.dense_epochs == 0:
             _validate_before(trainer, task, data, pruning, schedule, recorder)
-        trainer.fit(task, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
+        try:
+            trainer.fit(task, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
+        except SIGTERMException as error:
+            log.warning("stopped by SIGTERM at step %d", trainer.global_step)
+            # Lightning would exit with status 0, as if the run had come to its end.
+            raise SystemExit(128 + signal.SIGTERM) from error
         finish = Finish(config, run, network, architecture, data, recorder, pruning, loggers)
         summary = finish(wall_seconds=time.perf_counter() - started)
     return objective(config, summary)
+
+
+def finished_epochs(checkpoint: Path) -> int:
+    """How many epochs a checkpoint has behind it."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return int(state["epoch"]) + 1
 
 
 def run_name(config: DictConfig) -> str:
@@ -186,15 +206,18 @@ def build_trainer(
         recorder,
         DenseWeights(run.checkpoints, architecture, schedule),
         *chosen,
-        # Last, so that it saves what the others did.
-        ModelCheckpoint(
-            dirpath=run.checkpoints,
-            filename="best",
-            monitor=config.data.monitor,
-            mode=config.data.mode,
-            save_last=True,
-            enable_version_counter=False,
-            save_on_train_epoch_end=True,
+        # Last, so that they save what the others did. Two, because save_last=True saves only where
+        # the best one is saved too (pytorch_lightning 2.6), and while pruning AP rarely improves.
+        *(
+            ModelCheckpoint(
+                dirpath=run.checkpoints,
+                filename=name,
+                monitor=monitor,
+                mode=config.data.mode,
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
+            )
+            for name, monitor in (("best", config.data.monitor), ("last", None))
         ),
     ]
     trainer = pl.Trainer(
