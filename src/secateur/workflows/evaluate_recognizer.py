@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from secateur.errors import InputError
+from secateur.metrics.comparison import compare_pairs
+from secateur.metrics.pose_protocol import PoseProtocol
 from secateur.metrics.score_histogram import histogram_of_scores
-from secateur.metrics.verification import Verification
+from secateur.metrics.templates import average_templates
+from secateur.metrics.verification import Verification, verify
 from secateur.metrics.verification_metric import PairVerification
 from secateur.pruning.artifact import load_slim
 from secateur.pruning.sparsity import count_nonzero, count_parameters
@@ -83,11 +88,57 @@ def evaluate_recognizer(config: DictConfig) -> float:
         **found.record(),
         "unsupported": found.unsupported,
     }
+    protocols: dict[int, PoseProtocol] = getattr(data, "protocols", {})
+    templates = verify_templates(metric, protocols)
+    if templates:
+        record["templates"] = [
+            {"size": size, "poses": list(poses), **result.record()}
+            for (size, poses), result in templates.items()
+        ]
     folder = _folder(config, name)
     _write(folder, metric, found, record)
+    for size in protocols:
+        curves = {
+            " / ".join(poses): result.roc
+            for (of_size, poses), result in templates.items()
+            if of_size == size
+        }
+        title = f"Templates of {size}"
+        plot_roc(folder / "plots" / f"roc-templates-{size}.png", curves, title=title)
+        plot_det(folder / "plots" / f"det-templates-{size}.png", curves, title=title)
     _print(record)
     log.info("evaluation: %s", folder)
     return found.eer
+
+
+def verify_templates(
+    metric: PairVerification, protocols: Mapping[int, PoseProtocol]
+) -> dict[tuple[int, tuple[str, str]], Verification]:
+    """Compare templates of poses.
+
+    Args:
+        metric: Holds the embeddings of all pictures.
+        protocols: Templates and comparisons for each number of pictures in a template.
+
+    Returns:
+        Figures for each number of pictures and two poses.
+
+    Raises:
+        InputError: If a picture has not been embedded.
+    """
+    found = {}
+    rows, images = metric.embedded()
+    for size, protocol in protocols.items():
+        members = torch.tensor(protocol.templates)
+        if len(images) <= int(members.max()):
+            raise InputError("templates need every picture: leave trainer.limit_val_batches out")
+        sizes = torch.full((len(members),), size)
+        means = average_templates(rows, members.flatten(), sizes)
+        for poses, pairs in protocol.comparisons.items():
+            first, second = torch.from_numpy(pairs.first), torch.from_numpy(pairs.second)
+            scores = compare_pairs(means, first.to(means.device), second.to(means.device))
+            found[size, poses] = verify(scores.cpu().numpy(), pairs.same)
+    return found
 
 
 def _from_run(config: DictConfig) -> tuple[nn.Module, DictConfig, str]:
@@ -98,8 +149,14 @@ def _from_run(config: DictConfig) -> tuple[nn.Module, DictConfig, str]:
     assert isinstance(settings, DictConfig)
     if config.data.get("root") is not None and "pairs" in config.data:
         settings.data = config.data
-    name = folder.resolve().parent.name if folder.resolve().name[:2] == "20" else folder.name
-    return network, settings, name
+    return network, settings, _name_of(folder.resolve())
+
+
+def _name_of(folder: Path) -> str:
+    """Name of a run, or of a step of one."""
+    if folder.parent.name == "steps":
+        return f"{_name_of(folder.parents[1])} step {folder.name}"
+    return folder.parent.name if folder.name[:2] == "20" else folder.name
 
 
 def _from_weights(config: DictConfig) -> tuple[nn.Module, DictConfig, str]:
@@ -138,3 +195,11 @@ def _print(record: dict[str, Any]) -> None:
     rows += [[key, "too few pairs"] for key in record["unsupported"]]
     title = f"{record['name']} · {record['data']} · {record['pairs']:,} pairs"
     tables.print_table(title, ["", "value"], rows)
+    figures = ("eer", "auc", "tar_at_far_1e-2", "tar_at_far_1e-3")
+    rows = [
+        [str(one["size"]), " / ".join(one["poses"])]
+        + [f"{one[name]:.4f}" if name in one else "too few pairs" for name in figures]
+        for one in record.get("templates", [])
+    ]
+    if rows:
+        tables.print_table("Templates", ["pictures", "poses", *figures], rows)
