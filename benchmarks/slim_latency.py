@@ -1,14 +1,16 @@
 """What half the filters less buys on one CPU thread, in eager PyTorch and in ONNX Runtime.
 
-``python -m benchmarks slim_latency``: coupled 50 % of both detectors at 640 x 480, with channel
-counts as they come and as multiples of 8; and what leaving the remaining zero filters of
+``python -m benchmarks slim_latency``: coupled 50 % of both detectors at 640 x 480; channel counts
+as they come beside multiples of 8 and 16; and what leaving the remaining zero filters of
 ``independent`` pruning out of the convolutions (``scatter_zero_filters``) adds. All forms of one
-network are timed in turn, so that their ratios hold on a machine that is not quiet.
+network are timed in turn, so that their ratios hold on a machine that is not quiet. Names of
+networks may follow ``python -m benchmarks.slim_latency``.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -18,6 +20,7 @@ from pathlib import Path
 import onnxruntime
 import torch
 from torch import Tensor, nn
+from torchvision.models import mobilenet_v2, resnet18
 
 from benchmarks.readme import table, write_section
 from secateur.deploy.allocator import keep_large_blocks
@@ -30,9 +33,16 @@ from secateur.pruning.scattering import scatter_zero_filters
 from secateur.pruning.sparsity import count_parameters
 
 HEIGHT, WIDTH, TRACE_SIZE = 480, 640, 128
-RATE, RUNS = 0.5, 25
+RUNS = 25
 EXCLUDE = ("loc.*", "conf.*")
-NETWORKS: dict[str, Callable[[], nn.Module]] = {"eresfd": EResFD, "extd_64": lambda: EXTD(64)}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "eresfd": EResFD,
+    "extd_64": lambda: EXTD(64),
+    "mobilenet_v2": mobilenet_v2,
+    "resnet18": resnet18,
+}
+FORMS = (("coupled", 0.5, 1), ("coupled", 0.3, 1), ("coupled", 0.3, 8), ("coupled", 0.3, 16),
+         ("independent", 0.5, 1))  # fmt: skip
 HEADER = ["network", "pruned", "params", "MACs", "eager, ms", "slim / dense",
           "ONNX Runtime, ms", "slim / dense"]  # fmt: skip
 
@@ -41,10 +51,11 @@ def main() -> None:
     """Measure both networks and write the table."""
     torch.set_num_threads(1)
     keep_large_blocks()
-    rows = [row for name in NETWORKS for row in measure(name)]
+    names = [name for name in NETWORKS if name in sys.argv[1:]] or list(NETWORKS)
+    rows = [row for name in names for row in measure(name)]
     about = (
-        f"`python -m benchmarks slim_latency`, {WIDTH} x {HEIGHT}, one thread, FPGM at {RATE:.0%}, "
-        f"random weights, heads whole; medians of {RUNS} forwards, all forms of a network in turn."
+        f"`python -m benchmarks slim_latency`, {WIDTH} x {HEIGHT}, one thread, FPGM, random "
+        f"weights, heads whole; medians of {RUNS} forwards, all forms of a network in turn."
     )
     write_section("Latency of half the filters", f"{about}\n\n{table(HEADER, rows)}")
 
@@ -54,11 +65,12 @@ def forms(dense: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     yield "dense", dense
     small = torch.zeros(1, 3, TRACE_SIZE, TRACE_SIZE)
     image = torch.zeros(1, 3, HEIGHT, WIDTH)
-    for scope, align in (("coupled", 1), ("coupled", 8), ("independent", 1)):
-        slim = prune(dense, small, "fpgm", RATE, scope=scope, align=align, exclude=EXCLUDE).model
-        yield f"{scope}{f', align={align}' if align > 1 else ''}", slim
+    for scope, rate, align in FORMS:
+        slim = prune(dense, small, "fpgm", rate, scope=scope, align=align, exclude=EXCLUDE).model
+        yield f"{scope} {rate:.0%}{f', align={align}' if align > 1 else ''}", slim
     scattered = scatter_zero_filters(slim, image)
-    yield f"independent, {len(scattered.speedups)} layers scattered", scattered.model
+    if scattered.speedups:
+        yield f"{scope} {rate:.0%}, {len(scattered.speedups)} layers scattered", scattered.model
 
 
 def measure(name: str) -> list[list[str]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from secateur.pruning.artifact import load_slim, save_slim
+from secateur.pruning.proof import save_proved_slim
 from secateur.pruning.scattering import ScatteredConv2d, scatter_zero_filters
 from secateur.pruning.slimming import slim
 from tests.pruning.networks import Residual, mask
@@ -64,6 +66,19 @@ def test_round_trip(tmp_path: Path) -> None:
     assert isinstance(loaded.outer, ScatteredConv2d)
     assert torch.equal(loaded(IMAGES), model(IMAGES))
     assert repr(loaded) == repr(model)
+
+
+def test_a_proved_slim_network_may_be_scattered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    everything = partial(scatter_zero_filters, min_speedup=0)
+    monkeypatch.setattr("secateur.pruning.proof.scatter_zero_filters", everything)
+    architecture = {"name": "residual", "arguments": {}}
+    proved = save_proved_slim(
+        tmp_path, masked(), architecture, {"residual": Residual}, IMAGES, [(IMAGES,)], scatter=True
+    )
+    assert isinstance(proved.network.outer, ScatteredConv2d)
+    assert proved.difference < 1e-5
 
 
 @pytest.mark.parametrize("places", [[0, 0], [0, 8], [-1, 2]])

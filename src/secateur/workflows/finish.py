@@ -88,6 +88,7 @@ class Finish:
             BUILDERS,
             self.example,
             self.real_inputs(),
+            scatter=bool(self.config.pruning.get("scatter", False)),
         )
         log.info("slim against masked on real pictures: max abs difference %.2g", difference)
         final = self.evaluate(slimmed)
