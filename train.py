@@ -1,7 +1,8 @@
 """Train a face model while pruning it, slim it and measure it: ``python train.py --help``."""
 
-from secateur.workflows.cli import run_command
-from secateur.workflows.train import train
-
 if __name__ == "__main__":
-    run_command("train", train)
+    # Workers of a search import this file again: what it needs, they fetch themselves.
+    from secateur.workflows.cli import run_command
+    from secateur.workflows.train_command import train_command
+
+    run_command("train", train_command)
