@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from multiprocessing import current_process
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +13,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
 from secateur.workflows import device_choice
-from secateur.workflows.device_choice import claim_device
+from secateur.workflows.device_choice import claim_device, process_number
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +55,17 @@ def test_joblib_takes_the_number_of_the_process(monkeypatch: pytest.MonkeyPatch)
     assert claim(monkeypatch, "JoblibLauncher", 6, "LokyProcess-2", visible="1") == "1"
 
 
+def process_name() -> str:
+    time.sleep(0.5)  # so that one process does not take every call
+    return current_process().name
+
+
+@pytest.mark.slow
+def test_joblib_numbers_its_processes() -> None:
+    names = set(Parallel(n_jobs=2)(delayed(process_name)() for _ in range(4)))
+    assert {process_number(name) % 2 for name in names} == {0, 1}
+
+
 def test_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert claim(monkeypatch, "SlurmLauncher", 1) == "0,1,2"
     assert claim(monkeypatch, "BasicLauncher", 1) == "0,1,2"
@@ -69,3 +83,10 @@ def test_launchers_compose(launcher: str, command: str) -> None:
     if launcher == "slurm":
         assert node.tasks_per_node == 1
         assert node.max_num_timeout > 0
+
+
+def test_slurm_gives_every_device_a_task() -> None:
+    overrides = ["hydra/launcher=slurm", "trainer.devices=4"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", overrides, return_hydra_config=True)
+    assert config.hydra.launcher.tasks_per_node == 4
