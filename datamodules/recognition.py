@@ -146,6 +146,11 @@ class RecognitionData(pl.LightningDataModule, ABC):
         return self._verified
 
     @property
+    def training(self) -> NDArray[np.int64]:
+        """Indices of the pictures to train on."""
+        return self._kept
+
+    @property
     def held_out(self) -> NDArray[np.int64]:
         """Indices of the pictures that are kept from training."""
         return self._held

@@ -15,13 +15,13 @@ from secateur.detectors.eresfd import GROUPS, EResFD
 from secateur.errors import InputError
 from secateur.pruning.masks import masks_from_zeros
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.targets import NominalSparsity
 from secateur.search.drawn_batches import DrawnBatches
-from secateur.search.face_objective import ObjectiveSettings, make_objective
+from secateur.search.face_objective import judge_faces
 from secateur.search.face_quality import HeldOutLoss, batch_loss
-from secateur.search.levels import Levels, make_levels
 from secateur.search.objective import Objective
+from secateur.search.objective_settings import ObjectiveSettings
 from secateur.search.recalibration import recalibrate
+from secateur.search.removal import Removal
 from secateur.search.trial_network import TrialNetwork
 
 RATES = {"g1": 0.25, "g2": 0.3, "g3": 0.1, "g4": 0.5, "g5": 0.2, "g6": 0.4}
@@ -41,7 +41,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DemoFacesData:
     return module
 
 
-Parts = tuple[nn.Module, dict[str, Tensor], dict[str, str], dict[str, Levels]]
+Parts = tuple[nn.Module, Removal]
 
 
 @pytest.fixture(scope="module")
@@ -56,18 +56,13 @@ def parts() -> Parts:
         groups=GROUPS["released"],
         exclude=["loc.*", "conf.*"],
     )
-    weigh = NominalSparsity(network, pruner.layers, pruner.batchnorms)
-    scores = pruner.score()
-    levels = {
-        name: make_levels(layers, scores, weigh, 0.9) for name, layers in pruner.groups.items()
-    }
-    return network, scores, pruner.batchnorms, levels
+    return network, Removal(pruner, 0.9)
 
 
 @pytest.fixture
 def trial_network(parts: Parts) -> TrialNetwork:
-    network, *rest = parts
-    return TrialNetwork(copy.deepcopy(network), *rest)
+    network, removal = parts
+    return TrialNetwork(copy.deepcopy(network), removal)
 
 
 def make(trial_network: TrialNetwork, data: DemoFacesData, **options: object) -> Objective:
@@ -75,8 +70,7 @@ def make(trial_network: TrialNetwork, data: DemoFacesData, **options: object) ->
     settings = ObjectiveSettings(
         **{**{name: getattr(SMALL, name) for name in SMALL.__slots__}, **options}  # type: ignore[arg-type]
     )
-    return make_objective(
-        trial_network,
+    judge = judge_faces(
         data.training_pictures(),
         data.holdout_pictures(),
         settings,
@@ -84,6 +78,7 @@ def make(trial_network: TrialNetwork, data: DemoFacesData, **options: object) ->
         steps,  # type: ignore[arg-type]
         seed=0,
     )
+    return Objective(trial_network, judge)
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:
@@ -112,7 +107,7 @@ def test_no_rates_without_calibration_is_the_plain_loss(
     trial_network: TrialNetwork, data: DemoFacesData
 ) -> None:
     objective = make(trial_network, data, calibration_batches=0)
-    quality = objective.quality
+    quality = objective.judge.quality
     assert isinstance(quality, HeldOutLoss)
     network = trial_network.network
     with torch.no_grad():
@@ -142,7 +137,8 @@ def test_held_out_pictures_are_neither_trained_on_nor_validation(data: DemoFaces
 def test_masks_within_and_restored_after(trial_network: TrialNetwork) -> None:
     network = trial_network.network
     convolutions = {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d)}
-    removed = trial_network.filters_removed(RATES)
+    masks = trial_network.removal.masks(RATES)
+    removed = {name: int((~mask).sum()) for name, mask in masks.items()}
     with trial_network.masked(RATES):
         recalibrate(network, [torch.randn(2, 3, 64, 64)])
         masks = masks_from_zeros(convolutions)
@@ -152,7 +148,7 @@ def test_masks_within_and_restored_after(trial_network: TrialNetwork) -> None:
             network.get_submodule(norm).register_forward_hook(
                 lambda _, __, output, name=name: seen.update({name: output})
             )
-            for name, norm in trial_network.batchnorms.items()
+            for name, norm in trial_network.removal.batchnorms.items()
             if name in removed
         ]
         with torch.no_grad():
@@ -187,7 +183,7 @@ def test_held_filters_stay_zero_in_training_and_free_ones_grow(
         def count(network: nn.Module) -> float:
             return float(sum(int((p == 0).sum()) for p in network.parameters()))
 
-        objective.quality = count
+        objective.judge.quality = count
         counts[hold] = objective(RATES)
     assert counts[True] > counts[False]
 
@@ -229,7 +225,7 @@ def test_identity_is_that_of_the_masks(trial_network: TrialNetwork, data: DemoFa
 
 
 def test_settings_that_cannot_be(trial_network: TrialNetwork, data: DemoFacesData) -> None:
-    with pytest.raises(InputError, match=r"objective\.kind must be loss or ap"):
+    with pytest.raises(InputError, match=r"objective\.kind must be one of"):
         ObjectiveSettings(kind="luck")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"objective\.batches must be at least 1"):
         ObjectiveSettings(batches=0)

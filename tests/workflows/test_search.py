@@ -14,24 +14,28 @@ from safetensors.torch import save_file
 
 from secateur.detectors.eresfd import EResFD
 from secateur.errors import InputError
+from secateur.recognizers.heads import SoftmaxHead
+from secateur.recognizers.squeezenet import SqueezeNet
 from secateur.workflows.build import group_rates
 from secateur.workflows.search import search
+from secateur.workflows.sensitivity import sensitivity
 
 CONF = Path(__file__).parents[2] / "conf"
 
 
-def composed(tmp_path: Path, *overrides: str) -> DictConfig:
+def composed(
+    tmp_path: Path, *overrides: str, command: str = "search", faces: bool = True
+) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(
-            "search",
+            command,
             [
                 f"paths.data={tmp_path}/data",
                 f"output_dir={tmp_path}/run",
                 f"weights={tmp_path}/weights.safetensors",
-                "data.n_train=10",
-                "data.n_val=2",
+                *(("data.n_train=10", "data.n_val=2") if faces else ()),
                 "holdout=0.4",
-                "debug=search",
+                *(("debug=search",) if command == "search" else ()),
                 *overrides,
             ],
         )
@@ -94,8 +98,99 @@ def test_what_cannot_be(tmp_path: Path, weights: Path) -> None:
     for override, message in (
         ("n_trials=0", "n_trials must be at least 1"),
         ("quantity=weight", "quantity must be"),
+        ("pruning=taylor", "scores come first"),
+        ("pruning.scope=global", "lets one ranking decide"),
+        ("objective=verification", "is for recognisers"),
         ("target=0.99", "out of reach"),
     ):
         folder = tmp_path / override.partition("=")[0]
         with pytest.raises(InputError, match=message):
             search(composed(tmp_path, override, f"output_dir={folder}"))
+    published = ("space=published", "quantity=macs", f"output_dir={tmp_path}/published")
+    with pytest.raises(InputError, match="knows quantity=sparsity"):
+        search(composed(tmp_path, *published))
+
+
+DETECTOR_SEARCHES = {
+    "gp": ("sampler=gp", "n_trials=6"),
+    "ap": ("objective=ap", "objective.pictures=2"),
+    "steps": ("train_steps=2", "objective.train_batch_size=2"),
+    "epoch": ("train_steps=epoch", "objective.train_batch_size=4"),
+    "coupled macs": ("quantity=macs", "pruning.scope=coupled"),
+}
+
+
+@pytest.mark.parametrize("kind", DETECTOR_SEARCHES)
+def test_every_kind_of_search_runs(tmp_path: Path, weights: Path, kind: str) -> None:
+    overrides = ("n_trials=3", *DETECTOR_SEARCHES[kind])
+    found = search(composed(tmp_path, *overrides))
+    assert found is not None
+    record = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert record["trials_complete"] == (6 if kind == "gp" else 3)
+    assert record["feasible_share"] == 1.0
+    assert record["best_removed"] == pytest.approx(0.3, abs=0.03)
+    assert set(record["rates"]) == {f"g{number}" for number in range(1, 7)}
+
+
+def test_sensitivity_of_a_detector(tmp_path: Path, weights: Path) -> None:
+    settings = ("rates=[0.5]", "search_size=64", "objective.batch_size=2", "objective.batches=1")
+    sensitivity(
+        composed(
+            tmp_path,
+            *(*settings, "objective.calibration_batches=1", "progress=false"),
+            command="sensitivity",
+        )
+    )
+    rows = list(csv.DictReader((tmp_path / "run" / "sensitivity.csv").open()))
+    assert {row["part"] for row in rows if row["kind"] == "group"} == {f"g{n}" for n in range(1, 7)}
+    assert all(float(row["loss"]) > 0 for row in rows)
+    assert (tmp_path / "run" / "plots" / "sensitivity_groups.png").stat().st_size > 1000
+
+
+@pytest.fixture
+def recogniser(tmp_path: Path) -> tuple[str, ...]:
+    """Overrides for weights of a SqueezeNet and its head, and for data of a few people."""
+    torch.manual_seed(0)
+    parts = {"network.": SqueezeNet().state_dict(), "head.": SoftmaxHead(1000, 6).state_dict()}
+    path = tmp_path / "weights.safetensors"
+    save_file({f"{p}{k}": v.contiguous() for p, s in parts.items() for k, v in s.items()}, path)
+    people = ("++data.n_train=6", "++data.n_images=5", "++data.n_test=20", "search_size=40")
+    return ("model=squeezenet", *people, "data.num_workers=0")
+
+
+PEOPLE_SEARCHES = {
+    "loss": ("objective=loss", "train_steps=1", "objective.train_batch_size=4"),
+    "verification": ("objective=verification", "objective.identities=0.5"),
+}
+
+
+@pytest.mark.parametrize("kind", PEOPLE_SEARCHES)
+def test_search_of_a_recogniser(tmp_path: Path, recogniser: tuple[str, ...], kind: str) -> None:
+    overrides = (*recogniser, *PEOPLE_SEARCHES[kind], "n_trials=2", "pruning.scope=coupled")
+    found = search(composed(tmp_path, *overrides, "quantity=params", "target=0.5", faces=False))
+    assert found is not None
+    assert found <= 0
+    record = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert record["best_removed"] == pytest.approx(0.5, abs=0.01)
+    assert set(record["rates"]) == {"stem", "fire2_3", "fire4_5", "fire6_9"}
+    assert "pruning.scope=coupled" in (tmp_path / "run" / "rates.yaml").read_text()
+
+
+@pytest.mark.parametrize("figure", ["loss", "EER"])
+def test_sensitivity_of_a_recogniser(
+    tmp_path: Path, recogniser: tuple[str, ...], figure: str
+) -> None:
+    kind = "loss" if figure == "loss" else "verification"
+    settings = (f"objective={kind}", "objective.identities=0.5", "rates=[0.5]", "progress=false")
+    if kind == "loss":
+        settings = (settings[0], *settings[2:])
+    sensitivity(composed(tmp_path, *recogniser, *settings, command="sensitivity", faces=False))
+    rows = list(csv.DictReader((tmp_path / "run" / "sensitivity.csv").open()))
+    assert next(row["part"] for row in rows if row["kind"] == "group") == "stem"
+    assert all(float(row[figure]) >= 0 for row in rows)
+
+
+def test_a_head_for_other_people_is_of_no_use(tmp_path: Path, recogniser: tuple[str, ...]) -> None:
+    others = (*recogniser, "++data.n_train=7")
+    with pytest.raises(InputError, match="needs the head that was trained"):
+        search(composed(tmp_path, *others, faces=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -63,7 +63,8 @@ class ChannelSets:
                 continue
             for position, index in enumerate(members.tolist()):
                 found.setdefault(index, []).append((layer, position))
-        self._traced, self._flow, self._classes = traced, flow, classes
+        # Without nodes of the graph, which could not be handed to another process.
+        self._tensors, self._flow, self._classes = traced.tensors, replace(flow, reads=[]), classes
         self._classes_of_sets = list(filters)
         numbers = {index: number for number, index in enumerate(filters)}
         self.sets = tuple(
@@ -93,7 +94,7 @@ class ChannelSets:
         if scores is not None:
             cost = torch.zeros(self._classes.count)
             cost[index_of] = -torch.tensor(list(scores), dtype=cost.dtype)
-        kept = settle(live, self._flow, self._classes, self._traced.tensors, align, cost)
+        kept = settle(live, self._flow, self._classes, self._tensors, align, cost)
         return {number for number in chosen if not bool(kept[index_of[number]])}
 
 

@@ -25,6 +25,12 @@ Shapes = dict[str, tuple[int, ...]]
 class SlimSizes:
     """Predicts the shapes that slimming leaves; the network is traced once.
 
+    Attributes:
+        flow: Which channels meet where.
+        classes: Sets of channels that can only be removed together.
+        dense_parameters: Parameters of the network.
+        dense_macs: Multiply-accumulates of one forward of the inputs.
+
     Args:
         model: Network that would be masked and slimmed; its present weights count.
         example_inputs: One input tensor or the positional arguments of the forward.
@@ -41,7 +47,7 @@ class SlimSizes:
         example_inputs = tree_map(_on_cpu, as_arguments(example_inputs))
         self._align = align
         self._traced = trace(self._subject, example_inputs)
-        _, self._flow, self._classes = couple(self._subject, self._traced)
+        _, self.flow, self.classes = couple(self._subject, self._traced)
         self._parameters = dict(self._subject.named_parameters())
         self._dense = {name: tensor.detach().clone() for name, tensor in self._parameters.items()}
         self._macs = {
@@ -67,7 +73,7 @@ class SlimSizes:
         """
         try:
             apply_masks(self._subject, keep, batchnorms)
-            analysis = judge(self._traced, self._flow, self._classes, self._align)
+            analysis = judge(self._traced, self.flow, self.classes, self._align)
         finally:
             for name, tensor in self._parameters.items():
                 tensor.copy_(self._dense[name])
@@ -76,6 +82,11 @@ class SlimSizes:
     def parameters(self, shapes: Shapes) -> int:
         """Parameters of the slim network."""
         return sum(math.prod(shape) for shape in shapes.values())
+
+    @property
+    def dense_shapes(self) -> Shapes:
+        """Shape of every parameter of the network as it is."""
+        return {name: tuple(tensor.shape) for name, tensor in self._parameters.items()}
 
     def macs(self, shapes: Shapes) -> float:
         """Multiply-accumulates of the slim network: they are proportional to a layer's weights."""

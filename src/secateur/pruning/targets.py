@@ -104,9 +104,9 @@ class NominalSparsity:
         parameters = list(model.parameters())
         self.parameters = sum(p.numel() for p in parameters)
         self.zeros = self.parameters - sum(int(p.count_nonzero()) for p in parameters)
-        self._counts = {name: _nonzero_per_filter(layer) for name, layer in layers.items()}
+        self._counts = {name: nonzero_per_filter(layer) for name, layer in layers.items()}
         self._norms = {
-            name: _nonzero_per_filter(module)
+            name: nonzero_per_filter(module)
             for name, module in model.named_modules()
             if isinstance(module, _BatchNorm) and isinstance(module.weight, Tensor)
         }
@@ -137,7 +137,7 @@ class NominalSparsity:
         return zeros / max(self.parameters, 1)
 
 
-def _nonzero_per_filter(module: nn.Module) -> Tensor:
+def nonzero_per_filter(module: nn.Module) -> Tensor:
     """Parameters of each filter or batch-norm channel that are not zero, (n_filters,)."""
     weight, bias = module.weight, module.bias
     assert isinstance(weight, Tensor)

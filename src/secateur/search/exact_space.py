@@ -9,42 +9,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.errors import InputError
+from secateur.search.level_sizes import AdditiveSizes, LevelSizes
 from secateur.search.levels import Levels
 from secateur.search.placement import Placement
 
 _SMALLEST = 1e-6
 _WINDOW = 2  # levels that a group may move away from where the common factor puts it
 _MOVES = 20_000
+_MOVES_TOGETHER = 1_000  # where sizes are not a sum over groups and so cost more
+_CORRECTIONS = 6
+_NEAR = 0.002  # of the network
 
 
 class ExactSpace:
     """Relative rates in the unit cube, scaled by a common factor until the target is met.
 
-    The factor alone meets the target within one level of one group. What is left is made good by
-    moving groups a level or two, to the rates nearest to the scaled ones whose masks are on target
-    within one filter.
+    The factor, found by bisection along the ray of the point, meets the target within one level
+    of one group. What is left is made good by moving groups a level or two, to the rates nearest
+    to the scaled ones whose masks are on target within one filter. Where sizes are only estimated,
+    the aim is then shifted by what the estimate was wrong by.
 
     Args:
         levels: Levels per group, up to the highest rate of each; groups without layers have no
             place here.
         target: Share of the network to remove, in (0, 1).
         start: Share that is gone before any rate.
+        sizes: Share removed at levels of the groups; None adds up what each removes on its own.
 
     Raises:
         InputError: If the target is out of reach.
     """
 
-    def __init__(self, levels: Mapping[str, Levels], target: float, start: float = 0.0) -> None:
+    def __init__(
+        self,
+        levels: Mapping[str, Levels],
+        target: float,
+        start: float = 0.0,
+        sizes: LevelSizes | None = None,
+    ) -> None:
         self.levels = dict(levels)
         self.target = target
         self.start = start
+        self.sizes: LevelSizes = AdditiveSizes(levels, start) if sizes is None else sizes
+        self._most = _MOVES if sizes is None else _MOVES_TOGETHER
+        self.tolerance = self.sizes.largest_filter
+        # A filter of the first layers may take percents of all MACs: others can do better.
+        self._near = self.tolerance if sizes is None else min(self.tolerance, _NEAR)
         self.check(target)
-        self.tolerance = max(group.largest_filter for group in levels.values())
+        self._highest = np.array([group.thresholds[-1] for group in levels.values()])
         # All thresholds of all groups but zero, to be met in the order of the common factor.
         self._rates = np.concatenate([group.thresholds[1:] for group in levels.values()])
-        self._steps = np.concatenate([np.diff(group.removed) for group in levels.values()])
-        sizes = [len(group.thresholds) - 1 for group in levels.values()]
-        self._owner = np.repeat(np.arange(len(sizes)), sizes)
+        sizes_of_groups = [len(group.thresholds) - 1 for group in levels.values()]
+        self._owner = np.repeat(np.arange(len(sizes_of_groups)), sizes_of_groups)
 
     def check(self, target: float) -> None:
         """Refuse a target that no rates can meet.
@@ -52,7 +68,7 @@ class ExactSpace:
         Raises:
             InputError: If the target is below what is zero already or above the highest rates.
         """
-        most = self.start + sum(float(group.removed[-1]) for group in self.levels.values())
+        most = self.sizes.measure([len(group.thresholds) - 1 for group in self.levels.values()])
         if not self.start < target <= most:
             raise InputError(
                 f"target={target:g} is out of reach: rates of these groups give "
@@ -78,62 +94,80 @@ class ExactSpace:
     def place_on(self, point: Mapping[str, float], target: float) -> Placement:
         """Rates for one point of the cube on a target of its own."""
         relative = np.maximum([point[name] for name in self.levels], _SMALLEST)
-        wanted = target - self.start
-        factors = self._rates / relative[self._owner]
-        order = np.argsort(factors, kind="stable")
-        reached = np.cumsum(self._steps[order])
-        last = min(int(np.searchsorted(reached, wanted)), len(order) - 1)
-        factor = factors[order[last]]
-        # A group that its highest rate has stopped leaves the rest to the others.
-        highest = np.array([group.thresholds[-1] for group in self.levels.values()])
-        scaled = np.minimum(relative * factor, highest)
-        chosen = self._settle(scaled, wanted)
+        factors = np.sort(self._rates / relative[self._owner], kind="stable")
+        aim = target
+        found: list[tuple[float, list[int], NDArray[np.float64]]] = []
+        for _ in range(1 if self.sizes.is_exact else _CORRECTIONS):
+            scaled = self._scale(relative, factors, aim)
+            chosen = self._settle(scaled, aim)
+            removed = self.sizes.measure(chosen)
+            found.append((removed, chosen, scaled))
+            if abs(removed - target) <= self._near:
+                break
+            aim += target - removed
+        removed, chosen, scaled = min(found, key=lambda placed: abs(placed[0] - target))
         rates = {
             name: _nearest(group.thresholds, level, rate)
             for (name, group), level, rate in zip(
                 self.levels.items(), chosen, scaled.tolist(), strict=True
             )
         }
-        removed = self.start + sum(
-            float(group.removed[level])
-            for group, level in zip(self.levels.values(), chosen, strict=True)
-        )
         return Placement(rates=rates, removed=removed, penalty=0.0, feasible=True)
 
-    def _settle(self, scaled: NDArray[np.float64], wanted: float) -> list[int]:
+    def _scale(
+        self, relative: NDArray[np.float64], factors: NDArray[np.float64], aim: float
+    ) -> NDArray[np.float64]:
+        """Rates at the smallest common factor that removes as much as is wanted, or at the last."""
+        low, high = 0, len(factors) - 1
+        while low < high:
+            middle = (low + high) // 2
+            rates = np.minimum(relative * factors[middle] * (1 + 1e-12), self._highest)
+            reached = self.sizes.estimate(np.array([self._levels_of(rates)]))[0]
+            low, high = (low, middle) if reached >= aim else (middle + 1, high)
+        # A group that its highest rate has stopped leaves the rest to the others.
+        scaled: NDArray[np.float64] = np.minimum(relative * factors[low], self._highest)
+        return scaled
+
+    def _levels_of(self, rates: NDArray[np.float64]) -> list[int]:
+        return [
+            group.of_rate(rate)
+            for group, rate in zip(self.levels.values(), rates.tolist(), strict=True)
+        ]
+
+    def _settle(self, scaled: NDArray[np.float64], aim: float) -> list[int]:
         """Levels near the scaled rates whose masks are on target within one filter."""
         groups = list(self.levels.values())
-        centre = [group.of_rate(rate) for group, rate in zip(groups, scaled.tolist(), strict=True)]
-        removed: NDArray[np.float64] = np.zeros(1)
+        centre = self._levels_of(scaled)
         distance: NDArray[np.float64] = np.zeros(1)
         choices = []
         for group, level, rate, reach in zip(
-            groups, centre, scaled, _reaches(len(groups)), strict=True
+            groups, centre, scaled, _reaches(len(groups), self._most), strict=True
         ):
-            options = np.arange(max(level - reach, 0), min(level + reach + 1, len(group.removed)))
+            options = np.arange(
+                max(level - reach, 0), min(level + reach + 1, len(group.thresholds))
+            )
             nearest = [_nearest(group.thresholds, int(option), float(rate)) for option in options]
-            moved = (np.array(nearest) - rate) ** 2
-            removed = (removed[:, None] + group.removed[options]).ravel()
-            distance = (distance[:, None] + moved).ravel()
+            distance = (distance[:, None] + (np.array(nearest) - rate) ** 2).ravel()
             choices.append(options)
-        error = np.abs(removed - wanted)
-        near = error <= self.tolerance
+        combinations = np.stack(np.meshgrid(*choices, indexing="ij"), -1).reshape(-1, len(groups))
+        error = np.abs(self.sizes.estimate(combinations) - aim)
+        near = error <= self._near
         if near.any():
             best = int(np.flatnonzero(near)[distance[near].argmin()])
         else:
             best = int(error.argmin())
-        positions = np.unravel_index(best, [len(options) for options in choices])
-        return [
-            int(options[position]) for options, position in zip(choices, positions, strict=True)
-        ]
+        return [int(level) for level in combinations[best]]
 
 
-def _reaches(n_groups: int) -> list[int]:
+def _reaches(n_groups: int, most: int) -> list[int]:
     """How far each group may move, so that the number of combinations stays small."""
+    for window in range(_WINDOW, 0, -1):
+        if (2 * window + 1) ** n_groups <= most:
+            return [window] * n_groups
     reaches = []
     combinations = 1
     for _ in range(n_groups):
-        reach = _WINDOW if combinations * (2 * _WINDOW + 1) <= _MOVES else 0
+        reach = 1 if combinations * 3 <= most else 0
         combinations *= 2 * reach + 1
         reaches.append(reach)
     return reaches

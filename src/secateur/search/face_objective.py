@@ -1,70 +1,34 @@
-"""The objective for a face detector, from its data and a few settings."""
+"""The judge of a face detector, from its data and a few settings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from torch import Tensor
 
 from secateur.data.augmentation import FaceAugmentation
 from secateur.data.face_dataset import FaceDataset, FacePictures, Picture
 from secateur.errors import InputError
 from secateur.search.drawn_batches import DrawnBatches, FaceBatch
-from secateur.search.face_quality import HeldOutLoss, HeldOutPrecision
-from secateur.search.objective import Objective, Training
-from secateur.search.trial_network import TrialNetwork
+from secateur.search.face_quality import HeldOutLoss, HeldOutPrecision, training_loss
+from secateur.search.objective import Judge, Training
+from secateur.search.objective_settings import ObjectiveSettings
 
 _MOST_CACHED = 1 << 30  # bytes of training batches that are kept in memory
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectiveSettings:
-    """How trials are judged.
-
-    Attributes:
-        kind: ``loss`` or ``ap``.
-        batch_size: Pictures per held-out and calibration batch.
-        batches: Held-out batches for the loss.
-        calibration_batches: Training batches for batch-norm re-estimation.
-        train_batch_size: Pictures per training step.
-        lr: Of Adam.
-        weight_decay: Of Adam.
-        hold: Whether pruned filters stay zero in training steps.
-        pictures: Held-out pictures for the average precision.
-    """
-
-    kind: Literal["loss", "ap"] = "loss"
-    batch_size: int = 8
-    batches: int = 8
-    calibration_batches: int = 8
-    train_batch_size: int = 16
-    lr: float = 1e-3
-    weight_decay: float = 1e-5
-    hold: bool = True
-    pictures: int = 64
-
-    def __post_init__(self) -> None:
-        """Refuse impossible settings."""
-        if self.kind not in ("loss", "ap"):
-            raise InputError(f"objective.kind must be loss or ap, got {self.kind}")
-        for name in ("batch_size", "batches", "train_batch_size", "pictures"):
-            if getattr(self, name) < 1:
-                raise InputError(f"objective.{name} must be at least 1, got {getattr(self, name)}")
-
-
-def make_objective(
-    trial_network: TrialNetwork,
+def judge_faces(
     training: FaceDataset,
     held_out: FacePictures,
     settings: ObjectiveSettings,
     size: int,
     train_steps: int | Literal["epoch"],
     seed: int,
-) -> Objective:
-    """Draw the batches of a search and make its objective.
+) -> Judge:
+    """Draw the batches of a search and make what judges its trials.
 
     Args:
-        trial_network: The network and its masks.
         training: Training pictures without those held out.
         held_out: Pictures of the training list that are held out.
         settings: How trials are judged.
@@ -73,13 +37,15 @@ def make_objective(
         seed: Of drawing, order and training.
 
     Returns:
-        The objective; its batches are in memory.
+        The judge; its batches are in memory.
 
     Raises:
-        InputError: If there are no held-out pictures.
+        InputError: If there are no held-out pictures, or the objective is for recognisers.
     """
+    if settings.kind == "verification":
+        raise InputError("objective=verification is for recognisers; take loss or ap")
     if not len(held_out):
-        raise InputError("a search judges on held-out pictures: set holdout above 0")
+        raise InputError("networks are judged on held-out pictures: set holdout above 0")
     quality: HeldOutLoss | HeldOutPrecision
     if settings.kind == "loss":
         # As published: judged under the augmentation of training, here the same in all trials.
@@ -89,7 +55,7 @@ def make_objective(
         quality = HeldOutLoss(_drawn(judged, settings.batches, settings.batch_size, seed))
     else:
         quality = HeldOutPrecision(_pictures(held_out, settings, size))
-    calibration: list[FaceBatch] = []
+    calibration: list[Tensor] = []
     steps: Training | None = None
     if train_steps == "epoch":
         train_steps = -(-len(training) // settings.train_batch_size)
@@ -98,13 +64,15 @@ def make_objective(
         bytes_needed = train_steps * settings.train_batch_size * 3 * size * size * 4
         steps = Training(
             list(batches) if bytes_needed <= _MOST_CACHED else batches,
+            training_loss,
             lr=settings.lr,
             weight_decay=settings.weight_decay,
             hold=settings.hold,
         )
     else:
-        calibration = _drawn(training, settings.calibration_batches, settings.batch_size, seed)
-    return Objective(trial_network, quality, calibration, steps, seed)
+        drawn = DrawnBatches(training, settings.calibration_batches, settings.batch_size, seed)
+        calibration = [images for images, _ in drawn]
+    return Judge(quality, calibration, steps, seed)
 
 
 def _drawn(dataset: FaceDataset, n_batches: int, size: int, seed: int) -> list[FaceBatch]:

@@ -23,6 +23,12 @@ def batch_loss(network: Any, images: Tensor, faces: Sequence[Tensor]) -> tuple[T
     return multibox_loss(locations, logits, anchors, faces)
 
 
+def training_loss(network: nn.Module, batch: FaceBatch) -> Tensor:
+    """Location and confidence loss of one batch together."""
+    location, confidence = batch_loss(network, *batch)
+    return location + confidence
+
+
 class HeldOutLoss:
     """Negative loss over drawn batches, in evaluation mode.
 

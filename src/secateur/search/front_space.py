@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from secateur.errors import InputError
 from secateur.search.exact_space import ExactSpace
+from secateur.search.level_sizes import LevelSizes
 from secateur.search.levels import Levels
 from secateur.search.placement import Placement
 
@@ -20,6 +21,7 @@ class FrontSpace:
         target: Greatest share of the network to remove, in (0, 1).
         start: Share that is gone before any rate.
         lowest_target: Smallest share to remove.
+        sizes: As for `ExactSpace`.
 
     Raises:
         InputError: If a target is out of reach, or a group is called like the variable.
@@ -31,10 +33,11 @@ class FrontSpace:
         target: float,
         start: float = 0.0,
         lowest_target: float = 0.05,
+        sizes: LevelSizes | None = None,
     ) -> None:
         if SIZE in levels:
             raise InputError(f"a group must not be called {SIZE!r} in a search of a front")
-        self.exact = ExactSpace(levels, target, start)
+        self.exact = ExactSpace(levels, target, start, sizes)
         self.exact.check(lowest_target)
         self.lowest_target = lowest_target
         self.target = target

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from secateur.pruning.plan import number_to_prune
+
+
+class Sizes(Protocol):
+    """Share of the network that is removed at levels of its groups."""
+
+    largest_filter: float
+
+    def estimate(self, levels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Share removed (B,) at levels (B, G)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,14 +29,12 @@ class Levels:
     Attributes:
         layers: Names of the layers.
         thresholds: (L,) lowest rate of each level, rising, the first is 0.
-        filters: (L, layers) filters removed from each layer.
         removed: (L,) share of the network that goes, rising, the first is 0.
         largest_filter: Greatest share that one filter of the group takes.
     """
 
     layers: tuple[str, ...]
     thresholds: NDArray[np.float64]
-    filters: NDArray[np.int64]
     removed: NDArray[np.float64]
     largest_filter: float
 
@@ -56,7 +64,7 @@ def make_levels(
     # The smallest double that truncates to p filters is p / n, or a neighbour of it.
     candidates = {0.0}
     for n in {len(rank) for rank in ranks.values()}:
-        candidates.update(_lowest_rate(p, n) for p in range(1, n))
+        candidates.update(lowest_rate(p, n) for p in range(1, n))
     thresholds = np.array(sorted(rate for rate in candidates if rate <= highest))
     filters = np.array(
         [
@@ -72,10 +80,31 @@ def make_levels(
     one_each = [weigh({name: ranks[name] >= 1}) for name in layers]
     start = removed[0]
     largest = max(one_each, default=start) - start
-    return Levels(tuple(layers), thresholds, filters, np.array(removed) - start, largest)
+    return Levels(tuple(layers), thresholds, np.array(removed) - start, largest)
 
 
-def _lowest_rate(p: int, n: int) -> float:
+def levels_of_sizes(
+    layers: Mapping[str, tuple[str, ...]],
+    thresholds: Mapping[str, NDArray[np.float64]],
+    sizes: Sizes,
+) -> dict[str, Levels]:
+    """Levels of every group, each with what it removes while all others keep everything.
+
+    Args:
+        layers: Names of the layers per group.
+        thresholds: Lowest rate of each level per group.
+        sizes: Share removed at levels of the groups.
+    """
+    levels = {}
+    for g, (name, rates) in enumerate(thresholds.items()):
+        alone = np.zeros((len(rates), len(thresholds)), dtype=np.int64)
+        alone[:, g] = np.arange(len(rates))
+        removed = sizes.estimate(alone)
+        levels[name] = Levels(layers[name], rates, removed - removed[0], sizes.largest_filter)
+    return levels
+
+
+def lowest_rate(p: int, n: int) -> float:
     """Smallest double whose product with ``n`` truncates to ``p``."""
     rate = p / n
     while number_to_prune(rate, n) < p:

@@ -9,45 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from secateur.pruning.masks import MaskHolder
-from secateur.search.levels import Levels
+from secateur.search.removal import Removal
 
 
 class TrialNetwork:
-    """A network in its start state, and the order in which its filters go.
+    """A network in its start state, and what rates remove from it.
 
     Args:
         network: Network; changed within ``masked`` only.
-        scores: Per layer (n_filters,), low = goes first.
-        batchnorms: Name of the batch norm that is masked with a layer.
-        levels: Levels per group.
+        removal: Masks of rates.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        scores: Mapping[str, Tensor],
-        batchnorms: Mapping[str, str],
-        levels: Mapping[str, Levels],
-    ) -> None:
+    def __init__(self, network: nn.Module, removal: Removal) -> None:
         self.network = network
-        self.batchnorms = dict(batchnorms)
-        self.levels = dict(levels)
-        self._ranks = {
-            name: scores[name].argsort(stable=True).argsort()
-            for group in levels.values()
-            for name in group.layers
-        }
+        self.removal = removal
         self._state = {name: tensor.clone() for name, tensor in _tensors(network).items()}
-
-    def filters_removed(self, rates: Mapping[str, float]) -> dict[str, int]:
-        """How many filters each layer loses, the identity of a pruned network."""
-        return {
-            name: int(count)
-            for group, levels in self.levels.items()
-            for name, count in zip(
-                levels.layers, levels.filters[levels.of_rate(rates[group])], strict=True
-            )
-        }
 
     @contextmanager
     def masked(self, rates: Mapping[str, float]) -> Iterator[MaskHolder]:
@@ -59,10 +35,7 @@ class TrialNetwork:
         Yields:
             What puts pruned filters back to zero if training moves them.
         """
-        keep = {
-            name: self._ranks[name] >= count for name, count in self.filters_removed(rates).items()
-        }
-        holder = MaskHolder(self.network, keep, self.batchnorms)
+        holder = MaskHolder(self.network, self.removal.masks(rates), self.removal.batchnorms)
         holder.apply()
         try:
             yield holder

@@ -1,0 +1,134 @@
+"""The judge of a recogniser, from its data and a few settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from secateur.data.face_crop import SquareCut
+from secateur.data.identity_dataset import Images, TrainingIdentities
+from secateur.data.pairs import draw_pairs
+from secateur.errors import InputError
+from secateur.search.drawn_batches import DrawnBatches
+from secateur.search.identity_quality import (
+    HeldOutIdentification,
+    HeldOutVerification,
+    IdentificationLoss,
+    IdentityBatch,
+)
+from secateur.search.objective import Judge, Training
+from secateur.search.objective_settings import ObjectiveSettings
+
+
+def judge_identities(
+    images: Images,
+    labels: NDArray[np.int64],
+    kept: NDArray[np.int64],
+    held_out: NDArray[np.int64],
+    cut: SquareCut,
+    head: nn.Module | None,
+    settings: ObjectiveSettings,
+    train_steps: int | Literal["epoch"],
+    seed: int,
+) -> Judge:
+    """Draw the batches of a search and make what judges its trials.
+
+    The people who validate the final result have no part in it: all pictures are those of the
+    training identities. The loss is taken on their held-out pictures; verification on pairs of
+    some of them, none of whose pictures a trial trains on or calibrates with.
+
+    Args:
+        images: Pictures of the training identities.
+        labels: (N,) identity of each.
+        kept: Indices of those to train on.
+        held_out: Indices of those that are held out.
+        cut: Makes inputs.
+        head: Identification head that was trained with the network, or None.
+        settings: How trials are judged.
+        train_steps: Training steps per trial; ``epoch``: as many as the training pictures fill.
+        seed: Of drawing, order and training.
+
+    Returns:
+        The judge; its held-out batches are in memory.
+
+    Raises:
+        InputError: If nothing is held out, a head is needed and absent, or the objective is for
+            detectors.
+    """
+    if settings.kind == "ap":
+        raise InputError("objective=ap is for detectors; take loss or verification")
+    if head is None and (settings.kind == "loss" or train_steps != 0):
+        raise InputError(
+            "the identification loss needs the head that was trained with the network on these "
+            "people: give weights= of a run on the same data (checkpoints/best.ckpt), or take "
+            "objective=verification with train_steps=0"
+        )
+    loss = None if head is None else IdentificationLoss(head)
+    quality: Callable[[nn.Module], float]
+    if settings.kind == "loss":
+        if not len(held_out):
+            raise InputError("networks are judged on held-out pictures: set holdout above 0")
+        assert loss is not None
+        order = np.random.default_rng((seed, 1)).permutation(held_out)
+        chosen = order[: settings.batches * settings.batch_size]
+        quality = HeldOutIdentification(
+            loss, _middles(images, cut, chosen, labels[chosen], settings.batch_size)
+        )
+    else:
+        kept, verified = _set_people_aside(labels, kept, settings.identities, seed)
+        pairs = draw_pairs(labels[verified], settings.pairs, 1, seed)
+        numbers = np.unique(np.concatenate([pairs.first, pairs.second]))
+        quality = HeldOutVerification(
+            _middles(images, cut, verified[numbers], numbers, settings.batch_size), pairs
+        )
+    training_set = TrainingIdentities(images, kept, labels, cut, seed)
+    # A batch norm cannot learn from a last batch of one picture.
+    epoch = max(1, len(kept) // settings.train_batch_size)
+    steps = epoch if train_steps == "epoch" else train_steps
+    if steps == 0:
+        drawn = DrawnBatches(
+            training_set, settings.calibration_batches, settings.batch_size, seed, default_collate
+        )
+        return Judge(quality, [batch[0] for batch in drawn], None, seed)
+    assert loss is not None
+    batches = DrawnBatches(training_set, steps, settings.train_batch_size, seed, default_collate)
+    training = Training(batches, loss, settings.lr, settings.weight_decay, settings.hold)
+    return Judge(quality, [], training, seed)
+
+
+def _middles(
+    images: Images,
+    cut: SquareCut,
+    chosen: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    batch_size: int,
+) -> Sequence[IdentityBatch]:
+    """Batches of middle cuts and what is known about them."""
+    batches = []
+    for first in range(0, len(chosen), batch_size):
+        rows = slice(first, first + batch_size)
+        inputs: list[Tensor] = [cut.middle(images[int(index)]) for index in chosen[rows]]
+        stacked = torch.stack(inputs).contiguous(memory_format=torch.channels_last)
+        batches.append((stacked, torch.from_numpy(targets[rows])))
+    return batches
+
+
+def _set_people_aside(
+    labels: NDArray[np.int64], kept: NDArray[np.int64], share: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of pictures to train on, and of all pictures of people who are verified."""
+    people = np.unique(labels)
+    count = max(2, round(share * len(people)))
+    if count >= len(people):
+        raise InputError(
+            f"objective.identities={share:g} of {len(people)} people leaves none to train on: "
+            "lower it, or give data of more people"
+        )
+    aside = np.random.default_rng((seed, 0xA51D)).permutation(people)[:count]
+    return kept[~np.isin(labels[kept], aside)], np.flatnonzero(np.isin(labels, aside))

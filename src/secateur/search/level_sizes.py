@@ -1,0 +1,91 @@
+"""Sizes of a network at levels of its groups: what a space puts on target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from secateur.pruning.pruner import Pruner
+from secateur.pruning.targets import NominalSparsity, nonzero_per_filter
+from secateur.search.level_counts import LevelCounts, Levels2
+from secateur.search.levels import Levels
+from secateur.search.removal import Removal
+
+
+class LevelSizes(Protocol):
+    """Share of the network that is removed at levels of its groups."""
+
+    largest_filter: float
+    """Greatest share that one filter, or one set of tied filters, takes."""
+
+    is_exact: bool
+    """Whether the estimate is the truth."""
+
+    def estimate(self, levels: Levels2) -> NDArray[np.float64]:
+        """Share removed (B,) at levels (B, G), never falling in any of them."""
+
+    def measure(self, levels: Sequence[int]) -> float:
+        """Share removed at one level per group, as slimming or counting finds it."""
+
+
+class AdditiveSizes:
+    """What groups remove, each on its own: sparsity where no filter is tied to another group's.
+
+    Args:
+        levels: Levels per group.
+        start: Share that is gone before any rate.
+    """
+
+    is_exact = True
+
+    def __init__(self, levels: Mapping[str, Levels], start: float) -> None:
+        self._removed = [group.removed for group in levels.values()]
+        self.start = start
+        self.largest_filter = max((group.largest_filter for group in levels.values()), default=0)
+
+    def estimate(self, levels: Levels2) -> NDArray[np.float64]:
+        """Share removed (B,) at levels (B, G)."""
+        shares = [removed[levels[:, g]] for g, removed in enumerate(self._removed)]
+        return np.asarray(self.start + sum(shares))
+
+    def measure(self, levels: Sequence[int]) -> float:
+        """Share removed at one level per group."""
+        return float(self.estimate(np.array([levels]))[0])
+
+
+class CoupledSparsity:
+    """Sparsity under a coupled scope, where a set of filters goes or stays as one.
+
+    Args:
+        pruner: Network and sets; its present weights count.
+        removal: What levels of the groups remove.
+    """
+
+    is_exact = True
+
+    def __init__(self, pruner: Pruner, removal: Removal) -> None:
+        nominal = NominalSparsity(pruner.model, pruner.layers, pruner.batchnorms)
+        self.start = nominal({})
+        zeros = torch.zeros(len(pruner.sets.unit), dtype=torch.float64)
+        for name, sets in pruner.sets.of.items():
+            counts = nonzero_per_filter(pruner.model.get_submodule(name)).double()
+            zeros.index_add_(0, sets[sets >= 0], counts[sets >= 0])
+        shares = (zeros / max(nominal.parameters, 1)).numpy()
+        sizes = [len(group) for group in removal.thresholds.values()]
+        self._counts = LevelCounts(removal.needed, shares[:, None], sizes)
+        self._removal, self._nominal = removal, nominal
+        self.largest_filter = float(shares.max())
+
+    def estimate(self, levels: Levels2) -> NDArray[np.float64]:
+        """Share of zero parameters (B,) at levels (B, G)."""
+        return np.asarray(self.start + self._counts(levels)[:, 0])
+
+    def measure(self, levels: Sequence[int]) -> float:
+        """Share of zero parameters under the masks of one level per group."""
+        masks: dict[str, Tensor] = self._removal.masks(self._removal.rates(levels))
+        return self._nominal(masks)
