@@ -14,7 +14,9 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 
 from callbacks.metrics_csv import MetricsCsv
 from secateur.errors import InputError
+from secateur.workflows.build import group_rates, pruning_groups
 from secateur.workflows.run_folder import RunFolder, plain
+from secateur.workflows.sweep_job import SweepJob, sweep_job
 
 BEST = {
     "val/ap_easy": "max",
@@ -67,32 +69,66 @@ def _wandb_logger(config: DictConfig, settings: DictConfig, run: RunFolder) -> W
         settings.mode == "auto" and not os.environ.get("WANDB_API_KEY")
     )
     values = plain(config)
+    job = sweep_job()
     identity = run.path / "wandb_id"
     if not identity.exists():
         identity.write_text(os.urandom(4).hex())
     criterion = str(values["pruning"]["criterion"])
     logger = WandbLogger(
         project=settings.project,
-        name=run.path.parent.name if run.path.parent.name else run.path.name,
+        name=f"{run.path.parent.name}-{run.path.name}" if job else run.path.parent.name,
         id=identity.read_text().strip(),
         resume="allow",
-        group=settings.group or f"{config.model.name}-{config.data.name}",
+        group=settings.group or (job.group if job else f"{config.model.name}-{config.data.name}"),
         job_type=settings.job_type,
         tags=[config.model.name, criterion, config.data.name],
         save_dir=str(run.path),
         offline=offline,
         log_model=False,
-        config={**_numeric_rates(config), **values},
+        config={**values, **flat_numbers(config), **_place_in_sweep(config, job)},
     )
     for name, summary in BEST.items():
         logger.experiment.define_metric(name, summary=summary)
     return logger
 
 
-def _numeric_rates(config: DictConfig) -> dict[str, float]:
-    """Rates as flat numbers, which parallel coordinates and scatter plots need."""
-    rates = config.rates if isinstance(config.rates, DictConfig) else {}
-    return {f"rate_{group}": float(rate) for group, rate in rates.items() if rate is not None}
+def flat_numbers(config: DictConfig) -> dict[str, float]:
+    """Rates as flat numbers, which parallel coordinates and scatter plots need.
+
+    Args:
+        config: Configuration of the run.
+
+    Returns:
+        ``rate`` and, for every group, ``rates/GROUP``: its own rate or the common one, so that all
+        runs of a sweep have a value on every axis. Empty where nothing is pruned.
+    """
+    if config.pruning.criterion is None:
+        return {}
+    common, own = float(config.rate), group_rates(config)
+    groups = [*pruning_groups(config), *own]
+    return {"rate": common, **{f"rates/{name}": own.get(name, common) for name in groups}}
+
+
+def _place_in_sweep(config: DictConfig, job: SweepJob | None) -> dict[str, str | int]:
+    """Sweep, job and trial; empty outside a sweep."""
+    if job is None:
+        return {}
+    place: dict[str, str | int] = {"sweep/name": job.group, "sweep/job": job.number}
+    if config.get("trial"):
+        place["sweep/trial"] = int(config.trial.number)
+    return place
+
+
+def log_objective(
+    loggers: list[Logger], config: DictConfig, value: float | list[float | None] | None
+) -> None:
+    """Put what a sweep optimises into the summary: ``objective``, or one per name of several."""
+    if isinstance(value, list):
+        names = [str(name) for name in config.trial.objective]
+        found = {f"objective/{name}": one for name, one in zip(names, value, strict=True)}
+    else:
+        found = {"objective": value}
+    log_summary(loggers, {name: one for name, one in found.items() if one is not None})
 
 
 def log_summary(loggers: list[Logger], values: Mapping[str, Any]) -> None:

@@ -42,7 +42,7 @@ from secateur.workflows.build import (
     size_target,
 )
 from secateur.workflows.finish import Finish
-from secateur.workflows.loggers import open_loggers
+from secateur.workflows.loggers import log_objective, open_loggers
 from secateur.workflows.run_folder import RunFolder, open_run_folder
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,9 @@ def _train_in(run: RunFolder, config: DictConfig) -> float | list[float | None] 
             raise SystemExit(128 + signal.SIGTERM) from error
         finish = Finish(config, run, network, architecture, data, recorder, pruning, loggers)
         summary = finish(wall_seconds=time.perf_counter() - started)
-    return objective(config, summary)
+        value = objective(config, summary)
+        log_objective(loggers, config, value)
+    return value
 
 
 def finished_epochs(checkpoint: Path) -> int:
