@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Start a Slurm of one node on this machine, run the tests that need it, and stop it again.
-#   tests/cluster/run.sh .venv/bin/python
+#   tests/cluster/run.sh .venv/bin/python [options of pytest]
 # Needs Debian or Ubuntu and root: a container is the place for it.
 set -euo pipefail
-python=${1:?usage: tests/cluster/run.sh PYTHON}
+python=${1:?usage: tests/cluster/run.sh PYTHON [options of pytest]}
+shift
 python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "tests/cluster/run.sh needs root to start munge and Slurm"; exit 1; }
@@ -37,13 +38,14 @@ munged --foreground --force --key-file="$work/munge/key" --socket="$work/munge.s
 started+=($!)
 
 host=$(hostname -s)
+# Requeued jobs wait until their old credentials expire: here seconds instead of two minutes.
 cat > "$work/slurm.conf" <<CONF
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$work/munge.socket
+AuthInfo=socket=$work/munge.socket,cred_expire=15
 CredType=cred/munge
 StateSaveLocation=$work/state
 SlurmdSpoolDir=$work/spool
@@ -60,10 +62,13 @@ SelectTypeParameters=CR_CPU
 MpiDefault=none
 ReturnToService=2
 KillWait=5
-MinJobAge=300
+MinJobAge=7200
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SchedulerParameters=sched_interval=2,batch_sched_delay=0
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) State=UNKNOWN
-PartitionName=test Nodes=$host Default=YES MaxTime=INFINITE State=UP
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$(getconf _NPROCESSORS_ONLN) State=UNKNOWN
+PartitionName=test Nodes=$host Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=$host MaxTime=INFINITE State=UP PriorityTier=2
 CONF
 export SLURM_CONF=$work/slurm.conf
 slurmctld -D -i > "$work/slurmctld.log" 2>&1 &
@@ -79,4 +84,4 @@ if ! sinfo --noheader --format=%T | grep -q idle; then
     tail -n 20 "$work/munged.log" "$work/slurmctld.log" "$work/slurmd.log"
     exit 1
 fi
-"$python" -m pytest -m cluster tests/cluster
+"$python" -m pytest -m cluster tests/cluster "$@"

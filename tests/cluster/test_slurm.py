@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,16 +12,11 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from tests.cluster.slurm import job_log, jobs_in, show
 from tests.sweeper.test_study_sweeper import SPACE, states, sweep
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture(autouse=True)
-def _cluster() -> None:
-    if shutil.which("sbatch") is None or "SLURM_CONF" not in os.environ:
-        pytest.skip("no Slurm: run `make test-cluster`")
 
 
 def test_requeued_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -49,6 +42,20 @@ def test_requeued_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     counts = [(tmp_path / str(i) / "starts").read_text().count("started") for i in range(4)]
     assert counts[0] == 2 or counts[1] == 2
     assert sum(counts) == 5
+
+
+def test_killed_trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A job whose process is killed is requeued by Slurm, without the sweeper's doing."""
+    slurm = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.sweeper.n_jobs=2")
+    settings = ("hydra.sweeper.n_trials=2", "hydra.sweeper.retries=0", "fault=killed once")
+    found = sweep(monkeypatch, tmp_path, SPACE, *slurm, *settings)
+    assert states(found) == [TrialState.COMPLETE] * 2
+    counts = [(tmp_path / str(i) / "starts").read_text().count("started") for i in range(2)]
+    assert counts == [1, 2]
+    jobs = jobs_in(tmp_path)
+    assert sorted(show(job).restarts for job in jobs) == [0, 1]
+    said = [job_log(tmp_path, job) for job in jobs if show(job).restarts]
+    assert "killed (status 137): requeued" in said[0]
 
 
 def test_requeued_training_goes_on(tmp_path: Path) -> None:
