@@ -100,7 +100,10 @@ class ExactSpace:
         for _ in range(1 if self.sizes.is_exact else _CORRECTIONS):
             scaled = self._scale(relative, factors, aim)
             chosen = self._settle(scaled, aim)
-            removed = self.sizes.measure(chosen)
+            if self.sizes.is_exact:
+                removed = float(self.sizes.estimate(np.array([chosen]))[0])
+            else:
+                removed = self.sizes.measure(chosen)
             found.append((removed, chosen, scaled))
             if abs(removed - target) <= self._near:
                 break

@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from secateur.errors import InputError
+from secateur.workflows.judging import settle_judging
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
@@ -116,7 +117,7 @@ def search_config(config: DictConfig, folder: Path, weights: Path) -> DictConfig
         weights: The network to search rates for.
 
     Returns:
-        What ``search.py`` would have composed.
+        What ``search.py`` would have run with.
     """
     found = search_defaults().copy()
     limits = OmegaConf.to_container(found.data, resolve=False)
@@ -125,11 +126,10 @@ def search_config(config: DictConfig, folder: Path, weights: Path) -> DictConfig
         for key in found:
             if key in config:
                 found[key] = config[key]
-        # data: of search.yaml itself: smaller pictures, some held out, no official lists
-        for key in ("input_size", "holdout", "official_lists"):
-            found.data[key] = limits[key]
+        # data: of search.yaml itself: some are held out; the search sets what else it needs
+        found.data.holdout = limits["holdout"]
         found.weights, found.output_dir, found.resume = str(weights), str(folder), "auto"
-    return found
+    return settle_judging(found)
 
 
 @cache
