@@ -33,7 +33,7 @@ from secateur.pruning.scattering import scatter_zero_filters
 from secateur.pruning.sparsity import count_parameters
 
 HEIGHT, WIDTH, TRACE_SIZE = 480, 640, 128
-RUNS = 25
+RUNS = 15
 EXCLUDE = ("loc.*", "conf.*")
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "eresfd": EResFD,

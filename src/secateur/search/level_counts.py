@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Levels2 = NDArray[np.int64]
+LevelRows = NDArray[np.int64]
 """(B, G) levels of the groups, one combination a row."""
 
 
@@ -37,7 +37,7 @@ class LevelCounts:
         self._weights = np.zeros((len(self._needed), weights.shape[1]))
         np.add.at(self._weights, which.reshape(-1), weights[~alone])
 
-    def __call__(self, levels: Levels2) -> NDArray[np.float64]:
+    def __call__(self, levels: LevelRows) -> NDArray[np.float64]:
         """Sums (B, K) of the items that are gone at levels (B, G)."""
         total = sum(table[levels[:, g]] for g, table in enumerate(self._tables))
         if len(self._needed):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.targets import NominalSparsity, nonzero_per_filter
-from secateur.search.level_counts import LevelCounts, Levels2
+from secateur.search.level_counts import LevelCounts, LevelRows
 from secateur.search.levels import Levels
 from secateur.search.removal import Removal
 
@@ -26,7 +26,7 @@ class LevelSizes(Protocol):
     is_exact: bool
     """Whether the estimate is the truth."""
 
-    def estimate(self, levels: Levels2) -> NDArray[np.float64]:
+    def estimate(self, levels: LevelRows) -> NDArray[np.float64]:
         """Share removed (B,) at levels (B, G), never falling in any of them."""
 
     def measure(self, levels: Sequence[int]) -> float:
@@ -48,7 +48,7 @@ class AdditiveSizes:
         self.start = start
         self.largest_filter = max((group.largest_filter for group in levels.values()), default=0)
 
-    def estimate(self, levels: Levels2) -> NDArray[np.float64]:
+    def estimate(self, levels: LevelRows) -> NDArray[np.float64]:
         """Share removed (B,) at levels (B, G)."""
         shares = [removed[levels[:, g]] for g, removed in enumerate(self._removed)]
         return np.asarray(self.start + sum(shares))
@@ -81,7 +81,7 @@ class CoupledSparsity:
         self._removal, self._nominal = removal, nominal
         self.largest_filter = float(shares.max())
 
-    def estimate(self, levels: Levels2) -> NDArray[np.float64]:
+    def estimate(self, levels: LevelRows) -> NDArray[np.float64]:
         """Share of zero parameters (B,) at levels (B, G)."""
         return np.asarray(self.start + self._counts(levels)[:, 0])
 

@@ -16,7 +16,7 @@ from secateur.pruning.flow import Flow
 from secateur.pruning.latency_table import LatencyTable, measure_layers
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.slim_sizes import Shapes, SlimSizes
-from secateur.search.level_counts import LevelCounts, Levels2
+from secateur.search.level_counts import LevelCounts, LevelRows
 from secateur.search.removal import Removal
 
 _SAME = 1e-9
@@ -64,7 +64,7 @@ class SlimLevels:
         self.largest_filter = self._largest(pruner)
         self.is_exact = self._proves_exact()
 
-    def estimate(self, levels: Levels2) -> NDArray[np.float64]:
+    def estimate(self, levels: LevelRows) -> NDArray[np.float64]:
         """Share removed (B,) at levels (B, G)."""
         return self._share(self._counts(levels))
 
