@@ -9,13 +9,15 @@ networks may follow ``python -m benchmarks.slim_latency``.
 
 from __future__ import annotations
 
+import json
 import statistics
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import onnxruntime
 import torch
@@ -32,75 +34,121 @@ from secateur.pruning.prune import prune
 from secateur.pruning.scattering import scatter_zero_filters
 from secateur.pruning.sparsity import count_parameters
 
-HEIGHT, WIDTH, TRACE_SIZE = 480, 640, 128
-RUNS = 15
-EXCLUDE = ("loc.*", "conf.*")
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "eresfd": EResFD,
-    "extd_64": lambda: EXTD(64),
-    "mobilenet_v2": mobilenet_v2,
-    "resnet18": resnet18,
-}
+RESULTS = Path(__file__).with_suffix(".jsonl")
+TRACE_SIZE, RUNS = 128, 15
+HEADS = ("loc.*", "conf.*")
 FORMS = (("coupled", 0.5, 1), ("coupled", 0.3, 1), ("coupled", 0.3, 8), ("coupled", 0.3, 16),
          ("independent", 0.5, 1))  # fmt: skip
-HEADER = ["network", "pruned", "params", "MACs", "eager, ms", "slim / dense",
-          "ONNX Runtime, ms", "slim / dense"]  # fmt: skip
+
+
+class Subject(NamedTuple):
+    """A network that is pruned and timed.
+
+    Attributes:
+        make: What builds it.
+        height: Of the picture, in pixels.
+        width: Of the picture, in pixels.
+        exclude: Patterns of layers that stay whole.
+    """
+
+    make: Callable[[], nn.Module]
+    height: int
+    width: int
+    exclude: tuple[str, ...] = ()
+
+
+NETWORKS = {
+    "eresfd": Subject(EResFD, 480, 640, HEADS),
+    "extd_64": Subject(lambda: EXTD(64), 480, 640, HEADS),
+    "mobilenet_v2": Subject(mobilenet_v2, 224, 224),
+    "resnet18": Subject(resnet18, 224, 224),
+}
 
 
 def main() -> None:
-    """Measure both networks and write the table."""
+    """Measure networks that are not in ``slim_latency.jsonl`` yet and write the table."""
     torch.set_num_threads(1)
     keep_large_blocks()
-    names = [name for name in NETWORKS if name in sys.argv[1:]] or list(NETWORKS)
-    rows = [row for name in names for row in measure(name)]
-    about = (
-        f"`python -m benchmarks slim_latency`, {WIDTH} x {HEIGHT}, one thread, FPGM, random "
-        f"weights, heads whole; medians of {RUNS} forwards, all forms of a network in turn."
-    )
-    write_section("Latency of half the filters", f"{about}\n\n{table(HEADER, rows)}")
+    done = {row["network"] for row in read_rows()}
+    for name in [name for name in NETWORKS if name in sys.argv[1:]] or NETWORKS:
+        if name not in done:
+            rows = measure(name)
+            with RESULTS.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
+    write_section("Latency of half the filters", report(read_rows()))
 
 
-def forms(dense: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def read_rows() -> list[dict[str, Any]]:
+    """What was measured so far."""
+    if not RESULTS.is_file():
+        return []
+    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+
+
+def forms(subject: Subject, dense: nn.Module, image: Tensor) -> Iterator[tuple[str, nn.Module]]:
     """What a network becomes, by what was done to it."""
     yield "dense", dense
-    small = torch.zeros(1, 3, TRACE_SIZE, TRACE_SIZE)
-    image = torch.zeros(1, 3, HEIGHT, WIDTH)
+    small = image[..., :TRACE_SIZE, :TRACE_SIZE]
     for scope, rate, align in FORMS:
-        slim = prune(dense, small, "fpgm", rate, scope=scope, align=align, exclude=EXCLUDE).model
+        slim = prune(
+            dense, small, "fpgm", rate, scope=scope, align=align, exclude=subject.exclude
+        ).model
         yield f"{scope} {rate:.0%}{f', align={align}' if align > 1 else ''}", slim
     scattered = scatter_zero_filters(slim, image)
     if scattered.speedups:
-        yield f"{scope} {rate:.0%}, {len(scattered.speedups)} layers scattered", scattered.model
+        yield f"{scope} {rate:.0%}, scattered layers: {len(scattered.speedups)}", scattered.model
 
 
-def measure(name: str) -> list[list[str]]:
+def measure(name: str) -> list[dict[str, Any]]:
     """Rows of one network."""
     torch.manual_seed(0)
-    dense = NETWORKS[name]().eval().requires_grad_(False)
-    image = torch.randn(1, 3, HEIGHT, WIDTH)
-    models = dict(forms(dense))
-    eager = {
-        form: latency.median_ms
-        for form, latency in measure_side_by_side(models, image, runs=RUNS, max_seconds=90).items()
-    }
+    subject = NETWORKS[name]
+    dense = subject.make().eval().requires_grad_(False)
+    image = torch.randn(1, 3, subject.height, subject.width)
+    models = dict(forms(subject, dense, image))
+    eager = measure_side_by_side(models, image, runs=RUNS, max_seconds=90)
     runtime = runtime_side_by_side(models, image)
     params, macs = count_parameters(dense), count_macs(dense, image).total
-    rows = []
-    for form, model in models.items():
-        rows.append(
-            [
-                name,
-                form,
-                f"{count_parameters(model) / params:.1%}",
-                f"{count_macs(model, image).total / macs:.1%}",
-                f"{eager[form]:.1f}",
-                f"{eager[form] / eager['dense']:.1%}",
-                f"{runtime[form]:.1f}",
-                f"{runtime[form] / runtime['dense']:.1%}",
-            ]
-        )
-        print(rows[-1], flush=True)
+    rows = [
+        {
+            "network": name,
+            "form": form,
+            "params": count_parameters(model) / params,
+            "macs": count_macs(model, image).total / macs,
+            "eager_ms": eager[form].median_ms,
+            "runtime_ms": runtime[form],
+        }
+        for form, model in models.items()
+    ]
+    print(*rows, sep="\n", flush=True)
     return rows
+
+
+def report(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table and what to know about it."""
+    about = (
+        "`python -m benchmarks slim_latency`: detectors at 640 x 480, classifiers at 224 x 224, "
+        f"one thread, FPGM, random weights, heads whole; medians of {RUNS} forwards, all forms of "
+        "a network in turn. `align` keeps numbers of filters at multiples, rounding up: with 16 "
+        "filters in a layer that can mean all of them."
+    )
+    header = ["network", "pruned", "params", "MACs", "eager, ms", "slim / dense",
+              "ONNX Runtime, ms", "slim / dense"]  # fmt: skip
+    dense = {row["network"]: row for row in rows if row["form"] == "dense"}
+    cells = [
+        [
+            row["network"],
+            row["form"],
+            f"{row['params']:.1%}",
+            f"{row['macs']:.1%}",
+            f"{row['eager_ms']:.1f}",
+            f"{row['eager_ms'] / dense[row['network']]['eager_ms']:.1%}",
+            f"{row['runtime_ms']:.1f}",
+            f"{row['runtime_ms'] / dense[row['network']]['runtime_ms']:.1%}",
+        ]
+        for row in rows
+    ]
+    return f"{about}\n\n{table(header, cells)}"
 
 
 def runtime_side_by_side(models: Mapping[str, nn.Module], image: Tensor) -> dict[str, float]:
