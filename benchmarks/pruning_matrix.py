@@ -207,7 +207,7 @@ def report(cells: list[Cell]) -> str:
     )
     outcome = (
         f"{len(cells)} of {whole} cells measured; {len(done)} slimmed with a largest absolute "
-        f"difference of {worst:.1e}, {len(cells) - len(done)} refused."
+        f"difference of {worst:.2e}, {len(cells) - len(done)} refused."
     )
     rows = table(header, [_row(cell) for cell in cells])
     return "\n\n".join([about, outcome, rows, *[f"Refused: {reason}." for reason in reasons]])
