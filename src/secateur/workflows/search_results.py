@@ -170,5 +170,5 @@ def _train_arguments(config: DictConfig, rates: Path) -> str:
     scope = config.pruning.scope
     return (
         f"model={config.model.name} pruning={config.pruning.criterion} "
-        f"{'' if scope == 'independent' else f'pruning.scope={scope} '}rates={rates}"
+        f"{'' if scope == 'independent' else f'pruning.scope={scope} '}rate=0 rates={rates}"
     )
