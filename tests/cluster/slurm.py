@@ -49,14 +49,24 @@ def show(job: str) -> SlurmJob:
 
 def jobs_in(sweep: Path) -> list[str]:
     """Ids of the jobs of a sweep, in the order in which they were submitted."""
-    names = [path.name for path in (sweep / ".submitit").glob("*")]
+    # an array has a folder of its own besides, with nothing but the script that was submitted
+    names = {path.parent.name for path in (sweep / ".submitit").glob("*/*_submitted.pkl")}
     found = [name for name in names if re.fullmatch(r"\d+(_\d+)?", name)]
     return sorted(found, key=lambda name: [*map(int, name.split("_"))])
 
 
 def job_log(sweep: Path, job: str) -> str:
     """All that the starts of a job wrote."""
-    return "".join(path.read_text() for path in sorted((sweep / ".submitit" / job).glob("*.err")))
+    return _written(sweep, job, "*.err")
+
+
+def starts(sweep: Path, job: str) -> int:
+    """How often the training of a job was started."""
+    return _written(sweep, job, "*_0_log.out").count("Starting with")
+
+
+def _written(sweep: Path, job: str, pattern: str) -> str:
+    return "".join(path.read_text() for path in sorted((sweep / ".submitit" / job).glob(pattern)))
 
 
 def kill_task(job: str) -> None:

@@ -27,6 +27,7 @@ from tests.cluster.slurm import (
     print_sweep,
     scontrol,
     show,
+    starts,
     steps,
     training,
     wait_for,
@@ -114,7 +115,7 @@ def test_eight_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str], start: S
         assert steps(folder) == 6 * each
         assert finished_epochs(folder / "checkpoints" / "last.ckpt") == 6
         log = job_log(sweep, job)
-        assert f"{log.count('Starting with')}" == f"{show(job).restarts + 1}"
+        assert starts(sweep, job) == show(job).restarts + 1
         assert len(re.findall("continuing .* from last.ckpt", log)) == show(job).restarts
     assert len(cells) == 8
     stopped = re.search(r"stopped by SIGTERM at step (\d+)", job_log(sweep, jobs[0]))
@@ -165,7 +166,7 @@ def test_study_stopped_and_restarted(
         wait_for(lambda: storage.exists() and bool(jobs_in(sweep)), process, PATIENCE)
         wait_for(lambda n=count: told() >= n, process, PATIENCE)  # type: ignore[misc]
         process.send_signal(how)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL), said
         marked |= marks()
         left = [trial.number for trial in trials() if trial.state == TrialState.RUNNING]
@@ -215,7 +216,7 @@ def test_devices_and_tasks_agree(tmp_path: Path, start: Start) -> None:
     process = start(
         training(
             *(sweep, tmp_path / "data", "trainer.devices=2", "trainer.strategy=ddp", "rate=0.2"),
-            *("data.n_train=8", "phases.dense_epochs=1", "phases.prune_epochs=1"),
+            *("data.n_train=8", "data.eval_batch_size=1", "phases.dense_epochs=1", "phases.prune_epochs=1"),
             "phases.finetune_epochs=1",
         )
     )
