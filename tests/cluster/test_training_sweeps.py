@@ -216,7 +216,12 @@ def test_devices_and_tasks_agree(tmp_path: Path, start: Start) -> None:
     process = start(
         training(
             *(sweep, tmp_path / "data", "trainer.devices=2", "trainer.strategy=ddp", "rate=0.2"),
-            *("data.n_train=8", "data.eval_batch_size=1", "phases.dense_epochs=1", "phases.prune_epochs=1"),
+            *(
+                "data.n_train=8",
+                "data.eval_batch_size=1",
+                "phases.dense_epochs=1",
+                "phases.prune_epochs=1",
+            ),
             "phases.finetune_epochs=1",
         )
     )
