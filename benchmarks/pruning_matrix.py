@@ -9,7 +9,6 @@ has to be downloaded.
 from __future__ import annotations
 
 import copy
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import torchvision
 from torch import Tensor, nn
 
 from benchmarks.readme import table, write_section
+from benchmarks.results import add_rows, read_rows
 from secateur.deploy.latency import measure_side_by_side
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
@@ -59,24 +59,16 @@ def main() -> None:
         [name for name in known if name in sys.argv[1:]] or known
         for known in (MODELS, CRITERIA, SCOPES)
     )
-    done = {_key(cell) for cell in read_cells()}
+    done = {_key(cell) for cell in read_rows(RESULTS)}
     torch.set_num_threads(1)
     for name in names:
         for scope in scopes:
             keys = [(name, c, scope, r) for c in criteria for r in RATES]
             if missing := [key for key in keys if key not in done]:
                 for cell in measure(name, scope, missing):
-                    with RESULTS.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(cell) + "\n")
+                    add_rows(RESULTS, [cell])
                     print(_row(cell), flush=True)
-    write_section("Pruning matrix", report(read_cells()))
-
-
-def read_cells() -> list[Cell]:
-    """What was measured so far."""
-    if not RESULTS.is_file():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+    write_section("Pruning matrix", report(read_rows(RESULTS)))
 
 
 def make_network(name: str) -> nn.Module:

@@ -6,7 +6,6 @@ of networks may follow ``python -m benchmarks.pruning_targets``. Nothing is trai
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 
 from benchmarks.pruning_matrix import MODELS, OUTPUTS, SIZES, make_network
 from benchmarks.readme import table, write_section
+from benchmarks.results import add_rows, read_rows
 from secateur.deploy.latency import measure_side_by_side
 from secateur.pruning import prune
 
@@ -27,22 +27,14 @@ LATENCY_SIZE = 224  # pixels; at fewer, what is not arithmetic decides
 def main() -> None:
     """Do what is missing, and write the table."""
     torch.set_num_threads(1)
-    done = {(row["model"], row["target"]) for row in read_rows()}
+    done = {(row["model"], row["target"]) for row in read_rows(RESULTS)}
     for name in [name for name in MODELS if name in sys.argv[1:]] or MODELS:
         for quantity in QUANTITIES:
             if (name, quantity) not in done:
                 row = measure(name, quantity)
                 print(row, flush=True)
-                with RESULTS.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-    write_section("Targets", report(read_rows()))
-
-
-def read_rows() -> list[dict[str, Any]]:
-    """What was measured so far."""
-    if not RESULTS.is_file():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+                add_rows(RESULTS, [row])
+    write_section("Targets", report(read_rows(RESULTS)))
 
 
 def measure(name: str, quantity: str) -> dict[str, Any]:

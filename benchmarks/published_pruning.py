@@ -7,7 +7,6 @@ the checkpoints; results are kept in ``published_pruning.jsonl``, and only new f
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from benchmarks.readme import table, write_section
+from benchmarks.results import add_rows, read_rows
 from secateur.deploy.latency import measure_side_by_side
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
@@ -37,22 +37,14 @@ def main() -> None:
         sys.exit("error: set SECATEUR_REFERENCE to the folder above weights/")
     torch.set_num_threads(1)
     timed = "untimed" not in sys.argv[1:]
-    done = {row["file"] for row in read_rows()}
+    done = {row["file"] for row in read_rows(RESULTS)}
     for path in sorted((Path(reference) / "weights").glob("*.safetensors")):
         published = path.name.startswith(("bfpgm", "lfdp"))
         if published and "original" not in path.name and path.stem not in done:
             row = measure(path, timed)
             print(row, flush=True)
-            with RESULTS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-    write_section("Published pruned checkpoints, slimmed", report(read_rows()))
-
-
-def read_rows() -> list[dict[str, Any]]:
-    """What was measured so far."""
-    if not RESULTS.is_file():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+            add_rows(RESULTS, [row])
+    write_section("Published pruned checkpoints, slimmed", report(read_rows(RESULTS)))
 
 
 def measure(path: Path, timed: bool) -> dict[str, Any]:

@@ -9,7 +9,6 @@ networks may follow ``python -m benchmarks.slim_latency``.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet18
 
 from benchmarks.readme import table, write_section
+from benchmarks.results import add_rows, read_rows
 from secateur.deploy.allocator import keep_large_blocks
 from secateur.deploy.latency import measure_side_by_side
 from secateur.detectors.eresfd import EResFD
@@ -69,20 +69,11 @@ def main() -> None:
     """Measure networks that are not in ``slim_latency.jsonl`` yet and write the table."""
     torch.set_num_threads(1)
     keep_large_blocks()
-    done = {row["network"] for row in read_rows()}
+    done = {row["network"] for row in read_rows(RESULTS)}
     for name in [name for name in NETWORKS if name in sys.argv[1:]] or NETWORKS:
         if name not in done:
-            rows = measure(name)
-            with RESULTS.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
-    write_section("Latency of half the filters", report(read_rows()))
-
-
-def read_rows() -> list[dict[str, Any]]:
-    """What was measured so far."""
-    if not RESULTS.is_file():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+            add_rows(RESULTS, measure(name))
+    write_section("Latency of half the filters", report(read_rows(RESULTS)))
 
 
 def forms(subject: Subject, dense: nn.Module, image: Tensor) -> Iterator[tuple[str, nn.Module]]:

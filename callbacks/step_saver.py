@@ -20,14 +20,13 @@ from secateur.metrics.embedding_file import Embeddings, write_embeddings
 from secateur.pruning.artifact import Builders
 from secateur.pruning.equality import TOLERANCE
 from secateur.pruning.macs import count_macs
-from secateur.pruning.proof import save_proved_slim
+from secateur.pruning.proof import PICTURES, save_proved_slim
 from secateur.pruning.sparsity import count_parameters
 from secateur.recognizers.task import RecognizerTask
 from secateur.reports.files import replacing_folder
 
 log = logging.getLogger(__name__)
 
-PROOF_PICTURES = 4
 ROUGH_TOLERANCE = 0.05  # relative; validation in half precision or TF32 against single precision
 
 
@@ -84,7 +83,7 @@ class StepSaver:
         assert isinstance(network, nn.Module)
         masked = copy.deepcopy(network).cpu().eval()
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        pictures = [image[None] for image in data.validation_images(PROOF_PICTURES)]
+        pictures = [image[None] for image in data.validation_images(PICTURES)]
         # Building the slim network anew draws weights that the training must not miss.
         with isolate_rng(), replacing_folder(self.folder / "steps" / name) as temporary:
             slimmed, difference = save_proved_slim(

@@ -18,8 +18,7 @@ from secateur.pruning.slimming import slim
 from secateur.pruning.sparsity import count_parameters, sparsity
 from secateur.search.exact_space import ExactSpace
 from secateur.search.front_space import SIZE, FrontSpace
-from secateur.search.level_sizes import CoupledSparsity
-from secateur.search.levels import levels_of_sizes
+from secateur.search.level_sizes import CoupledSparsity, levels_of_sizes
 from secateur.search.removal import Removal
 from secateur.search.slim_levels import SlimLevels
 

@@ -13,6 +13,7 @@ from secateur.pruning.equality import TOLERANCE, Probe, compare, outputs
 from secateur.pruning.scattering import scatter_zero_filters
 from secateur.pruning.slimming import slim
 
+PICTURES = 4  # real ones that whoever proves takes
 TRACE_SIZE = 128  # pixels; what a channel depends on does not depend on the size of the picture
 
 

@@ -89,3 +89,24 @@ class CoupledSparsity:
         """Share of zero parameters under the masks of one level per group."""
         masks: dict[str, Tensor] = self._removal.masks(self._removal.rates(levels))
         return self._nominal(masks)
+
+
+def levels_of_sizes(
+    layers: Mapping[str, tuple[str, ...]],
+    thresholds: Mapping[str, NDArray[np.float64]],
+    sizes: LevelSizes,
+) -> dict[str, Levels]:
+    """Levels of every group, each with what it removes while all others keep everything.
+
+    Args:
+        layers: Names of the layers per group.
+        thresholds: Lowest rate of each level per group.
+        sizes: Share removed at levels of the groups.
+    """
+    levels = {}
+    for g, (name, rates) in enumerate(thresholds.items()):
+        alone = np.zeros((len(rates), len(thresholds)), dtype=np.int64)
+        alone[:, g] = np.arange(len(rates))
+        removed = sizes.estimate(alone)
+        levels[name] = Levels(layers[name], rates, removed - removed[0], sizes.largest_filter)
+    return levels

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from secateur.pruning.plan import number_to_prune
-
-
-class Sizes(Protocol):
-    """Share of the network that is removed at levels of its groups."""
-
-    largest_filter: float
-
-    def estimate(self, levels: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Share removed (B,) at levels (B, G)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +51,7 @@ def make_levels(
         The levels; exactly what ``plan_masks`` removes at any rate, floor rule included.
     """
     ranks = {name: scores[name].argsort(stable=True).argsort() for name in layers}
-    # The smallest double that truncates to p filters is p / n, or a neighbour of it.
-    candidates = {0.0}
-    for n in {len(rank) for rank in ranks.values()}:
-        candidates.update(lowest_rate(p, n) for p in range(1, n))
-    thresholds = np.array(sorted(rate for rate in candidates if rate <= highest))
+    thresholds = rates_of_levels(map(len, ranks.values()), highest)
     filters = np.array(
         [
             [number_to_prune(rate, len(ranks[name])) for name in layers]
@@ -83,29 +69,24 @@ def make_levels(
     return Levels(tuple(layers), thresholds, np.array(removed) - start, largest)
 
 
-def levels_of_sizes(
-    layers: Mapping[str, tuple[str, ...]],
-    thresholds: Mapping[str, NDArray[np.float64]],
-    sizes: Sizes,
-) -> dict[str, Levels]:
-    """Levels of every group, each with what it removes while all others keep everything.
+def rates_of_levels(counts: Iterable[int], highest: float) -> NDArray[np.float64]:
+    """Rates from which on a ranking of some length loses another filter or set.
 
     Args:
-        layers: Names of the layers per group.
-        thresholds: Lowest rate of each level per group.
-        sizes: Share removed at levels of the groups.
+        counts: Lengths of the rankings.
+        highest: No rate above this, in [0, 1).
+
+    Returns:
+        Rates (L,), rising; the first is 0.
     """
-    levels = {}
-    for g, (name, rates) in enumerate(thresholds.items()):
-        alone = np.zeros((len(rates), len(thresholds)), dtype=np.int64)
-        alone[:, g] = np.arange(len(rates))
-        removed = sizes.estimate(alone)
-        levels[name] = Levels(layers[name], rates, removed - removed[0], sizes.largest_filter)
-    return levels
+    rates = {0.0}
+    for n in set(counts):
+        rates.update(lowest_rate(p, n) for p in range(1, n))
+    return np.array(sorted(rate for rate in rates if rate <= highest))
 
 
 def lowest_rate(p: int, n: int) -> float:
-    """Smallest double whose product with ``n`` truncates to ``p``."""
+    """Smallest double whose product with ``n`` truncates to ``p``: p / n, or a neighbour."""
     rate = p / n
     while number_to_prune(rate, n) < p:
         rate = float(np.nextafter(rate, 1.0))

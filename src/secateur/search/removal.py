@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from secateur.pruning.filter_sets import STAYS
 from secateur.pruning.plan import number_to_prune
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.scopes import rates_of_sets
-from secateur.search.levels import lowest_rate
+from secateur.search.levels import rates_of_levels
 
 
 class Removal:
@@ -56,7 +55,7 @@ class Removal:
         self.scores, self._place, self._span = ranking.scores, ranking.place, ranking.span
         member = self._members()
         self.thresholds = {
-            name: _thresholds(self._span[member[:, g]], highest)
+            name: rates_of_levels(self._span[member[:, g]].int().tolist(), highest)
             for g, name in enumerate(self.groups)
         }
         self.needed = np.zeros(member.shape, dtype=np.int64)
@@ -107,11 +106,3 @@ class Removal:
                 sets = self.sets.of[name]
                 member[sets[sets != STAYS].numpy(), g] = True
         return member
-
-
-def _thresholds(spans: Tensor, highest: float) -> NDArray[np.float64]:
-    """Rates at which one of some units loses another set, rising from 0."""
-    rates = {0.0}
-    for span in torch.unique(spans).tolist():
-        rates.update(lowest_rate(p, int(span)) for p in range(1, int(span)))
-    return np.array(sorted(rate for rate in rates if rate <= highest))

@@ -20,7 +20,7 @@ from callbacks.stage_recorder import StageRecorder
 from secateur.deploy.latency import measure_side_by_side
 from secateur.pruning.accounting import account
 from secateur.pruning.macs import count_macs
-from secateur.pruning.proof import save_proved_slim
+from secateur.pruning.proof import PICTURES, save_proved_slim
 from secateur.pruning.sparsity import count_nonzero, count_parameters, sparsity
 from secateur.reports.files import write_json
 from secateur.reports.plots import Span
@@ -32,8 +32,6 @@ from secateur.workflows.loggers import log_summary
 from secateur.workflows.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
-
-PROOF_PICTURES = 4
 
 
 class Finish:
@@ -101,7 +99,7 @@ class Finish:
 
     def real_inputs(self) -> Iterable[tuple[Tensor]]:
         """Some validation pictures as network inputs."""
-        for image in self.data.validation_images(PROOF_PICTURES):
+        for image in self.data.validation_images(PICTURES):
             yield (image[None],)
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:

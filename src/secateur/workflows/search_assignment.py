@@ -16,8 +16,8 @@ from secateur.pruning.targets import QUANTITIES, NominalSparsity
 from secateur.search.crew import Assignment
 from secateur.search.exact_space import ExactSpace
 from secateur.search.front_space import FrontSpace
-from secateur.search.level_sizes import CoupledSparsity, LevelSizes
-from secateur.search.levels import Levels, levels_of_sizes, make_levels
+from secateur.search.level_sizes import CoupledSparsity, LevelSizes, levels_of_sizes
+from secateur.search.levels import Levels, make_levels
 from secateur.search.objective import Objective
 from secateur.search.published_space import PublishedSpace, highest_rate
 from secateur.search.removal import Removal
@@ -80,9 +80,8 @@ def build_sizes(
     quantity = str(config.quantity)
     if quantity == "sparsity" and pruner.scope == "independent":
         weigh = NominalSparsity(pruner.model, pruner.layers, pruner.batchnorms)
-        scores, highest = pruner.score(), _highest(config)
         levels = {
-            name: make_levels(layers, scores, weigh, highest)
+            name: make_levels(layers, pruner.scores, weigh, _highest(config))
             for name, layers in removal.layers.items()
         }
         return levels, weigh({}), None
