@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 # parameters of mallopt(3), from malloc.h
 _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
-_KEEP_BYTES = 2**31 - 1  # mallopt takes an int
+_NEVER = -1
 
 
 def keep_large_blocks() -> bool:
@@ -31,5 +32,15 @@ def keep_large_blocks() -> bool:
     except (OSError, AttributeError):
         return False
     mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
-    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEEP_BYTES))
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER))
     return [mallopt(*setting) for setting in settings] == [1, 1]
+
+
+def ask_for_large_pages() -> None:
+    """Make PyTorch ask Linux for pages of 2 MiB, 512 times as large as its ordinary ones.
+
+    Pictures of ever new sizes keep touching new memory, and every page of it costs a fault. PyTorch
+    reads the variable when it makes its first tensor, so this has to come before; where the user
+    has set it, it stays.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from secateur.deploy.fusing import fuse
 from secateur.deploy.yunet import YuNet, count_parameters_of
 from secateur.detectors.postprocess import detect_faces
 from secateur.detectors.task import Detector
@@ -40,11 +41,19 @@ class DetectorSource:
     about: dict[str, Any] = field(default_factory=dict)
     keeps_singles: bool = False
 
-    def to(self, device: torch.device) -> None:
-        """Move the network; ONNX Runtime stays on the processor."""
-        if isinstance(self.detector, nn.Module):
-            # on a CPU convolutions of few channels run about 1.4 times faster with channels last
-            self.detector.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def on(self, device: torch.device, *, fused: bool) -> DetectorSource:
+        """The same on a device; ONNX Runtime stays on the processor.
+
+        Args:
+            device: Where the detector is to run.
+            fused: Whether convolutions take over batch norms and activations on a CPU.
+        """
+        if not isinstance(self.detector, nn.Module):
+            return self
+        network = fuse(self.detector) if fused and device.type == "cpu" else self.detector
+        # on a CPU convolutions of few channels run about 1.4 times faster with channels last
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return replace(self, detector=cast("Detector", network))
 
     @torch.no_grad()
     def detect(self, images: Tensor, **postprocess: Any) -> list[Tensor]:

@@ -137,7 +137,8 @@ class Evaluator:
         postprocess = OmegaConf.to_container(protocol.postprocess)
         assert isinstance(postprocess, dict)
         fabric = self._launch()
-        source.to(fabric.device)
+        single_precision = str(config.trainer.precision).startswith("32")
+        source = source.on(fabric.device, fused=bool(config.fuse) and single_precision)
         with fabric.autocast():
             found = detect_set(
                 functools.partial(source.detect, **{str(k): v for k, v in postprocess.items()}),
