@@ -41,7 +41,7 @@ format: setup  ## put the code into its house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## ratios against naive references, side by side in one run
+bench: setup  ## ratios against naive references, in one run; all tables of benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
 clean:  ## remove the environment and caches, not the runs

@@ -34,7 +34,8 @@ def main() -> None:
     """Measure what is new and write the table."""
     reference = os.environ.get("SECATEUR_REFERENCE")
     if not reference:
-        sys.exit("error: set SECATEUR_REFERENCE to the folder above weights/")
+        print("published_pruning: left out, SECATEUR_REFERENCE is not set")
+        return
     torch.set_num_threads(1)
     timed = "untimed" not in sys.argv[1:]
     done = {row["file"] for row in read_rows(RESULTS)}
