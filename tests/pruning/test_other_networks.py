@@ -1,0 +1,27 @@
+"""Networks of torchvision that nothing here was written for: they slim exactly, or say why not."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.other_networks import SCOPES, SIZES, measure
+
+QUICK = {("shufflenet_v2_x0_5", "coupled"), ("mnasnet0_5", "coupled")}
+REFUSED = {
+    ("convnext_tiny", "coupled"): "every one reaches an output, a fixed size or an excluded layer"
+}
+CELLS = [(name, scope) for name in SIZES for scope in SCOPES]
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [cell if cell in QUICK else pytest.param(*cell, marks=pytest.mark.slow) for cell in CELLS],
+)
+def test_slims_exactly_or_says_why_not(name: str, scope: str) -> None:
+    row = measure(name, scope)
+    if reason := REFUSED.get((name, scope)):
+        assert reason in row["refused"]
+        return
+    assert row["max_abs_diff"] <= 1e-4
+    assert row["params"] < 1 or name == "convnext_tiny"  # its layer norms hold every channel
+    assert row["macs"] <= 1
