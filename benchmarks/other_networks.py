@@ -22,13 +22,14 @@ from secateur.pruning import prune
 from secateur.search.recalibration import recalibrate
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
+SSDLITE = "ssdlite320_mobilenet_v3_large"
 SIZES = dict.fromkeys(
     ["densenet121", "regnet_y_400mf", "regnet_x_400mf", "efficientnet_b0", "efficientnet_v2_s",
      "mnasnet0_5", "googlenet", "shufflenet_v2_x0_5", "convnext_tiny", "mobilenet_v3_large",
      "resnext50_32x4d", "inception_v3", "alexnet", "lraspp_mobilenet_v3_large",
-     "deeplabv3_mobilenet_v3_large", "ssdlite320_mobilenet_v3_large"],
+     "deeplabv3_mobilenet_v3_large", SSDLITE, f"{SSDLITE}.backbone"],
     96,
-) | {"ssdlite320_mobilenet_v3_large": 160}  # fmt: skip
+)  # fmt: skip
 SCOPES = ("coupled", "independent")
 
 
@@ -52,11 +53,13 @@ def make_network(name: str) -> tuple[nn.Module, Tensor | tuple[Any, ...]]:
     options: dict[str, Any] = {"weights": None}
     if name in ("googlenet", "inception_v3"):
         options["init_weights"] = False  # the initialisation of these two takes half a minute
-    if "_mobilenet_v3_large" in name and name != "mobilenet_v3_large":
+    if "_mobilenet_v3_large" in name:
         options["weights_backbone"] = None
+    name, _, part = name.partition(".")
     model: nn.Module = models.get_model(name, **options).eval()
-    if name.startswith("ssdlite"):  # a list of pictures; its boxes leave little to re-estimate from
+    if name == SSDLITE and not part:
         return model, (list(images[:1]),)
+    model = model.get_submodule(part)
     recalibrate(model, [images])
     return model, images[:1]
 

@@ -90,3 +90,28 @@ def test_readme_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert names["report"].slimming.max_abs_diff < 1e-4
     assert names["slim"](torch.randn(2, 3, 64, 64)).shape == (2, 1000)
     assert "2400 of 5800 filters masked" in capsys.readouterr().out
+
+
+class Attentive(nn.Module):
+    """Convolutions whose last one an attention reads, which writes channels without a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.last = nn.Conv2d(8, 16, 3, padding=1)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.last(self.first(images).relu()).flatten(2).transpose(1, 2)
+        attended = self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        result: torch.Tensor = self.head(attended.mean(1))
+        return result
+
+
+@pytest.mark.parametrize("scope", ["coupled", "independent"])
+def test_attention_stays_and_what_is_before_it_goes(scope: str) -> None:
+    torch.manual_seed(0)
+    slim, _ = prune(Attentive().eval(), IMAGES, "l1", 0.5, scope=scope)
+    assert slim.first.out_channels == 4
+    assert slim.last.out_channels == 16

@@ -166,7 +166,8 @@ def _members(model: nn.Module, channels: ChannelSets) -> dict[str, Tensor]:
     members = {}
     for name, pairs in found.items():
         module = model.get_submodule(name)
-        if isinstance(module.weight, Tensor):
+        # Attention writes channels too, but its weights have other names: nothing masks them.
+        if isinstance(getattr(module, "weight", None), Tensor):
             size = getattr(module, "num_features", None) or number_of_filters(module)
             positions, numbers = torch.tensor(pairs).T
             members[name] = torch.full((size,), STAYS)

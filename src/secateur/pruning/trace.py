@@ -7,6 +7,7 @@ import copy
 import io
 import logging
 import operator
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,8 +91,12 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Trace:
     try:
         exporter.setLevel(logging.ERROR)
         # When it fails, the exporter prints the graph.
-        quiet = contextlib.redirect_stdout(io.StringIO())
-        with warnings.catch_warnings(), torch.no_grad(), quiet:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+            torch.no_grad(),
+        ):
             warnings.simplefilter("ignore")
             program = torch.export.export(subject, arguments, strict=False)
             if not _make_functional(program.graph_module.graph):
@@ -103,8 +108,8 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Trace:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
             f"{type(model).__name__} cannot be traced with the example inputs "
-            f"({type(error).__name__}: {reason[0]}); pass the part of it whose forward does "
-            "not depend on the values of its input"
+            f"({type(error).__name__}: {textwrap.shorten(reason[0], 160, placeholder='...')}); pass the part of it "
+            "whose forward does not depend on the values of its input, such as its backbone"
         ) from error
     finally:
         exporter.setLevel(level)
