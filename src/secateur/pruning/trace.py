@@ -105,11 +105,12 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Trace:
                 # ours keeps, so that layers that reach no output are still seen.
                 program = program.run_decompositions({})
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = textwrap.shorten(lines[0], 160, placeholder="...")
         raise InputError(
             f"{type(model).__name__} cannot be traced with the example inputs "
-            f"({type(error).__name__}: {textwrap.shorten(reason[0], 160, placeholder='...')}); pass the part of it "
-            "whose forward does not depend on the values of its input, such as its backbone"
+            f"({type(error).__name__}: {reason}); pass the part of it whose forward does not "
+            "depend on the values of its input, such as its backbone"
         ) from error
     finally:
         exporter.setLevel(level)
