@@ -263,6 +263,11 @@ class _Follower:
         elif name in SHUFFLES:
             groups = int(bind(node)["groups"])
             self._spread(node, self.flow.vector(before, 1, where).view(groups, -1))
+        elif name == "pixel_shuffle":
+            # Whether or not a layer behind it ties them: only whole blocks leave a shape.
+            factor = int(bind(node)["upscale_factor"])
+            blocks = self.flow.vector(before, -3, where).view(-1, factor * factor)
+            self.flow.vector(blocks, 0, where)
         elif name in EQUAL_PARTS:
             parts = [shrink(part).reshape(-1) for part in after]
             if any(len(part) != len(parts[0]) for part in parts):
