@@ -101,3 +101,7 @@ def test_shape_keeping_channels_of_a_shared_layer_compute_what_they_did() -> Non
     mask_at_random(model, 1712, 0.8)
     reasons = {reason for told in slim(model, IMAGES).report.refused.values() for reason in told}
     assert not any("size that is written down" in reason for reason in reasons)
+
+
+def test_groups_that_have_one_channel_left_lose_what_depthwise_layers_lose() -> None:
+    check_slimming(RandomNetwork(["grouped", "grouped", "split"], 18118), 18118, 0.8)

@@ -19,6 +19,7 @@ from secateur.pruning.operators import owner_of
 from secateur.pruning.surgery import Cut
 from secateur.pruning.trace import Trace
 from secateur.pruning.values import values
+from secateur.pruning.widening import settle_spreads
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def couple(
     if fixed_sizes:
         for labels in flow.sized:
             flow.pin(labels, "the forward reshapes it to a size that is written down")
+    settle_spreads(model, traced, flow)
     return known, flow, group(flow)
 
 

@@ -42,7 +42,7 @@ class Classes:
 def group(flow: Flow) -> Classes:
     """Classes of joined labels: connected components, with the pins of their members."""
     of = _components(flow)
-    pending = list(flow.layouts)
+    pending = [_rows(spread.labels) for spread in flow.spreads]
     while (joined := _join_columns(flow, of, pending)) is not None:
         pending.pop(joined)
         of = _components(flow)
@@ -67,18 +67,35 @@ def group(flow: Flow) -> Classes:
 
 def _components(flow: Flow) -> Tensor:
     """Component of each label; that of ``KEPT`` is 0."""
-    pairs = [torch.stack(p) for p in flow.joins]
-    ties = torch.cat(pairs, 1).numpy() if pairs else np.zeros((2, 0), dtype=np.int64)
-    ties = ties[:, (ties != KEPT).all(0)]
-    size = flow.n_labels
-    graph = coo_array((np.ones(ties.shape[1], dtype=np.int8), tuple(ties)), shape=(size, size))
+    free = [(a != KEPT) & (b != KEPT) for a, b in flow.joins]
+    return connected(
+        [(a[f], b[f]) for (a, b), f in zip(flow.joins, free, strict=True)], flow.n_labels
+    )
+
+
+def connected(ties: Sequence[tuple[Tensor, Tensor]], size: int) -> Tensor:
+    """Number of the connected component of each of ``size`` things, (size,).
+
+    Args:
+        ties: Pairs of equally long vectors of numbers of things that are tied.
+        size: Number of things.
+    """
+    pairs = [torch.stack(tie) for tie in ties]
+    edges = torch.cat(pairs, 1).numpy() if pairs else np.zeros((2, 0), dtype=np.int64)
+    graph = coo_array((np.ones(edges.shape[1], dtype=np.int8), tuple(edges)), shape=(size, size))
     _, components = connected_components(graph, directed=False)
     return torch.from_numpy(components.astype(np.int64))
 
 
-def _join_columns(flow: Flow, of: Tensor, layouts: Sequence[Tensor]) -> int | None:
-    """Join equal columns of the first layout whose rows cannot go as a whole; its position."""
-    for position, rows in enumerate(layouts):
+def _rows(labels: Tensor) -> Tensor:
+    """A spread as a matrix whose columns lie along the last dimension that varies."""
+    rows = shrink(labels).movedim(varying_dimensions(labels)[-1], -1)
+    return rows.reshape(-1, rows.shape[-1])
+
+
+def _join_columns(flow: Flow, of: Tensor, spreads: Sequence[Tensor]) -> int | None:
+    """Join equal columns of the first spread whose rows cannot go as a whole; its position."""
+    for position, rows in enumerate(spreads):
         classes = of[rows]
         if bool((classes != classes[:, :1]).any()) and bool((classes != classes[:1]).any()):
             first = rows[:1].expand_as(rows).reshape(-1)

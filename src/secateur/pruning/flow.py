@@ -44,6 +44,19 @@ class Read:
     layout: Layout
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A tensor whose channels lie along several dimensions, as a shuffle lays them.
+
+    Args:
+        position: Place of the call that laid them out among the nodes of the trace.
+        labels: Labels of its elements, or of what a shuffle does inside, (groups, channels).
+    """
+
+    position: int
+    labels: Tensor
+
+
 @dataclass(slots=True)
 class Flow:
     """What following labels through a trace has found.
@@ -59,8 +72,7 @@ class Flow:
         pins: Labels that must stay, and why.
         equal_rows: Label matrices whose rows must keep equally many labels.
         sized: Labels that went through an operator whose sizes the forward may have fixed.
-        layouts: Label matrices, rows laid out after each other; either whole rows go, or the
-            same columns from every row.
+        spreads: Tensors that lose all that lies at one place along one dimension, or nothing.
         n_labels: Number of labels given out, ``KEPT`` included.
     """
 
@@ -74,7 +86,7 @@ class Flow:
     pins: list[tuple[Tensor, str]] = field(default_factory=list)
     equal_rows: list[Tensor] = field(default_factory=list)
     sized: list[Tensor] = field(default_factory=list)
-    layouts: list[Tensor] = field(default_factory=list)
+    spreads: list[Spread] = field(default_factory=list)
     n_labels: int = 1
 
     def fresh(self, count: int) -> Tensor:

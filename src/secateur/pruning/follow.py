@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.pruning.flow import KEPT, Flow, Read
+from secateur.pruning.flow import KEPT, Flow, Read, Spread
 from secateur.pruning.labels import along, collapse, shrink, varying_dimensions
 from secateur.pruning.layout import layout_of
 from secateur.pruning.moves import move
@@ -256,14 +256,18 @@ class _Follower:
         before = self.of(node.all_input_nodes[0])
         flat = shrink(before)
         if name in RESHAPES:
-            small = shrink(after[0])
             self.flow.sized.append(before)
-            if small.squeeze().shape != flat.squeeze().shape:
-                rows = small.movedim((varying_dimensions(after[0]) or (-1,))[-1], -1)
-                self.flow.layouts.append(rows.reshape(-1, rows.shape[-1]))
+            same = shrink(after[0]).squeeze().shape == flat.squeeze().shape
+            if not same and len(varying_dimensions(after[0])) > 1:
+                self._spread(node, after[0])
         elif name in SHUFFLES:
             groups = int(bind(node)["groups"])
-            self.flow.layouts.append(self.flow.vector(before, 1, where).view(groups, -1))
+            self._spread(node, self.flow.vector(before, 1, where).view(groups, -1))
+        elif name == "pixel_shuffle":
+            # Whether or not a layer behind it ties them: only whole blocks leave a shape.
+            factor = int(bind(node)["upscale_factor"])
+            blocks = self.flow.vector(before, -3, where).view(-1, factor * factor)
+            self.flow.vector(blocks, 0, where)
         elif name in EQUAL_PARTS:
             parts = [shrink(part).reshape(-1) for part in after]
             if any(len(part) != len(parts[0]) for part in parts):
@@ -277,6 +281,9 @@ class _Follower:
             for operand in node.all_input_nodes:
                 self.pin(operand, f"{where} picks channels by position")
         return after
+
+    def _spread(self, node: fx.Node, labels: Tensor) -> None:
+        self.flow.spreads.append(Spread(self.traced.nodes.index(node), labels))
 
 
 _RULES = {

@@ -56,16 +56,16 @@ def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int
     Raises:
         InputError: If the network cannot be traced, or no slim network computes the same.
     """
-    result, ungrouped = _slim_once(model, as_arguments(example_inputs), align)
-    if not ungrouped:
+    result, other_kinds = _slim_once(model, as_arguments(example_inputs), align)
+    if not other_kinds:
         return result
-    # A grouped convolution that has one group left is an ordinary one, which can lose more.
+    # A grouped convolution that has become an ordinary or a depthwise one can lose more.
     again = slim(result.model, example_inputs, align=align)
     return SlimResult(again.model, chain(result.report, again.report))
 
 
 def _slim_once(model: nn.Module, arguments: tuple[Any, ...], align: int) -> tuple[SlimResult, bool]:
-    """Slim, and say whether a grouped convolution has become an ordinary one."""
+    """Slim, and say whether a grouped convolution has become one of another kind."""
     exact = in_full_precision(model)
     probes = make_probes(exact, arguments_in_full_precision(arguments))
     traced = trace(model, arguments)
@@ -90,12 +90,18 @@ def _slim_once(model: nn.Module, arguments: tuple[Any, ...], align: int) -> tupl
             failure = f"the slim network differs by {difference.relative:.1e} from {where} on"
             continue
         account = report(model, candidate, analysis, dropped, difference.absolute)
-        ungrouped = any(
-            groups == 1 < int(reduced.get_submodule(name).groups)  # type: ignore[arg-type]
-            for name, groups in cut.groups.items()
+        other_kinds = any(
+            _kind(candidate.get_submodule(name)) != _kind(reduced.get_submodule(name))
+            for name in cut.groups
         )
-        return SlimResult(candidate, account), ungrouped
+        return SlimResult(candidate, account), other_kinds
     raise InputError(f"{type(model).__name__} cannot be slimmed: {failure}")
+
+
+def _kind(convolution: nn.Module) -> str:
+    if convolution.groups == 1:
+        return "ordinary"
+    return "depthwise" if convolution.groups == convolution.in_channels else "grouped"
 
 
 __all__ = ["SlimResult", "largest_difference", "slim"]

@@ -42,6 +42,7 @@ class Trace:
         constants: Placeholder -> tensor that the forward makes up itself.
         tensors: Name -> parameter or buffer: the traced model's own if it is on the CPU, else a
             copy there.
+        arguments: What the forward was called with, on the CPU.
     """
 
     nodes: tuple[fx.Node, ...]
@@ -49,6 +50,7 @@ class Trace:
     names: dict[fx.Node, str]
     constants: dict[fx.Node, Tensor]
     tensors: dict[str, Tensor]
+    arguments: tuple[Any, ...]
 
     def name(self, argument: object) -> str | None:
         """Name of the parameter or buffer that an argument of a call is, if it is one."""
@@ -134,7 +136,7 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Trace:
         elif spec.kind is InputKind.CONSTANT_TENSOR:
             constants[node] = program.constants[spec.target]
     tensors = {name: _on_cpu(originals[name]) for name in names.values()}
-    return Trace(nodes, tuple(inputs), names_of, constants, tensors)
+    return Trace(nodes, tuple(inputs), names_of, constants, tensors, arguments)
 
 
 def module_name(node: fx.Node) -> str:
