@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from secateur.errors import InputError
-from secateur.pruning.latency_table import measure_layers
 from secateur.pruning.macs import count_macs
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.slim_sizes import SlimSizes
@@ -118,23 +117,3 @@ def test_targets_that_make_no_sense_get_one_sentence() -> None:
         read_target({"macs": 0.5, "params": 0.5})
     with pytest.raises(InputError, match="cannot be reached"):
         Pruner(Residual(), (IMAGES,), "l1", 0.3, target={"sparsity": 0.99}).plan()
-
-
-def test_latency_table_predicts_a_smaller_time_for_fewer_channels(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def weights(model: nn.Module, _: object) -> float:
-        return float(sum(p.numel() for p in model.parameters()))
-
-    # A clock would say something else on a machine with other work.
-    monkeypatch.setattr("secateur.pruning.latency_table._median_ms", weights)
-    model = nn.Sequential(
-        nn.Conv2d(3, 32, 3), nn.Conv2d(32, 32, 3, groups=32), nn.ConvTranspose2d(32, 16, 2)
-    )
-    table = measure_layers(model, torch.zeros(1, 3, 64, 64))
-    dense = {name: tuple(p.shape) for name, p in model.named_parameters() if p.ndim > 1}
-    assert table.milliseconds(dense) == pytest.approx(table.dense_ms)
-    assert table.milliseconds({}) == 0
-    half = dense | {"0.weight": (16, 3, 3, 3), "1.weight": (16, 1, 3, 3)}
-    half["2.weight"] = (16, 16, 2, 2)
-    assert 0 < table.milliseconds(half) < table.dense_ms

@@ -13,6 +13,7 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 
 from secateur.errors import InputError
 from secateur.pruning.macs import count_macs
+from secateur.pruning.masks import apply_masks
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.slimming import slim
 from secateur.pruning.sparsity import count_parameters, sparsity
@@ -21,6 +22,7 @@ from secateur.search.front_space import SIZE, FrontSpace
 from secateur.search.level_sizes import CoupledSparsity, levels_of_sizes
 from secateur.search.removal import Removal
 from secateur.search.slim_levels import SlimLevels
+from tests import fake_timing
 
 INPUTS = (torch.zeros(1, 3, 32, 32),)
 GROUPS = {"stem": ["0"], "blocks": ["3", "4"], "tail": ["5"]}
@@ -68,14 +70,22 @@ def test_fifty_points_are_on_target_within_one_filter(quantity: str, scope: str)
             assert placement.removed == pytest.approx(1 - left, abs=1e-9)
 
 
-def test_points_are_on_a_latency_that_was_measured_once() -> None:
-    pruner = pruner_of(network(), "coupled")
+def test_points_are_on_a_latency_that_was_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secateur.timing.milliseconds", fake_timing.milliseconds)
+    model = network()
+    pruner = pruner_of(model, "coupled")
     removal = Removal(pruner, 0.9)
     sizes = SlimLevels(pruner, removal, INPUTS, "latency")
     again: SlimLevels = pickle.loads(pickle.dumps(sizes))
     assert again.measure([2, 3, 4]) == sizes.measure([2, 3, 4])
     levels = levels_of_sizes(removal.layers, removal.thresholds, sizes)
-    most = sizes.measure([len(group.thresholds) - 1 for group in levels.values()])
+    highest = [len(group.thresholds) - 1 for group in levels.values()]
+    most = sizes.measure(highest)
+    masked = copy.deepcopy(model)
+    apply_masks(masked, removal.masks(removal.rates(highest)), pruner.batchnorms)
+    left = fake_timing.milliseconds(slim(masked, INPUTS).model) / fake_timing.milliseconds(model)
+    assert most == pytest.approx(1 - left)
+    assert sizes.is_exact
     space = ExactSpace(levels, most / 2, 0.0, sizes)
     for seed in range(10):
         point = dict(zip(removal.groups, np.random.default_rng(seed).random(3), strict=True))

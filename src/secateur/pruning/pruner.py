@@ -23,7 +23,7 @@ from secateur.pruning.scopes import (
     score_sets,
 )
 from secateur.pruning.slim_sizes import SizeUnderMasks
-from secateur.pruning.targets import Target, read_target, solve
+from secateur.pruning.targets import Target, read_target
 from secateur.pruning.trace import batchnorm_after
 
 
@@ -192,8 +192,7 @@ class Pruner:
             removed[order[:number]] = True
             return self._masks(removed, ranking)
 
-        number = solve(lambda n: sizes.remaining(first(n)), len(order), target)
-        return first(int(fraction * number))
+        return first(int(fraction * sizes.solve(first, len(order), target)))
 
     def _masks(self, removed: Tensor, ranking: Ranking) -> dict[str, Tensor]:
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from secateur.pruning.analysis import Analysis, couple, judge
-from secateur.pruning.latency_table import measure_layers
+from secateur.pruning.latency_measurement import measure_layers, measure_share
+from secateur.pruning.latency_target import LatencyTarget
 from secateur.pruning.macs import count_macs
 from secateur.pruning.masks import apply_masks
 from secateur.pruning.sparsity import count_parameters
-from secateur.pruning.targets import NominalSparsity
+from secateur.pruning.targets import NominalSparsity, Target, solve
 from secateur.pruning.trace import as_arguments, trace
 
 Shapes = dict[str, tuple[int, ...]]
@@ -103,7 +104,8 @@ class SizeUnderMasks:
     Args:
         model: Network that would be masked; kept by reference.
         example_inputs: One input tensor or the positional arguments of the forward.
-        quantity: ``sparsity``, ``params``, ``macs`` or ``latency``; the last is measured here.
+        quantity: ``sparsity``, ``params``, ``macs`` or ``latency``; layers are measured here for
+            the last, and slim networks when it is first solved.
         align: Numbers of filters become multiples of this, or stay whole.
     """
 
@@ -117,7 +119,11 @@ class SizeUnderMasks:
         self.model = model
         self.quantity = quantity
         self._slim = SlimSizes(model, example_inputs, align) if quantity != "sparsity" else None
-        self._table = measure_layers(model, example_inputs) if quantity == "latency" else None
+        self._latency = (
+            LatencyTarget(measure_layers(model, example_inputs)) if quantity == "latency" else None
+        )
+        self._inputs = example_inputs
+        self._align = align
         self._nominal: NominalSparsity | None = None
         self._batchnorms: Mapping[str, str] = {}
 
@@ -134,14 +140,35 @@ class SizeUnderMasks:
         else:
             self._nominal = NominalSparsity(self.model, layers, batchnorms)
 
-    def remaining(self, keep: Mapping[str, Tensor]) -> float:
+    def solve(self, masks: Callable[[int], Mapping[str, Tensor]], most: int, target: Target) -> int:
+        """How many filters or sets to remove, in their order, to come closest to a target.
+
+        Args:
+            masks: Masks per layer (n_filters,) without the first n, True = kept.
+            most: How many may go.
+            target: What is wanted, in the quantity that this counts.
+
+        Raises:
+            InputError: If even ``most`` are not enough.
+        """
+        slim, latency = self._slim, self._latency
+        if slim is None or latency is None:
+            return solve(lambda n: self._remaining(masks(n)), most, target)
+        return latency.solve(
+            lambda n: slim.shapes(masks(n), self._batchnorms),
+            lambda n: measure_share(
+                self.model, self._inputs, masks(n), self._batchnorms, self._align
+            ),
+            most,
+            target,
+        )
+
+    def _remaining(self, keep: Mapping[str, Tensor]) -> float:
         """Share of the dense network that remains; for sparsity, that is not zero."""
         if self._slim is None:
             assert self._nominal is not None
             return 1 - self._nominal(keep)
         shapes = self._slim.shapes(keep, self._batchnorms)
-        if self._table is not None:
-            return self._table.milliseconds(shapes) / self._table.dense_ms
         if self.quantity == "params":
             return self._slim.parameters(shapes) / self._slim.dense_parameters
         return self._slim.macs(shapes) / self._slim.dense_macs

@@ -3,7 +3,8 @@
 A target says how large the network shall be: ``sparsity`` is the share of its parameters that is
 zero, ``params``, ``macs`` and ``latency`` are what the slim network shall have of the dense one.
 Filters go one by one in the order in which they would when all rates rise by a common factor, and
-the number of them that comes closest is found by bisection, without any training.
+the number of them that comes closest is found by bisection, without any training. Latency is that
+of one forward on one thread of this machine; how it is found is in ``latency_target``.
 """
 
 from __future__ import annotations
@@ -76,17 +77,28 @@ def solve(remaining: Callable[[int], float], most: int, target: Target) -> int:
     low, high = 0, most
     at = {0: remaining(0), most: remaining(most)}
     if at[most] > wanted:
-        reached = 1 - at[most] if target.quantity == "sparsity" else at[most]
-        raise InputError(
-            f"target.{target.quantity}={target.value:g} cannot be reached: with every filter gone "
-            f"that may go it is {reached:.3f}; lower min_keep, exclude fewer layers, raise rates "
-            "that are 0, or take another target"
-        )
+        raise unreachable(target, at[most])
     while high - low > 1:
         middle = (low + high) // 2
         at[middle] = remaining(middle)
         low, high = (middle, high) if at[middle] > wanted else (low, middle)
     return min((low, high), key=lambda n: abs(at[n] - wanted))
+
+
+def unreachable(target: Target, remaining: float, why: str = "") -> InputError:
+    """What to say when even the smallest network is too large.
+
+    Args:
+        target: What is wanted.
+        remaining: What remains of the dense network when all has gone that may go.
+        why: What follows that figure in the sentence.
+    """
+    reached = 1 - remaining if target.quantity == "sparsity" else remaining
+    return InputError(
+        f"target.{target.quantity}={target.value:g} cannot be reached: with every filter gone "
+        f"that may go it is {reached:.3f}{why}; lower min_keep, exclude fewer layers, raise rates "
+        "that are 0, or take another target"
+    )
 
 
 class NominalSparsity:

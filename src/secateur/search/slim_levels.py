@@ -13,7 +13,8 @@ from torch import Tensor
 
 from secateur.pruning.classes import Classes
 from secateur.pruning.flow import Flow
-from secateur.pruning.latency_table import LatencyTable, measure_layers
+from secateur.pruning.latency_measurement import measure_layers, measure_share
+from secateur.pruning.latency_table import LatencyTable
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.slim_sizes import Shapes, SlimSizes
 from secateur.search.level_counts import LevelCounts, LevelRows
@@ -36,7 +37,8 @@ class SlimLevels:
         pruner: Network and layers; its present weights count.
         removal: What levels of the groups remove.
         example_inputs: Arguments of one forward, of the size whose latency counts.
-        quantity: ``params``, ``macs`` or ``latency``; the last is measured here, once.
+        quantity: ``params``, ``macs`` or ``latency``; for the last, layers, the dense network and
+            the smallest that levels allow are measured here, once.
     """
 
     start = 0.0
@@ -54,9 +56,7 @@ class SlimLevels:
         self._model = copy.deepcopy(pruner.model)
         self._inputs = example_inputs
         self._slim: SlimSizes | None = SlimSizes(self._model, example_inputs)
-        self._table: LatencyTable | None = (
-            measure_layers(self._model, example_inputs) if quantity == "latency" else None
-        )
+        self._table = self._measure_table(self._slim) if quantity == "latency" else None
         self._known: dict[tuple[int, ...], float] = {}
         self._dense = self._slim.dense_shapes
         self._whole = self._size(self._slim, self._dense)
@@ -74,8 +74,7 @@ class SlimLevels:
         if key not in self._known:
             if self._slim is None:
                 self._slim = SlimSizes(self._model, self._inputs)
-            masks = self._removal.masks(self._removal.rates(key))
-            shapes = self._slim.shapes(masks, self._batchnorms)
+            shapes = self._slim.shapes(self._masks(key), self._batchnorms)
             if len(self._known) >= _CACHED:
                 self._known.clear()
             self._known[key] = 1 - self._size(self._slim, shapes) / self._whole
@@ -85,21 +84,36 @@ class SlimLevels:
         """All but the trace, which cannot be handed to another process; it makes its own."""
         return {**self.__dict__, "_slim": None}
 
+    def _masks(self, levels: Sequence[int]) -> dict[str, Tensor]:
+        return self._removal.masks(self._removal.rates(levels))
+
+    def _measure_table(self, slim: SlimSizes) -> LatencyTable:
+        """Times of the layers, put right at both ends of the space."""
+        table = measure_layers(self._model, self._inputs)
+        highest = [len(group) - 1 for group in self._removal.thresholds.values()]
+        masks = self._masks(highest)
+        share = measure_share(self._model, self._inputs, masks, self._batchnorms)
+        shapes = slim.shapes(masks, self._batchnorms)
+        return table.with_network(shapes, share * table.dense_ms)
+
     def _size(self, slim: SlimSizes, shapes: Shapes) -> float:
         if self._table is not None:
             return self._table.milliseconds(shapes)
         return slim.parameters(shapes) if self.quantity == "params" else slim.macs(shapes)
+
+    def _own_size(self, slim: SlimSizes, name: str) -> float:
+        """What one parameter counts by itself."""
+        shapes = {name: self._dense[name]}
+        if self._table is not None:
+            return self._table.within(shapes)[0]
+        return self._size(slim, shapes)
 
     def _read_classes(self, slim: SlimSizes, pruner: Pruner) -> None:
         """Which channels are gone at which levels, and which dimensions of weights they fill."""
         classes = slim.classes
         sizes = [len(group) for group in self._removal.thresholds.values()]
         needed = _needed_by_classes(slim.flow, classes, pruner, self._removal.needed, max(sizes))
-        counted = {
-            name: cost
-            for name in self._dense
-            if (cost := self._size(slim, {name: self._dense[name]})) > 0
-        }
+        counted = {name: cost for name in self._dense if (cost := self._own_size(slim, name)) > 0}
         self._keys = [key for key in classes.slices if key[0] in counted]
         weights = np.zeros((classes.count, len(self._keys)))
         for k, key in enumerate(self._keys):
@@ -116,38 +130,34 @@ class SlimLevels:
         kept: dict[str, dict[int, NDArray[np.float64]]] = {name: {} for name in self._cost_of}
         for k, (name, dim) in enumerate(self._keys):
             kept[name][dim] = self._dense[name][dim] - gone[:, k]
+        if self._table is not None:
+            return 1 - self._milliseconds(self._table, kept, len(gone)) / self._whole
         for name, cost in self._cost_of.items():
             shape = self._dense[name]
-            if self._table is None:
-                fixed = math.prod(n for dim, n in enumerate(shape) if dim not in kept[name])
-                total += cost * fixed * math.prod(kept[name].values(), start=np.ones(len(gone)))
-                continue
-            total += self._milliseconds(self._table, name, shape, kept[name])
+            fixed = math.prod(n for dim, n in enumerate(shape) if dim not in kept[name])
+            total += cost * fixed * math.prod(kept[name].values(), start=np.ones(len(gone)))
         return 1 - total / self._whole
 
-    @staticmethod
     def _milliseconds(
-        table: LatencyTable,
-        name: str,
-        shape: tuple[int, ...],
-        kept: dict[int, NDArray[np.float64]],
+        self, table: LatencyTable, kept: dict[str, dict[int, NDArray[np.float64]]], count: int
     ) -> NDArray[np.float64]:
-        """Time of one layer (B,); a table's times add up over layers."""
-        if not kept:
-            return np.asarray(table.milliseconds({name: shape}))
-        rows, which = np.unique(np.stack(list(kept.values()), 1), axis=0, return_inverse=True)
-        times = [
-            table.milliseconds(
-                {
-                    name: tuple(
-                        int(dict(zip(kept, row, strict=True)).get(dim, n))
-                        for dim, n in enumerate(shape)
-                    )
-                }
+        """Time of the network (B,); layers add up, and so do the elements that they write."""
+        total: NDArray[np.float64] = np.zeros((count, 2))
+        for name, channels in kept.items():
+            shape = self._dense[name]
+            if not channels:
+                total += table.within({name: shape})
+                continue
+            rows, which = np.unique(
+                np.stack(list(channels.values()), 1), axis=0, return_inverse=True
             )
-            for row in rows
-        ]
-        return np.array(times)[which.reshape(-1)]
+            within = []
+            for row in rows:
+                left = dict(zip(channels, row, strict=True))
+                small = tuple(int(left.get(dim, n)) for dim, n in enumerate(shape))
+                within.append(table.within({name: small}))
+            total += np.array(within)[which.reshape(-1)]
+        return total[:, 0] + table.beyond_ms(total[:, 1])
 
     def _largest(self, pruner: Pruner) -> float:
         """Greatest share that one set takes of the dense network; sets of a unit are alike."""
