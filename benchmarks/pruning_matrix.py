@@ -114,7 +114,12 @@ def measure(name: str, scope: str, keys: list[tuple[str, str, str, float]]) -> I
             yield cell | {"refused": str(error)}
             continue
         timing = measure_side_by_side(
-            {"dense": model, "slim": result.model}, images, runs=9, warmup=1, max_seconds=3
+            {"dense": model, "slim": result.model},
+            images,
+            runs=9,
+            warmup=1,
+            max_seconds=3,
+            clock=time.thread_time,
         )
         cell |= {
             "sparsity": sparsity(subject),
@@ -195,8 +200,8 @@ def report(cells: list[Cell]) -> str:
         "`python -m benchmarks pruning_matrix` on one CPU thread; random weights, statistics of "
         "batch norms from noise; classifiers at 64 x 64, detectors at 128 x 128 pixels. Sparsity "
         "is nominal: zero over all parameters. The other figures are slim over dense; latency is "
-        "the 10th percentile of a few forwards of both in turn, and can be off by a factor where "
-        "other programs ran beside it. Seconds are of processor time, for planning, masking, "
+        "the 10th percentile of a few forwards of both in turn. All seconds are of processor time; "
+        "those of the table are for planning, masking, "
         "slimming and the proof; n/a was not measured. Under `batchnorm`, layers without a batch "
         "norm are excluded. Torch-Pruning removes channels without masks or proof, and has no "
         "independent scope."

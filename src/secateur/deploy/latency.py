@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,7 @@ def measure_side_by_side(
     warmup: int = 5,
     threads: int = 1,
     max_seconds: float = 20.0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Latency]:
     """Time several networks on the same input, one run of each in turn.
 
@@ -51,6 +53,7 @@ def measure_side_by_side(
         warmup: Forwards of each network before that.
         threads: CPU threads that one operator may use while this measures.
         max_seconds: Stop after this time, but not before five runs.
+        clock: Seconds that pass, as for ``time_in_turn``.
 
     Returns:
         Latency per network.
@@ -67,6 +70,7 @@ def measure_side_by_side(
         warmup=warmup,
         threads=threads,
         max_seconds=max_seconds,
+        clock=clock,
     )
     device = device_of(arguments)
     return {
