@@ -91,8 +91,9 @@ def make_probes(model: nn.Module, arguments: Arguments) -> list[Probe]:
         if not isinstance(value, Tensor) or not value.is_floating_point():
             return value
         size = [n + extra if d > 1 else n for d, n in enumerate(value.shape)]
-        scale = float(value.abs().max()) if value.numel() else 0.0
-        return torch.randn(size, generator=generator).to(value) * (scale / 2 or 1.0)
+        # As strong as the example: batch norms know such inputs, and outputs keep their size.
+        scale = float(value.std()) if value.numel() > 1 else 0.0
+        return torch.randn(size, generator=generator).to(value) * (scale or 1.0)
 
     found = [Probe(arguments, outputs(model, arguments))]
     larger = tree_map(lambda value: noise(value, _LARGER), arguments)
