@@ -9,6 +9,7 @@ from secateur.pruning import prune
 from secateur.pruning.latency_measurement import measure_layers
 from secateur.pruning.latency_table import FRACTIONS, LatencyTable, TimedLayer
 from secateur.pruning.latency_target import LatencyTarget, Shapes
+from secateur.pruning.pruner import Pruner
 from secateur.pruning.targets import Target
 from tests import fake_timing
 
@@ -99,3 +100,15 @@ def test_network_lands_on_the_latency_that_was_asked_for() -> None:
     assert share == pytest.approx(0.5, abs=0.02)
     with pytest.raises(InputError, match=r"latency=0\.1 cannot be reached"):
         prune(model, IMAGES, "l1", 0.3, target={"latency": 0.1}, exclude=["5"])
+
+
+def test_rising_rates_measure_slim_networks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 40, 3), nn.Conv2d(40, 40, 3), nn.Conv2d(40, 4, 1)).train()
+    pruner = Pruner(model, (IMAGES,), "l1", 0.3, target={"latency": 0.6}, exclude=["2"])
+    half = pruner.plan(0.5)
+    monkeypatch.setattr("secateur.pruning.slim_sizes.measure_share", None)
+    whole = pruner.plan()
+    gone = [sum(int((~mask).sum()) for mask in keep.values()) for keep in (half, whole)]
+    assert gone[1] // 2 - 1 <= gone[0] <= gone[1] // 2
+    assert model.training
