@@ -37,10 +37,10 @@ def main() -> None:
     rows = list(measure())
     header = ["network, size", *WAYS, "first / last"]
     about = (
-        "`python -m benchmarks forward`: median milliseconds of a forward without gradients, one "
-        f"CPU thread, {FORWARDS} pictures of slightly different sizes after one of the largest. "
-        "Each column adds one thing to the column before; `evaluate.py` does what the last one "
-        "does, and users need set nothing."
+        "`python -m benchmarks forward`: median milliseconds of a forward without gradients, in "
+        f"processor time of one thread, over {FORWARDS} pictures of slightly different sizes. Each "
+        "column adds one thing to the column before; `evaluate.py` does what the last one does, "
+        "and users need set nothing."
     )
     write_section("Forward of a detector", f"{about}\n\n{table(header, rows)}")
     print(table(header, rows))
@@ -92,9 +92,9 @@ def forward_ms(name: str, height: int, width: int, way: int) -> float:
         for step in range(FORWARDS + 1):
             image = 50 * torch.randn(1, 3, height - 3 * step, width - 4 * step)
             image = image.contiguous(memory_format=layout)
-            started = time.perf_counter()
+            started = time.thread_time()
             network(image)
-            times.append(1e3 * (time.perf_counter() - started))
+            times.append(1e3 * (time.thread_time() - started))
     return statistics.median(times[1:])
 
 
