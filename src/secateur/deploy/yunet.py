@@ -47,6 +47,9 @@ class YuNet:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = torch.get_num_threads()
+        # A session sets this for the whole calling thread, so without it PyTorch would lose it:
+        # https://github.com/microsoft/onnxruntime/issues/17011
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]

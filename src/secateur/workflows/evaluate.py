@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from secateur.deploy.allocator import keep_large_blocks
+from secateur.deploy.processor import prepare_processor
 from secateur.errors import InputError
 from secateur.metrics.predictions import read_predictions, write_predictions
 from secateur.reports.evaluation_files import (
@@ -56,7 +56,7 @@ def evaluate(config: DictConfig) -> float | None:
         InputError: If something is missing, malformed or contradictory.
     """
     _quieten()
-    keep_large_blocks()
+    prepare_processor()
     if names_recognizer(config):
         return evaluate_recognizer(config)
     subjects = _subjects(config)
