@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torchvision.ops import nms
 
 from secateur.detectors import postprocess
 from secateur.detectors.anchors import AnchorCache
@@ -71,12 +72,31 @@ def test_detections_equal_those_made_box_by_box(limits: dict[str, float], ties: 
     assert len(faces) > 5
 
 
-@pytest.mark.parametrize("first_chunk", [1, 50, 400])
-def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch, first_chunk: int) -> None:
+@pytest.mark.parametrize("chunk", [1, 50, 400, 10_000])
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     arguments = outputs(side=256)
     expected = detect_faces(*arguments, max_faces=300)
-    monkeypatch.setattr(postprocess, "_FIRST_CHUNK", first_chunk)
+    monkeypatch.setattr(postprocess, "_CHUNK", chunk)
     assert torch.equal(detect_faces(*arguments, max_faces=300)[0], expected[0])
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.25, 0.3, 0.5, 0.6])
+def test_an_overlap_at_the_threshold_is_judged_alike_in_and_across_chunks(
+    monkeypatch: pytest.MonkeyPatch, threshold: float
+) -> None:
+    # Boxes on a grid overlap by few different fractions, some of them exactly the threshold, and
+    # some have no area.
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.randint(0, 12, (600, 2), generator=generator)
+    boxes = torch.cat([corner, corner + torch.randint(0, 11, (600, 2), generator=generator)], dim=1)
+    scores = torch.linspace(1, 0.1, 600)
+    rows = torch.cat([boxes, scores[:, None]], dim=1)
+    overlaps = pairwise_iou(rows[:, :4], rows[:, :4])
+    assert (overlaps == threshold).any()
+    assert overlaps.isnan().any()
+    monkeypatch.setattr(postprocess, "_CHUNK", 7)
+    survivors = postprocess._first_survivors(rows, threshold, 600)
+    assert torch.equal(survivors, nms(rows[:, :4], scores, threshold))
 
 
 def test_a_batch_gives_exactly_what_its_images_give_alone() -> None:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from secateur.detectors.boxes import decode
+from secateur.detectors.boxes import decode, pairwise_iou
 
-_FIRST_CHUNK = 2000
+_CHUNK = 250  # boxes; its overlaps with 750 others lie in the cache
 
 
 def detect_faces(
@@ -104,7 +104,7 @@ def _suppress(
         Rows (max_faces, 5), padded with zeros, and their number.
     """
     tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if tracing or torch.compiler.is_compiling():
+    if tracing or torch.compiler.is_compiling() or rows.is_cuda:
         # Rows that are not valid come last, where they suppress nothing that is.
         kept = nms(rows[:, :4], rows[:, 4], iou_threshold)
     else:
@@ -121,16 +121,23 @@ def _suppress(
 def _first_survivors(rows: Tensor, iou_threshold: float, max_faces: int) -> Tensor:
     """Indices of the rows that survive, at least the first ``max_faces`` of them.
 
-    Suppression of a row depends on better rows alone, so it may go chunk by chunk, the survivors
-    so far in front of the next chunk, and end when there are enough.
+    Suppression of a row depends on better rows alone, so it may go chunk by chunk and end when
+    there are enough: what survived so far suppresses the next chunk all at once, and what is left
+    of that is suppressed among itself.
     """
     boxes, scores = rows[:, :4].contiguous(), rows[:, 4].contiguous()
+    # nms compares in float64: a number that is above the threshold there has to be so here
+    limit = torch.tensor(iou_threshold, dtype=rows.dtype)
+    if float(limit) > iou_threshold:
+        limit = limit.nextafter(torch.zeros_like(limit))
     numbers = torch.arange(len(rows), device=rows.device)
-    kept, start, size = numbers[:0], 0, _FIRST_CHUNK
-    while start < len(rows) and len(kept) < max_faces:
-        candidates = torch.cat([kept, numbers[start : start + size]])
-        kept = candidates[nms(boxes[candidates], scores[candidates], iou_threshold)]
-        start += size
-        # as many again as it takes if they survive like those before
-        size = max(300, (max_faces - len(kept)) * start // max(1, len(kept)))
+    kept = numbers[:0]
+    for chunk in numbers.split(_CHUNK):
+        if len(kept) >= max_faces:
+            break
+        if len(kept):
+            # overwritten with 0 and 1, whose largest is found faster than any truth among truths
+            overlaps = pairwise_iou(boxes[chunk], boxes[kept]).gt_(float(limit))
+            chunk = chunk[overlaps.amax(dim=1) == 0]
+        kept = torch.cat([kept, chunk[nms(boxes[chunk], scores[chunk], iou_threshold)]])
     return kept
