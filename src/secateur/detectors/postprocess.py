@@ -132,7 +132,7 @@ def _first_survivors(rows: Tensor, iou_threshold: float, max_faces: int) -> Tens
         limit = limit.nextafter(torch.zeros_like(limit))
     numbers = torch.arange(len(rows), device=rows.device)
     kept = numbers[:0]
-    for chunk in numbers.split(_CHUNK):
+    for chunk in torch.split(numbers, _CHUNK):
         if len(kept) >= max_faces:
             break
         if len(kept):
