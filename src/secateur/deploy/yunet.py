@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from secateur.deploy.denormals import are_denormals_zero
 from secateur.detectors.boxes import VARIANCE
 from secateur.detectors.preprocess import MEAN
 from secateur.errors import InputError
@@ -47,9 +48,10 @@ class YuNet:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = torch.get_num_threads()
-        # A session sets this for the whole calling thread, so without it PyTorch would lose it:
+        # A session sets this anew for the thread that opens it, which may have chosen already:
         # https://github.com/microsoft/onnxruntime/issues/17011
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        as_zero = str(int(are_denormals_zero()))
+        options.add_session_config_entry("session.set_denormal_as_zero", as_zero)
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -12,7 +15,15 @@ def count_parameters(model: nn.Module) -> int:
 
 def count_nonzero(model: nn.Module) -> int:
     """Parameters that are not zero, of any kind, each counted once."""
-    return sum(int(parameter.count_nonzero()) for parameter in model.parameters())
+    return sum(_count_nonzero(parameter.detach()) for parameter in model.parameters())
+
+
+def _count_nonzero(values: Tensor) -> int:
+    """Values that are not zero, of which a processor may take denormal ones for zero."""
+    if not values.is_floating_point():
+        return int(values.count_nonzero())
+    bits = values.contiguous().view(_INTEGERS[values.element_size()])
+    return int((bits << 1).count_nonzero())  # without the sign: -0.0 is zero
 
 
 def sparsity(model: nn.Module) -> float:

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from secateur.errors import InputError
 from secateur.pruning.criteria import filters_of
+from secateur.pruning.sparsity import count_nonzero, count_parameters
 
 QUANTITIES = ("sparsity", "params", "macs", "latency")
 
@@ -113,9 +114,8 @@ class NominalSparsity:
     def __init__(
         self, model: nn.Module, layers: Mapping[str, nn.Module], batchnorms: Mapping[str, str]
     ) -> None:
-        parameters = list(model.parameters())
-        self.parameters = sum(p.numel() for p in parameters)
-        self.zeros = self.parameters - sum(int(p.count_nonzero()) for p in parameters)
+        self.parameters = count_parameters(model)
+        self.zeros = self.parameters - count_nonzero(model)
         self._counts = {name: nonzero_per_filter(layer) for name, layer in layers.items()}
         self._norms = {
             name: nonzero_per_filter(module)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from secateur.deploy.processor import prepare_processor
+from secateur.deploy.allocator import keep_large_blocks
 from secateur.errors import InputError
 from secateur.search.sampling import StagedSampler
 from secateur.search.storage import open_storage
@@ -132,6 +132,6 @@ def _start(content: bytes) -> BaseProcess:
 def _join(content: bytes, parent: int) -> None:
     """Life of a worker process."""
     torch.set_num_threads(1)
-    prepare_processor()
+    keep_large_blocks()
     assignment: Assignment = pickle.loads(content)  # noqa: S301 - from the parent, not from a file
     work(assignment.open(), assignment.space, assignment.evaluate, parent=parent)

@@ -16,7 +16,8 @@ import torch
 from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from secateur.deploy.processor import prepare_processor
+from secateur.deploy.allocator import keep_large_blocks
+from secateur.deploy.denormals import denormals_as_zero
 from secateur.errors import InputError
 from secateur.metrics.predictions import read_predictions, write_predictions
 from secateur.reports.evaluation_files import (
@@ -43,6 +44,7 @@ from secateur.workflows.run_folder import plain
 log = logging.getLogger(__name__)
 
 
+@denormals_as_zero()
 def evaluate(config: DictConfig) -> float | None:
     """Evaluate what the configuration names, and what it is compared with.
 
@@ -56,7 +58,7 @@ def evaluate(config: DictConfig) -> float | None:
         InputError: If something is missing, malformed or contradictory.
     """
     _quieten()
-    prepare_processor()
+    keep_large_blocks()
     if names_recognizer(config):
         return evaluate_recognizer(config)
     subjects = _subjects(config)

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, nn
 
-from secateur.deploy.processor import prepare_processor
+from secateur.deploy.allocator import keep_large_blocks
 from secateur.detectors.weights import read_weights
 from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
@@ -54,7 +54,7 @@ def build_pruner(config: DictConfig) -> Pruner:
     Raises:
         InputError: If the weights, a layer or a group does not fit, or a criterion needs training.
     """
-    prepare_processor()
+    keep_large_blocks()
     torch.manual_seed(int(config.seed))
     network, _ = build_network(config)
     network.to(memory_format=torch.channels_last)

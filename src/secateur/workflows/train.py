@@ -23,7 +23,7 @@ from callbacks.soft_pruning import SoftPruningCallback
 from callbacks.stage_recorder import StageRecorder
 from callbacks.step_saver import StepSaver
 from callbacks.taylor_statistics import TaylorStatisticsCallback
-from secateur.deploy.processor import prepare_processor
+from secateur.deploy.allocator import keep_large_blocks
 from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
@@ -58,7 +58,7 @@ def train(config: DictConfig) -> float | list[float | None] | None:
         The figure that a sweep optimises, measured on the final slim network.
     """
     _quieten()
-    prepare_processor()
+    keep_large_blocks()
     config = settle(config)
     with open_run_folder(config, run_name(config)).held() as run:
         return _train_in(run, config)
