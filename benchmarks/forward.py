@@ -11,34 +11,16 @@ import os
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import torch
 
 from benchmarks.readme import table, write_section
 from secateur.deploy.allocator import ask_for_large_pages, keep_large_blocks
-from secateur.deploy.denormals import denormals_as_zero
 from secateur.deploy.fusing import fuse
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
 
-DENORMAL_SHARE = 0.1
-
-
-def denormal_extd() -> EXTD:
-    """EXTD-64 of whose filters a tenth is as small as weight decay leaves dead ones."""
-    network = EXTD(64)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter[torch.rand(len(parameter)) < DENORMAL_SHARE] *= 1e-38
-    return network
-
-
-NETWORKS = {
-    "EResFD": EResFD,
-    "EXTD-64": lambda: EXTD(64),
-    "EXTD-64 with denormal filters": denormal_extd,
-}
+NETWORKS = {"EResFD": EResFD, "EXTD-64": lambda: EXTD(64)}
 SIZES = ((480, 640), (1200, 1600))
 WAYS = (
     "as PyTorch comes",
@@ -46,7 +28,6 @@ WAYS = (
     "and large pages",
     "and channels last",
     "and fused",
-    "and denormals zero",
 )
 FORWARDS = 6
 
@@ -59,8 +40,7 @@ def main() -> None:
         "`python -m benchmarks forward`: median milliseconds of a forward without gradients, in "
         f"processor time of one thread, over {FORWARDS} pictures of slightly different sizes. Each "
         "column adds one thing to the column before; `evaluate.py` does what the last one does, "
-        f"and users need set nothing. In the third network {DENORMAL_SHARE:.0%} of the filters are "
-        "denormal numbers: weight decay leaves such ones where a mask keeps a filter from learning."
+        "and users need set nothing."
     )
     write_section("Forward of a detector", f"{about}\n\n{table(header, rows)}")
     print(table(header, rows))
@@ -69,7 +49,7 @@ def main() -> None:
 def measure() -> Iterator[list[str]]:
     """One row per network and size."""
     for name in NETWORKS:
-        for height, width in SIZES if "denormal" not in name else SIZES[:1]:
+        for height, width in SIZES:
             times = [in_new_process(name, height, width, way) for way in range(len(WAYS))]
             ratio = f"{times[0] / times[-1]:.1f}x"
             yield [f"{name}, {width} x {height}", *(f"{ms:.0f}" for ms in times), ratio]
@@ -108,7 +88,7 @@ def forward_ms(name: str, height: int, width: int, way: int) -> float:
     layout = torch.channels_last if way >= 3 else torch.contiguous_format
     network = network.to(memory_format=layout)  # type: ignore[call-overload]
     times = []
-    with torch.inference_mode(), denormals_as_zero() if way >= 5 else nullcontext():
+    with torch.inference_mode():
         for step in range(FORWARDS + 1):
             image = 50 * torch.randn(1, 3, height - 3 * step, width - 4 * step)
             image = image.contiguous(memory_format=layout)
