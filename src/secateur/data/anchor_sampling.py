@@ -16,7 +16,7 @@ from secateur.data.crop_window import Window
 from secateur.data.window_crop import WindowCrop
 
 ANCHOR_SIZES = (16, 32, 64, 128, 256, 512)
-_TRIALS = 50
+_ANCHOR_TRIALS = 50
 _MAX_SIDE = 12_000  # of the whole picture if it were resized: no face is blown up beyond that
 _MIN_IOU = 0.7
 
@@ -53,7 +53,7 @@ def draw_anchor_window(
     scale = target / side * 2.0 ** (2 * generator.random() - 1)
     scale = min(scale, _MAX_SIDE / math.sqrt(height * width))
     window_side = max(1, round(size / scale))
-    for _ in range(_TRIALS):
+    for _ in range(_ANCHOR_TRIALS):
         if window_side < max(height, width):
             left = _draw_offset(face[0], face[2], window_side, generator)
             top = _draw_offset(face[1], face[3], window_side, generator)

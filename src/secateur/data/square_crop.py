@@ -9,7 +9,7 @@ from secateur.data.crop_window import Window
 from secateur.data.window_crop import WindowCrop
 
 _SAMPLERS = 5  # the first takes the full shorter side, the others a random share of it
-_TRIALS = 50
+_SQUARE_TRIALS = 50
 _MIN_SCALE = 0.3
 
 
@@ -33,7 +33,7 @@ def draw_square_window(
         A window inside the picture, or None when no sampler succeeded.
     """
     shorter = min(height, width)
-    scale = _MIN_SCALE + (1 - _MIN_SCALE) * generator.random((_SAMPLERS, _TRIALS))
+    scale = _MIN_SCALE + (1 - _MIN_SCALE) * generator.random((_SAMPLERS, _SQUARE_TRIALS))
     scale[0] = 1.0
     side = np.maximum(1, np.rint(scale * shorter)).astype(np.int64)
     left = np.floor(generator.random(side.shape) * (width - side + 1)).astype(np.int64)
