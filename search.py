@@ -10,11 +10,11 @@ if __name__ == "__main__":
     from secateur.workflows.cli import run_command
 
     if sys.argv[1:2] == ["sensitivity"]:
-        from secateur.workflows.sensitivity import sensitivity
+        from secateur.workflows.search.layer_sensitivity import sensitivity
 
         del sys.argv[1]
         run_command("sensitivity", sensitivity)
     else:
-        from secateur.workflows.search import search
+        from secateur.workflows.search.rate_search import search
 
         run_command("search", search)

@@ -21,9 +21,9 @@ from benchmarks.readme import table, write_section
 from benchmarks.side_by_side import Comparison, compare
 from secateur.data.annotations import read_annotations, without_degenerate_boxes
 from secateur.data.augmentation import FaceAugmentation
-from secateur.data.drawn_faces import write_drawn_set
 from secateur.data.face_dataset import FaceDataset
-from secateur.data.layout import find_layout
+from secateur.data.synthetic.face_set import write_drawn_set
+from secateur.data.wider_layout import find_layout
 from secateur.detectors.anchors import STRIDES, make_anchors
 from secateur.detectors.boxes import decode
 from secateur.detectors.eresfd import HEADS, EResFD

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.readme import table, write_section
-from secateur.deploy.allocator import ask_for_large_pages, keep_large_blocks
-from secateur.deploy.fusing import fuse
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
+from secateur.runtime.allocator import ask_for_large_pages, keep_large_blocks
+from secateur.runtime.fusion import fuse
 
 NETWORKS = {"EResFD": EResFD, "EXTD-64": lambda: EXTD(64)}
 SIZES = ((480, 640), (1200, 1600))

@@ -19,7 +19,7 @@ from benchmarks.readme import table, write_section
 from benchmarks.results import add_rows, read_rows
 from secateur.errors import InputError
 from secateur.pruning import prune
-from secateur.search.recalibration import recalibrate
+from secateur.search.objective import recalibrate
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 SSDLITE = "ssdlite320_mobilenet_v3_large"

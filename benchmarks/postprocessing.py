@@ -18,12 +18,12 @@ from benchmarks.evaluation import median_seconds
 from benchmarks.naive import nms
 from benchmarks.side_by_side import compare
 from secateur.data.images import read_image
+from secateur.data.preprocessing import to_input
 from secateur.detectors.boxes import decode
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.postprocess import detect_faces
-from secateur.detectors.preprocess import to_input
-from secateur.detectors.weights import identify, load_weights, read_weights
 from secateur.reports.tables import print_table
+from secateur.weights.detector_weights import identify, load_weights, read_weights
 
 HEIGHT, WIDTH = 480, 640
 PUBLISHED_MS = 96.5  # median of the published code on one thread, see experiments/README.md

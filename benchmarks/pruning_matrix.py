@@ -21,18 +21,18 @@ from torch import Tensor, nn
 
 from benchmarks.readme import table, write_section
 from benchmarks.results import add_rows, read_rows
-from secateur.deploy.latency import measure_side_by_side
+from secateur.cost.latency import measure_side_by_side
+from secateur.cost.macs import count_macs
+from secateur.cost.parameters import count_parameters, sparsity
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
 from secateur.errors import InputError
 from secateur.pruning.layers import prunable_layers
-from secateur.pruning.macs import count_macs
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.slimming import slim
-from secateur.pruning.sparsity import count_parameters, sparsity
-from secateur.pruning.statistics import TaylorStatistics
-from secateur.pruning.trace import batchnorm_after
-from secateur.search.recalibration import recalibrate
+from secateur.pruning.taylor import TaylorStatistics
+from secateur.search.objective import recalibrate
+from secateur.slimming.graph import batchnorm_after
+from secateur.slimming.slim import slim
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 CRITERIA = ("fpgm", "l1", "taylor", "batchnorm")

@@ -17,10 +17,10 @@ import torch
 from benchmarks.pruning_matrix import MODELS, OUTPUTS, SIZES, make_network
 from benchmarks.readme import table, write_section
 from benchmarks.results import add_rows, read_rows
-from secateur.deploy.allocator import keep_large_blocks
+from secateur.cost.latency import time_in_turn
 from secateur.errors import InputError
 from secateur.pruning import prune
-from secateur.timing import time_in_turn
+from secateur.runtime.allocator import keep_large_blocks
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 # Half of the time is less than some networks take with hardly a channel left.

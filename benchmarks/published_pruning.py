@@ -18,13 +18,13 @@ from torch import nn
 
 from benchmarks.readme import table, write_section
 from benchmarks.results import add_rows, read_rows
-from secateur.deploy.latency import measure_side_by_side
+from secateur.cost.latency import measure_side_by_side
+from secateur.cost.macs import count_macs
+from secateur.cost.parameters import count_parameters, sparsity
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
-from secateur.detectors.weights import identify, load_weights, read_weights
-from secateur.pruning.macs import count_macs
-from secateur.pruning.slimming import slim
-from secateur.pruning.sparsity import count_parameters, sparsity
+from secateur.slimming.slim import slim
+from secateur.weights.detector_weights import identify, load_weights, read_weights
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 BUILDERS = {"eresfd": EResFD, "extd": EXTD}

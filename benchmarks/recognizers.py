@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 from benchmarks.readme import table, write_section
 from benchmarks.results import add_rows, read_rows
-from secateur.deploy.latency import measure_side_by_side
-from secateur.pruning.macs import count_macs
+from secateur.cost.latency import measure_side_by_side
+from secateur.cost.macs import count_macs
+from secateur.cost.parameters import count_parameters
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.slimming import largest_difference, slim
-from secateur.pruning.sparsity import count_parameters
 from secateur.recognizers import mobilenet_v2, resnet50, squeezenet
-from secateur.search.recalibration import recalibrate
+from secateur.search.objective import recalibrate
+from secateur.slimming.equivalence import largest_difference
+from secateur.slimming.slim import slim
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 SIZE, TRACE_SIZE, RUNS = 113, 64, 15

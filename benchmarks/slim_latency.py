@@ -25,15 +25,15 @@ from torchvision.models import mobilenet_v2, resnet18
 
 from benchmarks.readme import table, write_section
 from benchmarks.results import add_rows, read_rows
-from secateur.deploy.allocator import keep_large_blocks
-from secateur.deploy.fusing import fuse
-from secateur.deploy.latency import measure_side_by_side
+from secateur.cost.latency import measure_side_by_side
+from secateur.cost.macs import count_macs
+from secateur.cost.parameters import count_parameters
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
-from secateur.pruning.macs import count_macs
 from secateur.pruning.prune import prune
-from secateur.pruning.scattering import scatter_zero_filters
-from secateur.pruning.sparsity import count_parameters
+from secateur.runtime.allocator import keep_large_blocks
+from secateur.runtime.fusion import fuse
+from secateur.slimming.scattered_conv import scatter_zero_filters
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 TRACE_SIZE, FLOOR_SIZE, RUNS = 128, 32, 15

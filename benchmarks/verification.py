@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.side_by_side import compare
 from secateur.metrics.all_pairs import histogram_all_pairs, roc_all_pairs
-from secateur.metrics.comparison import compare_pairs
+from secateur.metrics.embeddings import compare_pairs
 from secateur.metrics.roc import area_under_curve, roc_of_scores
 from secateur.metrics.verification import judge_roc, verify
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from secateur.pruning.dense_weights import save_dense
 from secateur.pruning.schedule import Schedule
+from secateur.weights.dense import save_dense
 
 NAME = "dense.safetensors"
 _PARTS = ("network.", "head.")

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from callbacks.soft_pruning import SoftPruningCallback
 from callbacks.step_saver import StepSaver
 from secateur.pruning.schedule import Schedule
-from secateur.reports.pruning_curve import CurvePoint, plot_pruning_curve, write_pruning_curve
+from secateur.reports.pruning_curve_plots import CurvePoint, plot_pruning_curve, write_pruning_curve
 
 
 class PruningCurve(pl.Callback):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pytorch_lightning.loggers import WandbLogger
 
 from secateur.data.face_dataset import FacePictures, Picture
-from secateur.detectors.preprocess import MEAN
+from secateur.data.preprocessing import MEAN
 from secateur.detectors.task import DetectorTask
 from secateur.metrics.predictions import from_corners
 from secateur.reports.pictures import judge_picture, write_page

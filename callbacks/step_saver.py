@@ -15,15 +15,14 @@ import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
-from secateur.metrics.embedding import embed
+from secateur.cost.macs import count_macs
+from secateur.cost.parameters import count_parameters
+from secateur.files import replacing_folder
 from secateur.metrics.embedding_file import Embeddings, write_embeddings
-from secateur.pruning.artifact import Builders
-from secateur.pruning.equality import TOLERANCE
-from secateur.pruning.macs import count_macs
-from secateur.pruning.proof import PICTURES, save_proved_slim
-from secateur.pruning.sparsity import count_parameters
+from secateur.metrics.embeddings import embed
+from secateur.pruning.artifact import PICTURES, Builders, save_proved_slim
 from secateur.recognizers.task import RecognizerTask
-from secateur.reports.files import replacing_folder
+from secateur.slimming.equivalence import TOLERANCE
 
 log = logging.getLogger(__name__)
 

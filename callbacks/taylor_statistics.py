@@ -9,7 +9,7 @@ from torch import Tensor
 
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
-from secateur.pruning.statistics import TaylorStatistics
+from secateur.pruning.taylor import TaylorStatistics
 
 
 class TaylorStatisticsCallback(pl.Callback):

@@ -14,7 +14,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 from pytorch_lightning.trainer.states import TrainerFn
 
-from secateur.search.storage import open_storage
+from secateur.search.study import open_storage
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.widerface import WiderFaceData
-from secateur.data.drawn_faces import write_drawn_set
+from secateur.data.synthetic.face_set import write_drawn_set
 
 log = logging.getLogger(__name__)
 

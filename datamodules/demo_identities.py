@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.identities import IdentitiesData
-from secateur.data.drawn_identities import write_drawn_identities
+from secateur.data.synthetic.identity_set import write_drawn_identities
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from datamodules.recognition import Labelled, RecognitionData, Verified
 from secateur.data.face_crop import Box
-from secateur.data.identities import FolderImages, read_boxes, read_identity_folders
+from secateur.data.identity_folders import FolderImages, read_boxes, read_identity_folders
 from secateur.data.pairs import check_pictures, draw_pairs, read_pairs
 from secateur.errors import InputError
 

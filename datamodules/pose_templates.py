@@ -9,7 +9,7 @@ import numpy as np
 from datamodules.identities import IdentitiesData
 from datamodules.recognition import Labelled, Verified
 from secateur.data.pairs import Pairs, check_pictures
-from secateur.data.pose_list import read_pose_list
+from secateur.data.vggface2_pose import read_pose_list
 from secateur.errors import InputError
 from secateur.metrics.pose_protocol import PoseProtocol, make_pose_protocol
 

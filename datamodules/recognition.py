@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from secateur.data.epoch_sampler import EpochSampler, SizeBatchSampler
 from secateur.data.face_crop import SquareCut
-from secateur.data.identities import split_identities
 from secateur.data.identity_dataset import (
     Images,
     TrainingIdentities,
     ValidationIdentities,
     collate_validation,
 )
+from secateur.data.identity_folders import split_identities
 from secateur.data.pairs import Pairs
+from secateur.data.samplers import EpochSampler, SizeBatchSampler
 from secateur.errors import InputError
 from secateur.training_steps import upcoming_epoch
 

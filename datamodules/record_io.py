@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.recognition import Labelled, RecognitionData, Verified
-from secateur.data.bin_set import read_bin_set
-from secateur.data.record_io import read_record_set
+from secateur.data.insightface_bin import read_bin_set
+from secateur.data.insightface_rec import read_record_set
 from secateur.errors import InputError
 
 

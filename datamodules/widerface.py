@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 
 from secateur.data.annotations import Annotation, read_annotations, without_degenerate_boxes
 from secateur.data.augmentation import FaceAugmentation
-from secateur.data.epoch_sampler import EpochSampler, SizeBatchSampler
 from secateur.data.face_dataset import (
     MAX_PIXELS,
     FaceDataset,
@@ -22,10 +21,11 @@ from secateur.data.face_dataset import (
     Picture,
     collate_faces,
     collate_pictures,
+    holdout_indices,
 )
 from secateur.data.ground_truth import read_ground_truth
-from secateur.data.holdout import holdout_indices
-from secateur.data.layout import Split, WiderLayout, find_layout
+from secateur.data.samplers import EpochSampler, SizeBatchSampler
+from secateur.data.wider_layout import Split, WiderLayout, find_layout
 from secateur.errors import InputError
 from secateur.training_steps import upcoming_epoch
 

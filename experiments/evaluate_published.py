@@ -18,9 +18,9 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from secateur.detectors.weights import identify, read_weights
 from secateur.reports.evaluation_files import RECORD, read_record
-from secateur.workflows.evaluate import evaluate
+from secateur.weights.detector_weights import identify, read_weights
+from secateur.workflows.evaluate.faces import evaluate
 
 HOME = Path(__file__).resolve().parents[1]
 RESULTS = HOME / "outputs" / "published"

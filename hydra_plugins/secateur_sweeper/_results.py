@@ -9,7 +9,7 @@ import optuna
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
-from secateur.reports.files import atomic_write
+from secateur.files import atomic_write
 from secateur.reports.tables import print_table
 
 SHOWN = 10  # rows of the table

@@ -21,8 +21,8 @@ from hydra_plugins.secateur_sweeper._results import show_results, write_results
 from hydra_plugins.secateur_sweeper._search_space import override_line, read_space, suggest
 from hydra_plugins.secateur_sweeper.study_sweeper import CHILD_VARIABLE, plain
 from secateur.errors import InputError
-from secateur.search.storage import open_storage
-from secateur.workflows.locks import locked
+from secateur.search.study import open_storage
+from secateur.workflows.run_folder import locked
 
 if TYPE_CHECKING:
     from hydra_plugins.secateur_sweeper.study_sweeper import StudySweeper

@@ -13,14 +13,14 @@ from callbacks.dense_weights import DenseWeights
 from callbacks.pruning_curve import PruningCurve
 from callbacks.soft_pruning import SoftPruningCallback
 from callbacks.step_saver import StepSaver
-from secateur.metrics.comparison import compare_pairs
 from secateur.metrics.embedding_file import read_embeddings
+from secateur.metrics.embeddings import compare_pairs
 from secateur.metrics.verification import verify
 from secateur.pruning.artifact import load_slim
-from secateur.pruning.dense_weights import read_architecture
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
 from secateur.recognizers.task import RecognizerTask
+from secateur.weights.dense import read_architecture
 from tests.recognizers.test_task import TinyData
 
 ARCHITECTURE: dict[str, Any] = {"name": "two", "arguments": {"width": 12}}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from callbacks.trial_reporter import TrialReporter
-from secateur.search.storage import open_storage
+from secateur.search.study import open_storage
 
 
 class Counting(pl.LightningModule):

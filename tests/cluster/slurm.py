@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from callbacks.metrics_csv import read_metrics
 from secateur.reports.tables import print_table
+from secateur.workflows.loggers import read_metrics
 
 ROOT = Path(__file__).parents[2]
 WHOLE = ("config.yaml", "summary.json", "metrics.csv", "model.safetensors", "model.json")

@@ -17,8 +17,8 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from secateur.search.storage import open_storage
-from secateur.workflows.train import finished_epochs
+from secateur.search.study import open_storage
+from secateur.workflows.train.training import finished_epochs
 from tests.cluster.slurm import (
     epochs,
     job_log,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from secateur.data.annotations import read_annotations
 from secateur.data.augmentation import FaceAugmentation
 from secateur.data.images import read_image
-from secateur.detectors.preprocess import to_input
+from secateur.data.preprocessing import to_input
 from secateur.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)

@@ -19,7 +19,7 @@ from secateur.data.face_dataset import (
     collate_pictures,
 )
 from secateur.data.ground_truth import GroundTruth, read_ground_truth
-from secateur.detectors.preprocess import to_input
+from secateur.data.preprocessing import to_input
 from secateur.errors import InputError
 from secateur.metrics import wider_face
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from secateur.data.holdout import holdout_indices
+from secateur.data.face_dataset import holdout_indices
 from secateur.errors import InputError
 
 

@@ -11,8 +11,8 @@ from datamodules.demo_identities import DemoIdentitiesData
 from datamodules.identities import IdentitiesData
 from datamodules.record_io import RecordIOData
 from secateur.errors import InputError
-from tests.data.test_bin_set import write as write_bin
-from tests.data.test_record_io import png, write_people
+from tests.data.test_insightface_bin import write as write_bin
+from tests.data.test_insightface_rec import png, write_people
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from datamodules.widerface import WiderFaceData
-from secateur.data.drawn_faces import EVENT, write_drawn_set
-from secateur.data.layout import find_layout
+from secateur.data.synthetic.face_set import EVENT, write_drawn_set
+from secateur.data.wider_layout import find_layout
 from secateur.errors import InputError
 
 OPTIONS = {"input_size": 32, "batch_size": 4, "num_workers": 0}

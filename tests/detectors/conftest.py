@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from torch import Tensor, nn
 
+from secateur.data.preprocessing import to_input
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
-from secateur.detectors.preprocess import to_input
-from secateur.detectors.weights import identify, load_weights, read_weights
+from secateur.weights.detector_weights import identify, load_weights, read_weights
 
 
 @pytest.fixture(scope="session")

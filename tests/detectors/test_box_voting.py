@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.detectors.box_voting import vote_boxes
+from secateur.detectors.protocols import vote_boxes
 
 
 def naive_vote(rows: list[list[float]], keep_singles: bool) -> list[list[float]]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.detectors.extd import EXTD, GROUPS
-from secateur.detectors.weights import read_weights
+from secateur.weights.detector_weights import read_weights
 from tests.detectors.networks import (
     assert_any_size,
     assert_copies,

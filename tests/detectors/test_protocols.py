@@ -10,9 +10,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from secateur.data.preprocessing import MEAN
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.postprocess import detect_faces
-from secateur.detectors.preprocess import MEAN
 from secateur.detectors.protocols import (
     Detect,
     EvaluationProtocol,

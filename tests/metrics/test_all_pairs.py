@@ -9,9 +9,15 @@ from torch import Tensor
 
 from secateur.errors import InputError
 from secateur.metrics.all_pairs import histogram_all_pairs, roc_all_pairs
-from secateur.metrics.comparison import Measure, compare_pairs
-from secateur.metrics.roc import Roc, area_under_curve, equal_error, roc_of_scores, tar_at_far
-from secateur.metrics.score_histogram import histogram_of_scores
+from secateur.metrics.embeddings import Measure, compare_pairs
+from secateur.metrics.roc import (
+    Roc,
+    area_under_curve,
+    equal_error,
+    histogram_of_scores,
+    roc_of_scores,
+    tar_at_far,
+)
 
 MEASURES = pytest.mark.parametrize("measure", ["cosine", "euclidean"])
 

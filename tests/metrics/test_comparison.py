@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from secateur.errors import InputError
-from secateur.metrics.comparison import Measure, compare_pairs
+from secateur.metrics.embeddings import Measure, compare_pairs
 
 
 def naive_score(a: Tensor, b: Tensor, measure: str) -> float:

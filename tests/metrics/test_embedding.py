@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from secateur.metrics.embedding import embed
+from secateur.metrics.embeddings import embed
 
 
 def test_flipping_averages_an_image_and_its_mirror_image() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur.errors import InputError
-from secateur.metrics.folds import best_threshold, consecutive_folds, fold_accuracy
+from secateur.metrics.verification import best_threshold, consecutive_folds, fold_accuracy
 
 
 def test_a_case_by_hand() -> None:

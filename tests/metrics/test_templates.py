@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from secateur.errors import InputError
-from secateur.metrics.templates import average_templates
+from secateur.metrics.embeddings import average_templates
 
 
 def test_means_of_unit_vectors() -> None:

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from secateur.metrics.folds import fold_accuracy
 from secateur.metrics.roc import roc_of_counts
-from secateur.metrics.verification import judge_roc, verify
+from secateur.metrics.verification import fold_accuracy, judge_roc, verify
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([3, 50, 10**9]))

@@ -10,9 +10,8 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from secateur.errors import InputError
-from secateur.metrics.comparison import compare_pairs
+from secateur.metrics.embeddings import average_templates, compare_pairs
 from secateur.metrics.pose_protocol import make_pose_protocol
-from secateur.metrics.templates import average_templates
 from secateur.metrics.verification import verify
 from secateur.metrics.verification_metric import PairVerification
 from tests.ddp import run_processes

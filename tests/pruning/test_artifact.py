@@ -12,7 +12,7 @@ from torch import nn
 
 from secateur.errors import InputError
 from secateur.pruning.artifact import is_slim, load_slim, save_slim
-from secateur.pruning.slimming import slim
+from secateur.slimming.slim import slim
 from tests.pruning.networks import Grouped, Plain, Shared, Unused, mask, settle_statistics
 
 IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))

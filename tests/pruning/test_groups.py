@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from secateur.errors import InputError
-from secateur.pruning.groups import rates_per_layer, resolve_groups
+from secateur.pruning.layers import rates_per_layer, resolve_groups
 
 LAYERS = ["base.0", "base.1", "neck.0", "loc.0", "loc.1"]
 

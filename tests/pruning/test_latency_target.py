@@ -4,13 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from secateur.cost.layer_latency import FRACTIONS, LatencyTable, TimedLayer, measure_layers
 from secateur.errors import InputError
 from secateur.pruning import prune
-from secateur.pruning.latency_measurement import measure_layers
-from secateur.pruning.latency_table import FRACTIONS, LatencyTable, TimedLayer
-from secateur.pruning.latency_target import LatencyTarget, Shapes
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.targets import Target
+from secateur.pruning.targets import LatencyTarget, Shapes, Target
 from tests import fake_timing
 
 IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
@@ -20,7 +18,7 @@ CHANNELS = 100
 @pytest.fixture(autouse=True)
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock would say something else on a machine with other work."""
-    monkeypatch.setattr("secateur.timing.milliseconds", fake_timing.milliseconds)
+    monkeypatch.setattr("secateur.cost.latency.milliseconds", fake_timing.milliseconds)
 
 
 def shapes(gone: int) -> Shapes:
@@ -107,7 +105,7 @@ def test_rising_rates_measure_slim_networks_once(monkeypatch: pytest.MonkeyPatch
     model = nn.Sequential(nn.Conv2d(3, 40, 3), nn.Conv2d(40, 40, 3), nn.Conv2d(40, 4, 1)).train()
     pruner = Pruner(model, (IMAGES,), "l1", 0.3, target={"latency": 0.6}, exclude=["2"])
     half = pruner.plan(0.5)
-    monkeypatch.setattr("secateur.pruning.slim_sizes.measure_share", None)
+    monkeypatch.setattr("secateur.pruning.sizes.measure_share", None)
     whole = pruner.plan()
     gone = [sum(int((~mask).sum()) for mask in keep.values()) for keep in (half, whole)]
     assert gone[1] // 2 - 1 <= gone[0] <= gone[1] // 2

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from secateur.pruning.criteria import filters_of, score_layers
+from secateur.filters import filters_of
+from secateur.pruning.criteria import score_layers
 from secateur.pruning.layers import prunable_layers
 from secateur.pruning.masks import MaskHolder, apply_masks, masks_from_zeros
-from secateur.pruning.plan import plan_masks
+from secateur.pruning.ranking import plan_masks
 
 BATCHNORMS = {"0": "1", "3": "4"}
 

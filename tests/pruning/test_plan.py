@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from secateur.cost.parameters import sparsity
 from secateur.detectors import eresfd
 from secateur.pruning.criteria import score_layers
-from secateur.pruning.groups import rates_per_layer, resolve_groups
-from secateur.pruning.layers import prunable_layers
+from secateur.pruning.layers import prunable_layers, rates_per_layer, resolve_groups
 from secateur.pruning.masks import apply_masks
-from secateur.pruning.plan import number_to_prune, plan_masks
-from secateur.pruning.sparsity import sparsity
+from secateur.pruning.ranking import number_to_prune, plan_masks
 from tests.pruning.golden import canonical, masks_of, pruning_runs, published
 
 

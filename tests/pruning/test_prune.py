@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from secateur.cost.parameters import count_parameters
 from secateur.errors import InputError
 from secateur.pruning import prune
-from secateur.pruning.sparsity import count_parameters
-from secateur.pruning.statistics import TaylorStatistics
+from secateur.pruning.taylor import TaylorStatistics
 from tests.pruning.networks import Residual, settle_statistics
 
 IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))

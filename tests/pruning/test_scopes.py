@@ -9,13 +9,18 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from secateur.errors import InputError
-from secateur.pruning.filter_sets import FilterSets, coupled_filters, single_filters
+from secateur.pruning.coupling import FilterSets, coupled_filters, single_filters
 from secateur.pruning.layers import prunable_layers
 from secateur.pruning.masks import masks_from_zeros
-from secateur.pruning.plan import plan_masks
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.scopes import rank_in_units, rank_together, rates_of_sets, score_sets
-from secateur.pruning.slimming import slim
+from secateur.pruning.ranking import (
+    plan_masks,
+    rank_in_units,
+    rank_together,
+    rates_of_sets,
+    score_sets,
+)
+from secateur.slimming.slim import slim
 from tests.pruning.networks import (
     Classifier,
     Concatenation,

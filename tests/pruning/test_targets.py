@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from secateur.cost.macs import count_macs
+from secateur.cost.parameters import count_parameters, sparsity
 from secateur.errors import InputError
-from secateur.pruning.macs import count_macs
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.slim_sizes import SlimSizes
-from secateur.pruning.slimming import slim
-from secateur.pruning.sparsity import count_parameters, sparsity
+from secateur.pruning.sizes import SlimSizes
 from secateur.pruning.targets import NominalSparsity, Target, read_target, solve
+from secateur.slimming.slim import slim
 from tests.pruning.networks import (
     Depthwise,
     Grouped,

@@ -10,14 +10,13 @@ import torchvision.models
 from torch import nn
 
 from secateur.pruning.artifact import load_slim, save_slim
-from secateur.pruning.groups import resolve_groups
-from secateur.pruning.layers import prunable_layers
+from secateur.pruning.layers import prunable_layers, resolve_groups
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.slimming import slim
 from secateur.recognizers import mobilenet_v2, resnet50, squeezenet
 from secateur.recognizers.mobilenet_v2 import MobileNetV2
 from secateur.recognizers.resnet50 import ResNet50
 from secateur.recognizers.squeezenet import SqueezeNet
+from secateur.slimming.slim import slim
 
 NETWORKS = [
     pytest.param(SqueezeNet, squeezenet, id="squeezenet"),

@@ -7,8 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from secateur.metrics.roc import Roc, equal_error, roc_of_scores
-from secateur.metrics.score_histogram import histogram_of_scores
+from secateur.metrics.roc import Roc, equal_error, histogram_of_scores, roc_of_scores
 from secateur.reports.verification_plots import plot_det, plot_roc, plot_score_histogram
 
 

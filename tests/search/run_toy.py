@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from toy import toy_assignment
 
-from secateur.search.crew import run_crew
+from secateur.search.workers import run_crew
 
 if __name__ == "__main__":
     folder, n_trials, n_workers, seconds, *storage = sys.argv[1:]

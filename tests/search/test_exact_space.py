@@ -11,17 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from secateur.cost.parameters import sparsity
 from secateur.detectors.eresfd import GROUPS, EResFD
 from secateur.detectors.extd import EXTD
 from secateur.detectors.extd import GROUPS as EXTD_GROUPS
-from secateur.detectors.weights import load_weights, read_weights
 from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.sparsity import sparsity
 from secateur.pruning.targets import NominalSparsity
-from secateur.search.exact_space import ExactSpace
-from secateur.search.front_space import SIZE, FrontSpace
-from secateur.search.levels import Levels, make_levels
+from secateur.search.exact_space import SIZE, ExactSpace, FrontSpace
+from secateur.search.rate_levels import Levels, make_levels
+from secateur.weights.detector_weights import load_weights, read_weights
 
 HIGHEST = 0.9
 unit = st.floats(0, 1)

@@ -15,14 +15,10 @@ from secateur.detectors.eresfd import GROUPS, EResFD
 from secateur.errors import InputError
 from secateur.pruning.masks import masks_from_zeros
 from secateur.pruning.pruner import Pruner
-from secateur.search.drawn_batches import DrawnBatches
-from secateur.search.face_objective import judge_faces
-from secateur.search.face_quality import HeldOutLoss, batch_loss
-from secateur.search.objective import Objective
-from secateur.search.objective_settings import ObjectiveSettings
-from secateur.search.recalibration import recalibrate
-from secateur.search.removal import Removal
-from secateur.search.trial_network import TrialNetwork
+from secateur.search.face_objective import HeldOutLoss, batch_loss, judge_faces
+from secateur.search.fixed_batches import DrawnBatches
+from secateur.search.objective import Objective, ObjectiveSettings, TrialNetwork, recalibrate
+from secateur.search.rate_levels import Removal
 
 RATES = {"g1": 0.25, "g2": 0.3, "g3": 0.1, "g4": 0.5, "g5": 0.2, "g6": 0.4}
 SMALL = ObjectiveSettings(

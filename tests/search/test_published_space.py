@@ -12,13 +12,13 @@ import torch
 from secateur.detectors.eresfd import GROUPS, EResFD
 from secateur.detectors.extd import EXTD
 from secateur.detectors.extd import GROUPS as EXTD_GROUPS
-from secateur.detectors.weights import load_weights, read_weights
 from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.targets import NominalSparsity
-from secateur.search.levels import Levels, make_levels
 from secateur.search.published_space import PublishedSpace, highest_rate, sparsity_penalty
+from secateur.search.rate_levels import Levels, make_levels
 from secateur.search.sampling import StartupPoints
+from secateur.weights.detector_weights import load_weights, read_weights
 
 WEIGHTS = {"eresfd": (5.0, 1.0), "extd": (1.0, 5.0)}
 

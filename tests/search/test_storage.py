@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from secateur.errors import InputError
-from secateur.search.storage import open_storage
+from secateur.search.study import open_storage
 from tests.search.toy import toy_assignment
 
 PROGRAM = Path(__file__).parent / "run_toy.py"

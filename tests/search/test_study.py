@@ -11,10 +11,9 @@ import pytest
 from optuna.trial import TrialState
 
 from secateur.errors import InputError
-from secateur.search.crew import run_crew
 from secateur.search.records import best, read_trial
 from secateur.search.sampling import OWNER, RESULT, SamplerKind
-from secateur.search.worker import work
+from secateur.search.workers import run_crew, work
 from tests.search.toy import toy_assignment
 
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from secateur.search.crew import Assignment
-from secateur.search.placement import Placement
+from secateur.search.exact_space import Placement
 from secateur.search.sampling import SamplerKind, SamplerSettings, StagedSampler, StartupPoints
+from secateur.search.workers import Assignment
 
 
 class ToySpace:

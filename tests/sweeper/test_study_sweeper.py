@@ -14,7 +14,7 @@ import yaml
 from optuna.trial import TrialState
 
 from secateur.errors import InputError
-from secateur.search.storage import open_storage
+from secateur.search.study import open_storage
 from tests.sweeper import toy
 
 ROOT = Path(__file__).parents[2]

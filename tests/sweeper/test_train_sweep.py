@@ -14,7 +14,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from secateur.search.storage import open_storage
+from secateur.search.study import open_storage
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial
 
-from secateur.search.storage import open_storage
+from secateur.search.study import open_storage
 
 
 def job_folder() -> Path:

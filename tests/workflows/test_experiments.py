@@ -11,10 +11,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import nn
 
-from secateur.data.drawn_faces import write_drawn_set
-from secateur.data.drawn_identities import write_drawn_identities
+from secateur.data.synthetic.face_set import write_drawn_set
+from secateur.data.synthetic.identity_set import write_drawn_identities
 from secateur.workflows.build import build_network, build_schedule, settle
-from secateur.workflows.train import build_pruning, run_name, train
+from secateur.workflows.train.training import build_pruning, run_name, train
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(

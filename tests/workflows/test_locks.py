@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.workflows.locks import locked
+from secateur.workflows.run_folder import locked
 
 
 def hold(path: Path, held: Event) -> None:

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from secateur.workflows.loggers import flat_numbers
-from secateur.workflows.sweep_job import SweepJob, sweep_job
+from secateur.workflows.sweep import SweepJob, sweep_job
 
 CONF = Path(__file__).parents[2] / "conf"
 

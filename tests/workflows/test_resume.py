@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur.workflows.train import finished_epochs
+from secateur.workflows.train.training import finished_epochs
 
 ROOT = Path(__file__).parents[2]
 # figures of time and memory differ between any two runs

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from secateur.data.drawn_faces import write_drawn_set
+from secateur.data.synthetic.face_set import write_drawn_set
 from secateur.detectors.extd import EXTD
 from secateur.workflows.cli import run_command
-from secateur.workflows.train import train
+from secateur.workflows.train.training import train
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,13 +12,13 @@ import pytorch_lightning as pl
 import torch
 
 from callbacks.soft_pruning import SoftPruningCallback
-from secateur.data.drawn_identities import write_drawn_identities
+from secateur.data.synthetic.identity_set import write_drawn_identities
 from secateur.pruning.artifact import load_slim
 from secateur.recognizers.squeezenet import SqueezeNet
-from secateur.workflows.architectures import BUILDERS
+from secateur.weights.architectures import BUILDERS
 from secateur.workflows.cli import run_command
-from secateur.workflows.evaluate import evaluate
-from secateur.workflows.train import train
+from secateur.workflows.evaluate.faces import evaluate
+from secateur.workflows.train.training import train
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow

@@ -8,11 +8,15 @@ import albumentations
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.data.anchor_sampling import ANCHOR_SIZES, DataAnchorSampling
 from secateur.data.photometric import PhotometricDistortion
-from secateur.data.square_crop import RandomSquareCrop
-from secateur.data.window_crop import NO_WINDOW, FitSquare
-from secateur.detectors.preprocess import MEAN
+from secateur.data.preprocessing import MEAN
+from secateur.data.window_transforms import (
+    ANCHOR_SIZES,
+    NO_WINDOW,
+    DataAnchorSampling,
+    FitSquare,
+    RandomSquareCrop,
+)
 from secateur.errors import InputError
 
 

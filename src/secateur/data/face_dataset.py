@@ -16,13 +16,15 @@ from secateur.data.annotations import Annotation
 from secateur.data.augmentation import FaceAugmentation
 from secateur.data.ground_truth import OFFICIAL_SETTINGS, GroundTruth
 from secateur.data.images import read_image, read_size, shrink, shrunk_size
-from secateur.detectors.preprocess import to_input
+from secateur.data.preprocessing import to_input
 from secateur.errors import InputError
 
 SETTINGS = (*OFFICIAL_SETTINGS, "unlisted")
+
 """Order of the masks of a picture; ``unlisted`` = all faces of pictures on no official list."""
 
 MAX_PIXELS = 1700 * 1200
+
 _REPLACEMENTS = 10
 
 Key = tuple[int, int]
@@ -208,3 +210,26 @@ def collate_faces(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[
 def collate_pictures(items: Sequence[Picture]) -> list[Picture]:
     """An evaluation batch: the pictures as they are, all of one size."""
     return list(items)
+
+
+def holdout_indices(count: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Split 0..count-1 at random, the same way for the same seed.
+
+    Args:
+        count: Number of pictures.
+        fraction: Share that is held out, 0..1; rounded to whole pictures.
+        seed: Of the split.
+
+    Returns:
+        Rising indices to train on, and rising indices held out.
+
+    Raises:
+        InputError: If the fraction leaves nothing to train on or holds out nothing.
+    """
+    if not 0 <= fraction < 1:
+        raise InputError(f"holdout must be at least 0 and below 1, got {fraction}")
+    held = round(count * fraction)
+    if fraction > 0 and not 0 < held < count:
+        raise InputError(f"holdout={fraction} of {count} pictures leaves one part empty: change it")
+    order = np.random.default_rng((seed, 0x5EC)).permutation(count)
+    return sorted(order[held:].tolist()), sorted(order[:held].tolist())

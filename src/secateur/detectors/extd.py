@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secateur.detectors.anchors import STRIDES, AnchorCache
-from secateur.detectors.heads import apply_heads
+from secateur.detectors.prediction_heads import apply_heads
 
 STEM_CHANNELS = 64
 LEVELS = len(STRIDES)

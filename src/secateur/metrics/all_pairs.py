@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from secateur.errors import InputError
-from secateur.metrics.comparison import Measure, check_measure, inverse_lengths
-from secateur.metrics.roc import Roc
-from secateur.metrics.score_histogram import ScoreHistogram
+from secateur.metrics.embeddings import Measure, check_measure, inverse_lengths
+from secateur.metrics.roc import Roc, ScoreHistogram
 
 
 def histogram_all_pairs(

@@ -12,8 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat, rank_zero_warn
 
 from secateur.errors import InputError
-from secateur.metrics.comparison import Measure, check_measure, compare_pairs
-from secateur.metrics.templates import average_templates
+from secateur.metrics.embeddings import Measure, average_templates, check_measure, compare_pairs
 from secateur.metrics.verification import Verification, verify
 
 

@@ -4,6 +4,6 @@
 """
 
 from secateur.pruning.prune import PruneReport, PruneResult, prune
-from secateur.pruning.statistics import TaylorStatistics
+from secateur.pruning.taylor import TaylorStatistics
 
 __all__ = ["PruneReport", "PruneResult", "TaylorStatistics", "prune"]

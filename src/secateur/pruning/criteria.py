@@ -4,52 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from secateur.errors import InputError
-
-FilterLayer: TypeAlias = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
+from secateur.filters import filters_of
 
 _BLOCK = 128  # filters whose distances are held at once: 2 MB a layer against 2048 others
-
-
-def filters_of(layer: nn.Module, values: Tensor | None = None) -> Tensor:
-    """Filters of a layer as rows.
-
-    Args:
-        layer: Convolution, transposed convolution or linear layer.
-        values: Tensor with the shape of the layer's weight, such as its gradient; the weight
-            itself by default.
-
-    Returns:
-        Tensor (n_filters, k): row i holds the k weights that write output channel i. A view
-        where the layout allows it.
-
-    Raises:
-        TypeError: If the layer has no filters.
-    """
-    if not isinstance(layer, FilterLayer):
-        raise TypeError(f"{type(layer).__name__} has no filters")
-    weight = layer.weight if values is None else values
-    if isinstance(layer, nn.ConvTranspose2d):
-        # Stored as (in, out / groups, h, w): output channels are the second axis of each group.
-        grouped = weight.view(layer.groups, -1, *weight.shape[1:])
-        return grouped.transpose(1, 2).reshape(layer.out_channels, -1)
-    return weight.flatten(1)
-
-
-def number_of_filters(layer: nn.Module) -> int:
-    """Output channels of a layer.
-
-    Raises:
-        TypeError: If the layer has no filters.
-    """
-    if not isinstance(layer, FilterLayer):
-        raise TypeError(f"{type(layer).__name__} has no filters")
-    return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
 
 
 def fpgm(weight: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from secateur.pruning.criteria import filters_of, number_of_filters
+from secateur.filters import filters_of, number_of_filters
 
 
 class MaskHolder:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from secateur.pruning.accounting import PruningAccount, account
+from secateur.cost.report import PruningAccount, account
+from secateur.filters import as_arguments
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.slim_report import SlimReport
-from secateur.pruning.slimming import slim
-from secateur.pruning.trace import as_arguments
+from secateur.slimming.report import SlimReport
+from secateur.slimming.slim import slim
 
 
 @dataclass(frozen=True, slots=True)

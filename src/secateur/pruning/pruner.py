@@ -8,23 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from secateur.errors import InputError
+from secateur.pruning.coupling import FilterSets, coupled_filters, single_filters
 from secateur.pruning.criteria import check_criterion, score_layers
-from secateur.pruning.filter_sets import FilterSets, coupled_filters, single_filters
-from secateur.pruning.groups import rates_per_layer, resolve_groups
-from secateur.pruning.layers import prunable_layers
+from secateur.pruning.layers import prunable_layers, rates_per_layer, resolve_groups
 from secateur.pruning.masks import apply_masks
-from secateur.pruning.plan import plan_masks
-from secateur.pruning.scopes import (
+from secateur.pruning.ranking import (
     Ranking,
     check_scope,
+    plan_masks,
     rank_in_units,
     rank_together,
     rates_of_sets,
     score_sets,
 )
-from secateur.pruning.slim_sizes import SizeUnderMasks
+from secateur.pruning.sizes import SizeUnderMasks
 from secateur.pruning.targets import Target, read_target
-from secateur.pruning.trace import batchnorm_after
+from secateur.slimming.graph import batchnorm_after
 
 
 class Pruner:

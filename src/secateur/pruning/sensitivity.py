@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from secateur.cost.parameters import sparsity
 from secateur.pruning.masks import apply_masks
-from secateur.pruning.plan import plan_masks
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.sparsity import sparsity
+from secateur.pruning.ranking import plan_masks
 
 
 @dataclass(frozen=True, slots=True)

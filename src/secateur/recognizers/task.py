@@ -20,9 +20,9 @@ from torchmetrics import MeanMetric
 from secateur.data.pairs import Pairs
 from secateur.errors import InputError
 from secateur.learning_rate import RatesOnPlateau
-from secateur.metrics.embedding import embed
+from secateur.metrics.embeddings import embed
 from secateur.metrics.verification_metric import PairVerification
-from secateur.recognizers.heads import HeadKind, MarginHead, SoftmaxHead, make_head
+from secateur.recognizers.classification_heads import HeadKind, MarginHead, SoftmaxHead, make_head
 from secateur.training_steps import count_training_steps
 
 log = logging.getLogger(__name__)

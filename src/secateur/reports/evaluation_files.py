@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from secateur.data.images import read_image
 from secateur.errors import InputError
+from secateur.files import atomic_write, write_json
 from secateur.metrics.wider_face import N_THRESHOLDS, SETTINGS, Evaluation
-from secateur.reports.files import atomic_write, write_json
 from secateur.reports.pictures import judge_picture, write_page
 from secateur.reports.plots import plot_precision_recall
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from secateur.files import replacing
 from secateur.metrics.face_matching import match_picture
-from secateur.reports.files import replacing
 
 HIT, MISS, FALSE_ALARM, IGNORED = "#1FA35C", "#2E7DFF", "#E8362B", "#9A9A9A"
 _INK, _PAPER = "#222222", "#FFFFFF"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from secateur.errors import InputError
-from secateur.reports.files import to_plain, write_json
+from secateur.files import to_plain, write_json
 
 Value = str | int | float | bool | dict[str, float]
 """A value of the record; only ``rates``, group to rate, has parts."""

@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.special import ndtri
 
-from secateur.metrics.roc import Bools, Floats, Roc, area_under_curve, equal_error
-from secateur.metrics.score_histogram import ScoreHistogram
+from secateur.metrics.roc import Bools, Floats, Roc, ScoreHistogram, area_under_curve, equal_error
 from secateur.reports.plots import COLOURS, new_figure
 
 _DET_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.8)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secateur.errors import InputError
 from secateur.search.level_sizes import AdditiveSizes, LevelSizes
-from secateur.search.levels import Levels
-from secateur.search.placement import Placement
+from secateur.search.rate_levels import Levels
 
 _SMALLEST = 1e-6
+
 _WINDOW = 2  # levels that a group may move away from where the common factor puts it
+
 _MOVES = 20_000
+
 _MOVES_TOGETHER = 1_000  # where sizes are not a sum over groups and so cost more
+
 _CORRECTIONS = 6
+
 _NEAR = 0.002  # of the network
 
 
@@ -184,3 +189,73 @@ def _nearest(thresholds: NDArray[np.float64], level: int, rate: float) -> float:
         rate = min(rate, float(np.nextafter(thresholds[level + 1], 0.0)))
     short = math.floor(rate * 1e4) / 1e4
     return short if short >= low else rate
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Rates and how they stand to the target.
+
+    Attributes:
+        rates: Rate per group, in [0, 1).
+        removed: Share of the network that goes with them, counted before any training.
+        penalty: What the objective loses for missing the target, already weighted.
+        feasible: Whether the rates are worth an evaluation.
+    """
+
+    rates: dict[str, float]
+    removed: float
+    penalty: float
+    feasible: bool
+
+    def objective(self, quality: float) -> float:
+        """The maximised figure for a quality; what is infeasible has none."""
+        return quality - self.penalty if self.feasible else -self.penalty
+
+
+SIZE = "size"
+
+
+class FrontSpace:
+    """The exact space with a target of its own for every point.
+
+    Args:
+        levels: Levels per group, up to the highest rate of each.
+        target: Greatest share of the network to remove, in (0, 1).
+        start: Share that is gone before any rate.
+        lowest_target: Smallest share to remove.
+        sizes: As for `ExactSpace`.
+
+    Raises:
+        InputError: If a target is out of reach, or a group is called like the variable.
+    """
+
+    def __init__(
+        self,
+        levels: Mapping[str, Levels],
+        target: float,
+        start: float = 0.0,
+        lowest_target: float = 0.05,
+        sizes: LevelSizes | None = None,
+    ) -> None:
+        if SIZE in levels:
+            raise InputError(f"a group must not be called {SIZE!r} in a search of a front")
+        self.exact = ExactSpace(levels, target, start, sizes)
+        self.exact.check(lowest_target)
+        self.lowest_target = lowest_target
+        self.target = target
+
+    @property
+    def variables(self) -> dict[str, tuple[float, float]]:
+        """Bounds of what a sampler chooses: one relative rate per group, and the size."""
+        return {**self.exact.variables, SIZE: (self.lowest_target, self.target)}
+
+    def place(self, point: Mapping[str, float]) -> Placement:
+        """Rates for one point.
+
+        Args:
+            point: Relative rate per group in [0, 1], and the share to remove.
+
+        Returns:
+            The placement, always feasible.
+        """
+        return self.exact.place_on(point, point[SIZE])

@@ -9,21 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.utils.data import default_collate
 
 from secateur.data.face_crop import SquareCut
 from secateur.data.identity_dataset import Images, TrainingIdentities
-from secateur.data.pairs import draw_pairs
+from secateur.data.pairs import Pairs, draw_pairs
 from secateur.errors import InputError
-from secateur.search.drawn_batches import DrawnBatches
-from secateur.search.identity_quality import (
-    HeldOutIdentification,
-    HeldOutVerification,
-    IdentificationLoss,
-    IdentityBatch,
-)
-from secateur.search.objective import Judge, Training
-from secateur.search.objective_settings import ObjectiveSettings
+from secateur.evaluation_mode import evaluation_mode
+from secateur.metrics.verification_metric import PairVerification
+from secateur.search.fixed_batches import DrawnBatches
+from secateur.search.objective import Judge, ObjectiveSettings, Training
 
 
 def judge_identities(
@@ -132,3 +128,69 @@ def _set_people_aside(
         )
     aside = np.random.default_rng((seed, 0xA51D)).permutation(people)[:count]
     return kept[~np.isin(labels[kept], aside)], np.flatnonzero(np.isin(labels, aside))
+
+
+IdentityBatch = tuple[Tensor, Tensor]
+
+"""Images (B, 3, S, S) and identities (B,)."""
+
+
+class IdentificationLoss:
+    """Loss of a recogniser under the head that was trained with it, which stays as it is.
+
+    Args:
+        head: Takes embeddings (B, D) and identities (B,), gives logits.
+    """
+
+    def __init__(self, head: nn.Module) -> None:
+        self.head = head.requires_grad_(False).eval()
+
+    def __call__(self, network: nn.Module, batch: IdentityBatch) -> Tensor:
+        """Mean cross entropy of one batch."""
+        images, identities = batch
+        return cross_entropy(self.head(network(images), identities), identities)
+
+
+class HeldOutIdentification:
+    """Negative identification loss over held-out pictures of trained people.
+
+    Args:
+        loss: Of one batch.
+        batches: Batches of held-out pictures.
+    """
+
+    def __init__(self, loss: IdentificationLoss, batches: Sequence[IdentityBatch]) -> None:
+        self.loss = loss
+        self.batches = batches
+
+    @torch.no_grad()
+    def __call__(self, network: nn.Module) -> float:
+        """Minus the mean loss."""
+        with evaluation_mode(network):
+            losses = [self.loss(network, batch) for batch in self.batches]
+        return -float(torch.stack(losses).mean())
+
+
+class HeldOutVerification:
+    """Negative equal error rate over pairs of held-out people.
+
+    Args:
+        batches: Images (B, 3, S, S) and their numbers (B,) in the pairs.
+        pairs: The pairs.
+    """
+
+    def __init__(self, batches: Sequence[IdentityBatch], pairs: Pairs) -> None:
+        self.batches = batches
+        self.pairs = pairs
+
+    @torch.no_grad()
+    def __call__(self, network: nn.Module) -> float:
+        """Minus the equal error rate, -1..0; not a number for a diverged network."""
+        metric = PairVerification(self.pairs.first, self.pairs.second, self.pairs.same)
+        with evaluation_mode(network):
+            for images, numbers in self.batches:
+                embeddings = network(images)
+                if not bool(embeddings.isfinite().all()):
+                    return float("nan")
+                metric.update(embeddings, numbers)
+        return -float(metric.compute()["eer"])

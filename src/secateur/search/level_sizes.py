@@ -12,9 +12,7 @@ from torch import Tensor
 
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.targets import NominalSparsity, nonzero_per_filter
-from secateur.search.level_counts import LevelCounts, LevelRows
-from secateur.search.levels import Levels
-from secateur.search.removal import Removal
+from secateur.search.rate_levels import Levels, Removal
 
 
 class LevelSizes(Protocol):
@@ -110,3 +108,45 @@ def levels_of_sizes(
         removed = sizes.estimate(alone)
         levels[name] = Levels(layers[name], rates, removed - removed[0], sizes.largest_filter)
     return levels
+
+
+LevelRows = NDArray[np.int64]
+
+"""(B, G) levels of the groups, one combination a row."""
+
+
+class LevelCounts:
+    """Weighted counts of items that go once all groups are at the level that each needs.
+
+    Items of one group are looked up in a table; only those of several are gone through.
+
+    Args:
+        needed: (N, G) level from which on a group lets an item go; 0 for one that has no say.
+        weights: (N, K) what an item counts for in each of K sums.
+        sizes: (G,) number of levels of each group.
+    """
+
+    def __init__(
+        self, needed: NDArray[np.int64], weights: NDArray[np.float64], sizes: list[int]
+    ) -> None:
+        goes = (needed < np.array(sizes)).all(1) & (needed > 0).any(1)
+        needed, weights = needed[goes], weights[goes]
+        alone = (needed > 0).sum(1) == 1
+        self._tables = []
+        for g, size in enumerate(sizes):
+            table = np.zeros((size, weights.shape[1]))
+            here = alone & (needed[:, g] > 0)
+            np.add.at(table, needed[here, g], weights[here])
+            self._tables.append(table.cumsum(0))
+        # Items that go together are one item.
+        self._needed, which = np.unique(needed[~alone], axis=0, return_inverse=True)
+        self._weights = np.zeros((len(self._needed), weights.shape[1]))
+        np.add.at(self._weights, which.reshape(-1), weights[~alone])
+
+    def __call__(self, levels: LevelRows) -> NDArray[np.float64]:
+        """Sums (B, K) of the items that are gone at levels (B, G)."""
+        total = sum(table[levels[:, g]] for g, table in enumerate(self._tables))
+        if len(self._needed):
+            gone = (levels[:, None] >= self._needed[None]).all(2)
+            total = total + gone.astype(np.float64) @ self._weights
+        return np.asarray(total)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from secateur.search.recalibration import recalibrate
-from secateur.search.trial_network import TrialNetwork
+from secateur.errors import InputError
+from secateur.evaluation_mode import evaluation_mode
+from secateur.pruning.masks import MaskHolder
+from secateur.search.rate_levels import Removal
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +120,119 @@ def train_shortly(network: nn.Module, training: Training, hold: Callable[[], Non
                 hold()
     optimizer.zero_grad(set_to_none=True)
     network.train(was_training)
+
+
+KINDS = ("loss", "ap", "verification")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveSettings:
+    """How trials are judged.
+
+    Attributes:
+        kind: ``loss``, for detectors also ``ap``, for recognisers also ``verification``.
+        batch_size: Pictures per held-out and calibration batch.
+        batches: Held-out batches for the loss.
+        calibration_batches: Training batches for batch-norm re-estimation.
+        train_batch_size: Pictures per training step.
+        lr: Of Adam.
+        weight_decay: Of Adam.
+        hold: Whether pruned filters stay zero in training steps.
+        pictures: Held-out pictures for the average precision.
+        identities: Share of the training people that are verified, and never trained on in a
+            trial, in (0, 1).
+        pairs: Pairs of each kind among them, at most.
+    """
+
+    kind: Literal["loss", "ap", "verification"] = "loss"
+    batch_size: int = 8
+    batches: int = 8
+    calibration_batches: int = 8
+    train_batch_size: int = 16
+    lr: float = 1e-3
+    weight_decay: float = 1e-5
+    hold: bool = True
+    pictures: int = 64
+    identities: float = 0.2
+    pairs: int = 500
+
+    def __post_init__(self) -> None:
+        """Refuse impossible settings."""
+        if self.kind not in KINDS:
+            raise InputError(f"objective.kind must be one of {', '.join(KINDS)}, got {self.kind}")
+        for name in ("batch_size", "batches", "train_batch_size", "pictures", "pairs"):
+            if getattr(self, name) < 1:
+                raise InputError(f"objective.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.identities < 1:
+            raise InputError(
+                f"objective.identities must be above 0 and below 1, got {self.identities:g}"
+            )
+
+
+class TrialNetwork:
+    """A network in its start state, and what rates remove from it.
+
+    Args:
+        network: Network; changed within ``masked`` only.
+        removal: Masks of rates.
+    """
+
+    def __init__(self, network: nn.Module, removal: Removal) -> None:
+        self.network = network
+        self.removal = removal
+        self._state = {name: tensor.clone() for name, tensor in _tensors(network).items()}
+
+    @contextmanager
+    def masked(self, rates: Mapping[str, float]) -> Iterator[MaskHolder]:
+        """Mask the network for the length of a with-statement.
+
+        Args:
+            rates: Rate per group.
+
+        Yields:
+            What puts pruned filters back to zero if training moves them.
+        """
+        holder = MaskHolder(self.network, self.removal.masks(rates), self.removal.batchnorms)
+        holder.apply()
+        try:
+            yield holder
+        finally:
+            self.restore()
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put every parameter and buffer back to its start value."""
+        for name, tensor in _tensors(self.network).items():
+            tensor.copy_(self._state[name])
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, buffers that are not saved included."""
+    return {
+        **{name: parameter.detach() for name, parameter in network.named_parameters()},
+        **dict(network.named_buffers()),
+    }
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace running means and variances by their average over some batches (EagleEye, 2020).
+
+    Weights are not touched, so masked filters stay exactly zero.
+
+    Args:
+        model: Network, changed in place; every module keeps its mode.
+        batches: Inputs, at least one.
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    norms = [module for module in norms if module.track_running_stats]
+    momenta = [module.momentum for module in norms]
+    with evaluation_mode(model):
+        for module in norms:
+            module.reset_running_stats()
+            module.momentum = None  # a cumulative average instead of an exponential one
+            module.train()
+        for inputs in batches:
+            model(inputs)
+    for module, momentum in zip(norms, momenta, strict=True):
+        module.momentum = momentum

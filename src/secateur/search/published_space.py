@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from secateur.errors import InputError
-from secateur.search.levels import Levels
-from secateur.search.placement import Placement
+from secateur.search.exact_space import Placement
+from secateur.search.rate_levels import Levels
 
 BAND = 0.04
 HIGHEST_RATE = 0.98

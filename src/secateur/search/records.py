@@ -13,7 +13,7 @@ from optuna.distributions import FloatDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from secateur.reports.files import atomic_write
+from secateur.files import atomic_write
 from secateur.search.sampling import RESULT
 
 

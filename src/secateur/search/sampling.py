@@ -20,7 +20,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from secateur.errors import InputError
-from secateur.search.owner import this_process
+from secateur.search.process_identity import this_process
 
 OWNER = "owner"
 """Attribute of a trial: the process that works on it."""

@@ -9,25 +9,32 @@ nothing: numbers are given out by the storage, one after the other.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from secateur.errors import InputError
-from secateur.search.owner import is_dead
+from secateur.search.process_identity import is_dead
 from secateur.search.sampling import OWNER, RESULT, StagedSampler
 
 _FAILED, _RETRIES, _IDENTITY = "failed", "retries", "identity"
+
 _LOST, _SURPLUS, _OWN_FAULT = "lost", "surplus", "own fault"
+
 _MOST_RETRIES = 3
+
 _NAMELESS = 10.0  # seconds in which a new trial gets its owner
 
 _IN_WORK = (TrialState.RUNNING, TrialState.WAITING)
@@ -186,3 +193,47 @@ def is_spent(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE or (
         trial.state == TrialState.FAIL and trial.user_attrs.get(_FAILED) == _OWN_FAULT
     )
+
+
+_ATTEMPTS = 5
+
+_GRACE = 10  # seconds after which the lock of a killed process is taken over
+
+
+def open_storage(location: str | Path) -> BaseStorage:
+    """Open the storage of a study; it is made if it is not there.
+
+    Args:
+        location: Path of a journal file, on a file system that all machines see, or the URL of a
+            database such as ``postgresql://user@host/name``.
+
+    Returns:
+        A storage that many processes may use at once.
+
+    Raises:
+        InputError: If the database cannot be reached.
+    """
+    text = str(location)
+    if "://" not in text:
+        path = Path(text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = JournalFileOpenLock(str(path), grace_period=_GRACE)
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    scheme, _, rest = text.partition("://")
+    if scheme in ("postgres", "postgresql") and importlib.util.find_spec("psycopg"):
+        scheme = "postgresql+psycopg"  # SQLAlchemy would look for psycopg2
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for attempt in range(_ATTEMPTS):
+        try:
+            return RDBStorage(f"{scheme}://{rest}")
+        except (ImportError, optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+            if isinstance(error, IntegrityError | ProgrammingError) and attempt + 1 < _ATTEMPTS:
+                # Two processes make the tables at once: the loser finds them when it looks again.
+                time.sleep(1.0)
+                continue
+            raise InputError(
+                f"storage={scheme}://... cannot be opened ({str(error).splitlines()[0]}): check "
+                "host, user, name and that the driver is installed (pip install "
+                "'secateur[cluster]' for PostgreSQL), or leave storage out for a journal file"
+            ) from error
+    raise AssertionError("not reached")

@@ -12,13 +12,13 @@ import hydra.utils
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
-from secateur.detectors.weights import identify, load_weights, read_weights
 from secateur.errors import InputError
 from secateur.pruning.artifact import is_slim
-from secateur.pruning.dense_weights import read_architecture
 from secateur.pruning.schedule import Schedule
-from secateur.recognizers.weights import fetch_imagenet, head_weights, is_imagenet
-from secateur.recognizers.weights import load_weights as load_recognizer
+from secateur.weights.dense import read_architecture
+from secateur.weights.detector_weights import identify, load_weights, read_weights
+from secateur.weights.recognizer_weights import fetch_imagenet, head_weights, is_imagenet
+from secateur.weights.recognizer_weights import load_weights as load_recognizer
 
 log = logging.getLogger(__name__)
 

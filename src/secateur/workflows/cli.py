@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from secateur.errors import InputError
-from secateur.workflows.device_choice import claim_device
+from secateur.workflows.sweep import claim_device
 
 
 def run_command(config_name: str, workflow: Callable[[DictConfig], object]) -> None:

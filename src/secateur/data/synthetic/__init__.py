@@ -1,0 +1,1 @@
+"""Faces drawn procedurally, for the first five minutes and for tests."""

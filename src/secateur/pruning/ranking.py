@@ -1,0 +1,219 @@
+"""Scopes: what is ranked against what, and which filters go first.
+
+``independent``: each layer ranks its own filters, as published. ``coupled``: sets of channels
+that can only be removed together are ranked among those of the same layers, so all that is
+pruned can be removed. ``global``: one ranking of all filters of the network, or of a group with a
+rate of its own. ``global_coupled``: one ranking of sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor
+
+from secateur.errors import InputError
+from secateur.pruning.coupling import STAYS, FilterSets
+
+SCOPES = ("independent", "coupled", "global", "global_coupled")
+
+
+def check_scope(scope: str) -> None:
+    """Refuse a scope that does not exist.
+
+    Raises:
+        InputError: If ``scope`` is unknown.
+    """
+    if scope not in SCOPES:
+        close = get_close_matches(scope, SCOPES, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(SCOPES)}"
+        raise InputError(f"scope {scope!r} does not exist; {hint}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """In which order sets go, and how far a rate goes.
+
+    Args:
+        scores: Normalised score of each set, low = expendable, (n_sets,).
+        place: How much is gone of what the set is ranked in once the set is gone: sets of its
+            unit, or filters of its pool; infinite for a set that a floor keeps, (n_sets,).
+        span: How much there is of that in all, (n_sets,).
+        rates: Rate of each set, (n_sets,).
+    """
+
+    scores: Tensor
+    place: Tensor
+    span: Tensor
+    rates: Tensor
+
+    def removed(self, fraction: float = 1.0) -> Tensor:
+        """Sets that go at a fraction of their rates: the first floor(rate * span), (n_sets,)."""
+        return self.place <= (self.rates * fraction * self.span).floor()
+
+    def order(self) -> Tensor:
+        """All sets that may go, in the order in which they do when all rates rise together.
+
+        Of sets that would go at the same moment the one with the lower score goes first.
+        """
+        may = (self.rates > 0) & self.place.isfinite()
+        moment = torch.where(may, self.place / (self.span * self.rates), torch.inf)
+        by_score = self.scores.argsort(stable=True)
+        order = by_score[moment[by_score].argsort(stable=True)]
+        return order[: int(may.sum())]
+
+
+def score_sets(sets: FilterSets, scores: Mapping[str, Tensor]) -> Tensor:
+    """Score of each set: the mean over its filters of their scores normalised per layer.
+
+    Scores of a layer are divided by their root mean square. That is the normalisation by the l2
+    norm of Molchanov et al. 2017 (section 2.2) without its dependence on the number of filters,
+    which would call the filters of wide layers small.
+
+    Args:
+        sets: The sets.
+        scores: Per layer scores (n_filters,).
+
+    Returns:
+        Scores (n_sets,), double precision.
+    """
+    total = torch.zeros(len(sets.unit), dtype=torch.float64)
+    for name, score in scores.items():
+        score = score.detach().cpu().double()
+        size = score.square().mean().sqrt()
+        normal = score / size if size > 0 else score
+        of = sets.of[name]
+        total.index_add_(0, of[of != STAYS], normal[of != STAYS])
+    return total / sets.filters
+
+
+def rates_of_sets(sets: FilterSets, rates: Mapping[str, float]) -> Tensor:
+    """Rate of each set: the lowest among the layers it lies in, (n_sets,)."""
+    lowest = torch.full((len(sets.unit),), torch.inf, dtype=torch.float64)
+    for name in sets.layers:
+        of = sets.of[name]
+        lowest[of[of != STAYS]] = lowest[of[of != STAYS]].clamp(max=rates[name])
+    return lowest
+
+
+def rank_in_units(sets: FilterSets, scores: Tensor, rates: Tensor, min_keep: float = 0) -> Ranking:
+    """Rank each unit in itself; of equal scores the lower index goes first.
+
+    Args:
+        sets: The sets.
+        scores: Score of each set, (n_sets,).
+        rates: Rate of each set, (n_sets,).
+        min_keep: Share of each unit that stays whatever the rate; one set stays in any case.
+    """
+    place, span = _places(sets.unit, scores, torch.ones_like(scores))
+    place_left = torch.where(place > span - _floors(span, min_keep), torch.inf, place)
+    return Ranking(_bundled(sets, scores, place), place_left, span, rates)
+
+
+def rank_together(
+    sets: FilterSets, scores: Tensor, rates: Tensor, pools: Tensor, min_keep: float
+) -> Ranking:
+    """Rank all sets of a pool against each other; a rate then is a share of the pool's filters.
+
+    Args:
+        sets: The sets.
+        scores: Score of each set, comparable between layers, (n_sets,).
+        rates: Rate of each set, the same all over a pool, (n_sets,).
+        pools: Pool of each set, (n_sets,).
+        min_keep: Share of each unit that stays: its best sets, at least one.
+    """
+    place, span = _places(sets.unit, scores, torch.ones_like(scores))
+    stays = place > span - _floors(span, min_keep)
+    scores = _bundled(sets, scores, place)
+    filters = sets.filters.double()
+    _, total = _places(pools, scores, filters)
+    place, _ = _places(pools, scores, torch.where(stays, 0.0, filters))
+    return Ranking(scores, torch.where(stays, torch.inf, place), total, rates)
+
+
+def _bundled(sets: FilterSets, scores: Tensor, place: Tensor) -> Tensor:
+    """Scores with which units of one family lose equally many sets, (n_sets,).
+
+    The worst sets of all units of a family get the mean of their scores, then the second worst,
+    and so on: groups of a convolution shrink together or not at all.
+    """
+    key = sets.family * (len(scores) + 1) + place.long()
+    _, bundle = torch.unique(key, return_inverse=True)
+    count = torch.bincount(bundle)
+    total = torch.zeros(len(count), dtype=scores.dtype).index_add_(0, bundle, scores)
+    return (total / count)[bundle]
+
+
+def _floors(span: Tensor, min_keep: float) -> Tensor:
+    # 0.1 * 30 is 3.0000000000000004, and three filters are what is meant.
+    return (min_keep * span - 1e-9).ceil().clamp(min=1)
+
+
+def _places(part: Tensor, scores: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Running and whole sums of sizes inside each part, from the lowest score up, (n_sets,)."""
+    by_score = scores.argsort(stable=True)
+    order = by_score[part[by_score].argsort(stable=True)]
+    n_parts = int(part.max()) + 1 if len(part) else 0
+    whole = torch.zeros(n_parts, dtype=sizes.dtype).index_add_(0, part, sizes)
+    before = whole.cumsum(0) - whole
+    place = torch.empty_like(sizes)
+    place[order] = sizes[order].cumsum(0) - before[part[order]]
+    return place, whole[part]
+
+
+def number_to_prune(rate: float, n_filters: int) -> int:
+    """How many of ``n_filters`` a rate removes: floor(rate * n_filters).
+
+    The product is taken in double precision and truncated as it comes out, so that 0.29 of 100
+    filters is 28 (0.29 * 100 = 28.999999999999996). The published pruned networks were made with
+    exactly this rule; rounding first would prune other numbers of filters than they have.
+
+    Args:
+        rate: Fraction of filters to remove, in [0, 1).
+        n_filters: Filters of the layer.
+
+    Returns:
+        Number of filters to remove, at least 0 and below ``n_filters``.
+
+    Raises:
+        ValueError: If the rate is out of range.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate must be in [0, 1), got {rate}")
+    return min(int(rate * n_filters), max(n_filters - 1, 0))
+
+
+def plan_masks(scores: Mapping[str, Tensor], rates: Mapping[str, float]) -> dict[str, Tensor]:
+    """Keep the filters with the highest scores, each layer by itself (scope ``independent``).
+
+    Of filters with equal scores the one with the lower index goes first.
+
+    Args:
+        scores: Per layer scores (n_filters,), low = expendable.
+        rates: Per layer fraction of filters to remove, in [0, 1).
+
+    Returns:
+        Per layer a mask (n_filters,), True = kept, in the order of ``scores``.
+
+    Raises:
+        ValueError: If a layer has no rate or its rate is out of range.
+    """
+    missing = scores.keys() - rates.keys()
+    if missing:
+        raise ValueError(f"no rate for {', '.join(sorted(missing))}")
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for name, score in scores.items():
+        alike.setdefault((len(score), score.device, score.dtype), []).append(name)
+    keep: dict[str, Tensor] = {}
+    for names in alike.values():
+        stack = torch.stack([scores[name] for name in names])
+        n_filters = stack.shape[1]
+        pruned = torch.tensor(
+            [[number_to_prune(rates[name], n_filters)] for name in names], device=stack.device
+        )
+        rank = stack.argsort(dim=1, stable=True).argsort(dim=1)
+        keep.update(zip(names, (rank >= pruned).unbind(), strict=True))
+    return {name: keep[name] for name in scores}

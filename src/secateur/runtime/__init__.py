@@ -1,0 +1,1 @@
+"""What makes a CPU fast: memory, denormal numbers, fused operators."""

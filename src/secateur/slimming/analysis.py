@@ -1,0 +1,124 @@
+"""Everything that is known about a network's channels, from the trace to the cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, fx, nn
+
+from secateur.slimming.absorption import find_merges, folds
+from secateur.slimming.constant_propagation import constants, values
+from secateur.slimming.dependencies import Classes, Flow, group
+from secateur.slimming.graph import Trace
+from secateur.slimming.liveness import Reader, live_classes, read_classes, readers, settle
+from secateur.slimming.operators import owner_of
+from secateur.slimming.propagation import follow
+from secateur.slimming.reshape_probe import settle_spreads
+from secateur.slimming.surgery import Cut
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What a network's channels do, and what of them stays.
+
+    Args:
+        traced: The operator graph.
+        flow: Which labels meet where.
+        classes: Sets of channels that can only be removed together.
+        layers: Weight name -> the layer that reads through it.
+        live: Classes that an output may depend on, (classes,) bool.
+        kept: Classes that stay, (classes,) bool.
+        cut: What stays of each tensor.
+    """
+
+    traced: Trace
+    flow: Flow
+    classes: Classes
+    layers: dict[str, Reader]
+    live: Tensor
+    kept: Tensor
+    cut: Cut
+
+
+def couple(
+    model: nn.Module, traced: Trace, *, fixed_sizes: bool = False
+) -> tuple[dict[fx.Node, Tensor], Flow, Classes]:
+    """Find the sets of channels of a network that go together.
+
+    Args:
+        model: The network.
+        traced: Its operator graph.
+        fixed_sizes: Whether to keep all channels that are reshaped or split.
+
+    Returns:
+        Values of the nodes that do not depend on inputs, the labels' flow, and their classes.
+    """
+    known = constants(traced)
+    flow = follow(traced, known, dict(model.named_modules(remove_duplicate=False)))
+    if fixed_sizes:
+        for labels in flow.sized:
+            flow.pin(labels, "the forward reshapes it to a size that is written down")
+    settle_spreads(model, traced, flow)
+    return known, flow, group(flow)
+
+
+def analyse(
+    model: nn.Module, traced: Trace, *, align: int = 1, fixed_sizes: bool = False
+) -> Analysis:
+    """Find out what can be removed from a network.
+
+    Args:
+        model: The network.
+        traced: Its operator graph.
+        align: Numbers of filters become multiples of this, or stay whole.
+        fixed_sizes: Whether to keep all channels that are reshaped or split.
+    """
+    _, flow, classes = couple(model, traced, fixed_sizes=fixed_sizes)
+    return judge(traced, flow, classes, align)
+
+
+def judge(traced: Trace, flow: Flow, classes: Classes, align: int = 1) -> Analysis:
+    """What can be removed from a network that was coupled, for its tensors as they are now.
+
+    Args:
+        traced: The operator graph.
+        flow: Which labels meet where.
+        classes: Sets of channels that can only be removed together.
+        align: Numbers of filters become multiples of this, or stay whole.
+    """
+    layers = readers(flow, classes, values(traced, constants(traced)), traced.tensors)
+    live = live_classes(layers, classes)
+    merges = find_merges(layers, classes, live)
+    live = live_classes(layers, classes, absorbed=merges)
+    kept = settle(live, flow, classes, traced.tensors, align)
+    # What stays for its shape alone and is read must still compute what it did: a layer that is
+    # called twice may have to keep channels for it whose constants no single bias can replace.
+    while bool((needed := kept & ~live & read_classes(layers, classes, kept)).any()):
+        live = live_classes(layers, classes, absorbed=merges, also=live | needed)
+        kept = settle(live, flow, classes, traced.tensors, align)
+    cut = replace(
+        cut_to(kept, flow, classes),
+        merges=[merge for index in merges if not kept[index] for merge in merges[index]],
+        folds=folds(traced, layers, kept, traced.tensors),
+    )
+    return Analysis(traced, flow, classes, layers, live, kept, cut)
+
+
+def cut_to(kept: Tensor, flow: Flow, classes: Classes) -> Cut:
+    """What stays of each tensor if these classes stay, (classes,) bool."""
+    blocks: dict[str, Tensor] = {}
+    groups = {
+        owner_of(weight): int(kept[classes.slices[weight, 0]].sum()) // filters
+        for weight, filters in flow.depthwise.items()
+    }
+    for weight, inputs in flow.grouped.items():
+        rows = kept[classes.of[inputs]].view(flow.groups[weight], -1)
+        alive = rows.any(1)
+        width = int(rows.sum(1).max())
+        # The filters of a group that goes are cut away whatever columns they have.
+        rows[~alive] = torch.arange(rows.shape[1]) < width
+        blocks[weight] = rows.nonzero()[:, 1].view(len(rows), width)
+        groups[owner_of(weight)] = int(alive.sum())
+    indices = {key: kept[members].nonzero()[:, 0] for key, members in classes.slices.items()}
+    return Cut(indices, blocks, groups)

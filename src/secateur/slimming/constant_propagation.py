@@ -1,0 +1,237 @@
+"""Which activations are constant, whatever the input, and what their values are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor, fx
+
+from secateur.slimming.expanded_tensors import (
+    along,
+    broadcast_small,
+    collapse,
+    compress,
+    shrink,
+    varying_dimensions,
+)
+from secateur.slimming.graph import Trace, is_batch_norm, is_convolution, is_getitem
+from secateur.slimming.operators import (
+    AVERAGES,
+    IDENTITIES,
+    MOVES,
+    REDUCTIONS,
+    bind,
+    is_pointwise,
+    layout_of,
+    move,
+    operator_name,
+    reduced_dimensions,
+    shapes_of,
+    spatial_dimensions,
+)
+
+
+def constants(traced: Trace) -> dict[fx.Node, Tensor]:
+    """Actual value of every node that depends on parameters, buffers and literals only.
+
+    Args:
+        traced: The operator graph.
+
+    Returns:
+        Node -> its value in the network's own precision; nodes that yield no single tensor and
+        random ones are absent.
+    """
+    known: dict[fx.Node, Tensor] = dict(traced.constants)
+    known |= {node: traced.tensors[name].detach() for node, name in traced.names.items()}
+    with torch.no_grad():
+        for node in traced.nodes:
+            target = node.target
+            if not isinstance(target, torch._ops.OpOverload):
+                continue
+            if not isinstance(node.meta.get("val"), Tensor):
+                continue
+            if torch.Tag.nondeterministic_seeded in target.tags:
+                continue
+            if all(operand in known for operand in node.all_input_nodes):
+                args = fx.node.map_arg(node.args, known.__getitem__)
+                kwargs = fx.node.map_arg(node.kwargs, known.__getitem__)
+                known[node] = target(*args, **kwargs)
+    return known
+
+
+VARYING = float("nan")
+
+
+class Values(dict[fx.Node, tuple[Tensor, ...]]):
+    """Node -> one compressed tensor per result; known tensors are converted when asked for.
+
+    Args:
+        known: Nodes that do not depend on the inputs, with their values.
+    """
+
+    def __init__(self, known: Mapping[fx.Node, Tensor]) -> None:
+        """Start without any other node."""
+        super().__init__()
+        self.known = known
+
+    def __missing__(self, node: fx.Node) -> tuple[Tensor, ...]:
+        """Value of a known node."""
+        self[node] = (compress(self.known[node].double()),)
+        return self[node]
+
+
+def values(traced: Trace, known: Mapping[fx.Node, Tensor]) -> Values:
+    """Abstract values of every node's results.
+
+    Args:
+        traced: The operator graph.
+        known: Nodes that do not depend on the inputs, with their values.
+
+    Returns:
+        Node -> one compressed tensor per result.
+    """
+    found = Values(known)
+    for node in traced.nodes:
+        if node in known or node.op == "output":
+            continue
+        if node.op == "call_function" and node.all_input_nodes:
+            found[node] = tuple(_finite(v) for v in _call(node, found, known))
+        else:
+            found[node] = _varying(node)
+    return found
+
+
+def channel_values(value: Tensor, dim: int) -> Tensor:
+    """One value per index of ``dim``; NaN where it varies or is not the same everywhere else."""
+    rows = shrink(value.movedim(dim, 0)).flatten(1) if value.dim() > 1 else shrink(value)[:, None]
+    uniform = (rows == rows[:, :1]).all(1)
+    return torch.where(uniform, rows[:, 0], VARYING).expand(value.shape[dim])
+
+
+def _call(node: fx.Node, found: Values, known: Mapping[fx.Node, Tensor]) -> tuple[Tensor, ...]:
+    """Abstract values of a call's results: one rule per class of operators."""
+    if is_getitem(node):
+        source, index = node.args
+        assert isinstance(source, fx.Node)
+        assert isinstance(index, int)
+        return (found[source][index],)
+    name = operator_name(node)
+    blank = _varying(node)
+    first = found[node.all_input_nodes[0]][0]
+    if is_convolution(node) or name == "linear":
+        result = _layer(node, first, known)
+    elif is_batch_norm(node):
+        result = _batch_norm(node, first, known)
+    elif name in ("prelu", "_prelu_kernel"):
+        slope = _beside(found[node.all_input_nodes[1]][0], first)
+        result = torch.where(first >= 0, first, first * slope)
+    elif spatial_dimensions(node):
+        result = _spatial(node, name, first)
+    elif name in IDENTITIES:
+        result = first
+    elif name in MOVES:
+        return move(node, lambda n: found[n][0], known) or blank
+    elif name in REDUCTIONS and len(node.all_input_nodes) == 1:
+        result = _reduction(node, name, first)
+    elif is_pointwise(node) or name in ("max", "min"):
+        result = _pointwise(node, name, found)
+    else:
+        return blank
+    return (compress(result.expand(blank[0].shape)), *blank[1:])
+
+
+def _layer(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) -> Tensor:
+    a = bind(node)
+    (shape,) = shapes_of(node)
+    if a["weight"] not in known or (a["bias"] is not None and a["bias"] not in known):
+        return torch.tensor(VARYING)
+    weight = known[a["weight"]]
+    layout = layout_of(node)
+    channels = channel_values(source, layout.dim)
+    varies = channels.isnan() | ((channels != 0) & layout.border)
+    constant = layout.effect(weight, torch.where(varies, 0.0, channels))
+    if a["bias"] is not None:
+        constant = constant + known[a["bias"]].double()
+    reads_varying = (layout.nonzero(weight) & varies).any(1)
+    return along(torch.where(reads_varying, VARYING, constant), layout.dim, shape)
+
+
+def _batch_norm(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) -> Tensor:
+    a = bind(node)
+    tensors = [a["weight"], a["bias"], a["running_mean"], a["running_var"]]
+    if not all(t is None or t in known for t in tensors):
+        return torch.tensor(VARYING)
+    weight, bias, mean, variance = (
+        None if t is None else _beside(known[t].double(), source) for t in tensors
+    )
+    if mean is None or variance is None or a.get("training"):
+        return torch.tensor(VARYING)
+    scale = torch.rsqrt(variance + a["eps"])
+    scale = scale if weight is None else scale * weight
+    shift = torch.tensor(0.0) if bias is None else bias
+    # A channel with scale 0 is constant whatever it reads.
+    return torch.where(scale == 0, shift, (source - mean) * scale + shift)
+
+
+def _spatial(node: fx.Node, name: str, source: Tensor) -> Tensor:
+    dims = range(source.dim() - spatial_dimensions(node), source.dim())
+    first = _uniform(source, dims)
+    if name.startswith("avg_pool"):
+        a = bind(node)
+        if a.get("divisor_override") or (any(a["padding"]) and a["count_include_pad"]):
+            first = torch.where(first == 0, first, VARYING)
+    return first
+
+
+def _reduction(node: fx.Node, name: str, source: Tensor) -> Tensor:
+    dims = reduced_dimensions(node, source.dim())
+    first = _uniform(source, dims)
+    if name == "sum":
+        first = torch.where(first == 0, first, VARYING)
+    elif name not in AVERAGES:
+        return torch.tensor(VARYING)
+    return first if first.dim() == len(shapes_of(node)[0]) else first.squeeze(dims)
+
+
+def _pointwise(node: fx.Node, name: str, found: Values) -> Tensor:
+    operands = node.all_input_nodes
+    small = dict(zip(operands, broadcast_small(*(found[n][0] for n in operands)), strict=True))
+    arguments = bind(node)
+    for key, value in arguments.items():
+        carried = {n: torch.nan_to_num(v) for n, v in small.items()}
+        if key in ("condition", "mask"):
+            carried = {n: v.bool() for n, v in carried.items()}
+        arguments[key] = fx.node.map_arg(value, carried.__getitem__)
+    assert callable(node.target)
+    try:
+        result = node.target(**arguments).double()
+    except RuntimeError:  # an operator without a double precision form
+        return torch.tensor(VARYING)
+    varies = torch.stack([v.isnan() for v in small.values()]).any(0)
+    if name == "mul":
+        varies &= ~torch.stack([v == 0 for v in small.values()]).any(0)
+    return torch.where(varies, VARYING, result)
+
+
+def _uniform(source: Tensor, dims: Collection[int]) -> Tensor:
+    """The value along ``dims``, which stay with size 1, where there is only one."""
+    first = collapse(source, dims)
+    if not set(varying_dimensions(source)) & set(dims):
+        return first
+    same = (source == first).all(dim=tuple(dims), keepdim=True)
+    return torch.where(same, first, VARYING)
+
+
+def _beside(vector: Tensor, source: Tensor) -> Tensor:
+    """A tensor with one entry per channel, or one for all, shaped to act on ``source``."""
+    dim = min(1, source.dim() - 1)
+    return vector.reshape([-1 if d == dim else 1 for d in range(source.dim())])
+
+
+def _finite(value: Tensor) -> Tensor:
+    return value if not bool(value.isinf().any()) else torch.where(value.isinf(), VARYING, value)
+
+
+def _varying(node: fx.Node) -> tuple[Tensor, ...]:
+    return tuple(torch.tensor(VARYING).double().expand(shape) for shape in shapes_of(node))

@@ -1,0 +1,265 @@
+"""Which filters, channels and parameter slices can only be removed together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor, fx
+
+from secateur.slimming.expanded_tensors import (
+    broadcast_shape,
+    broadcast_small,
+    collapse,
+    compress,
+    distinct,
+    shrink,
+    varying_dimensions,
+)
+from secateur.slimming.operators import Layout
+
+KEPT = 0  # the label of everything that is never removed
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One call of a convolution or linear layer that mixes channels.
+
+    Args:
+        node: The call.
+        source: The node whose result it reads.
+        weight: Name of the weight.
+        bias: Name of the bias that the layer has, or would have; None if it cannot have one.
+        inputs: Labels of the channels it reads, (channels,).
+        outputs: Labels of the channels it writes, (filters,).
+        layout: How the weight is laid out.
+    """
+
+    node: fx.Node
+    source: fx.Node
+    weight: str
+    bias: str | None
+    inputs: Tensor
+    outputs: Tensor
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A tensor whose channels lie along several dimensions, as a shuffle lays them.
+
+    Args:
+        position: Place of the call that laid them out among the nodes of the trace.
+        labels: Labels of its elements, or of what a shuffle does inside, (groups, channels).
+    """
+
+    position: int
+    labels: Tensor
+
+
+@dataclass(slots=True)
+class Flow:
+    """What following labels through a trace has found.
+
+    Args:
+        reads: Calls of layers that mix channels; depthwise convolutions are not among them.
+        slices: (parameter or buffer, dimension) -> label of each index.
+        grouped: Weight of a grouped convolution -> labels of the channels it reads, (channels,).
+        groups: The same weight -> number of groups.
+        depthwise: Weight of a depthwise convolution -> filters per channel.
+        elements: Parameter used as a plain tensor -> label of each of its elements.
+        joins: Pairs of equally long label vectors that belong together.
+        pins: Labels that must stay, and why.
+        equal_rows: Label matrices whose rows must keep equally many labels.
+        sized: Labels that went through an operator whose sizes the forward may have fixed.
+        spreads: Tensors that lose all that lies at one place along one dimension, or nothing.
+        n_labels: Number of labels given out, ``KEPT`` included.
+    """
+
+    reads: list[Read] = field(default_factory=list)
+    slices: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    grouped: dict[str, Tensor] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
+    depthwise: dict[str, int] = field(default_factory=dict)
+    elements: dict[str, Tensor] = field(default_factory=dict)
+    joins: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    pins: list[tuple[Tensor, str]] = field(default_factory=list)
+    equal_rows: list[Tensor] = field(default_factory=list)
+    sized: list[Tensor] = field(default_factory=list)
+    spreads: list[Spread] = field(default_factory=list)
+    n_labels: int = 1
+
+    def fresh(self, count: int) -> Tensor:
+        """New labels, (count,)."""
+        self.n_labels += count
+        return torch.arange(self.n_labels - count, self.n_labels)
+
+    def join(self, a: Tensor, b: Tensor, where: str) -> None:
+        """Tie labels pairwise; a label that meets something without one has to stay."""
+        different = a != b
+        a, b = a[different], b[different]
+        if a.numel():
+            self.joins.append((a, b))
+            self.pin(torch.cat([a[b == KEPT], b[a == KEPT]]), f"{where} adds a fixed tensor to it")
+
+    def pin(self, labels: Tensor, reason: str) -> None:
+        """Keep these labels for ever."""
+        labels = distinct(labels)
+        labels = labels[labels != KEPT]
+        if labels.numel():
+            self.pins.append((labels, reason))
+
+    def merge(self, labels: Tensor, dims: Collection[int], where: str) -> Tensor:
+        """Cut ``dims`` to size 1 and join the labels that lay along them."""
+        first = collapse(labels, dims)
+        if set(varying_dimensions(labels)) & set(dims):
+            a, b = broadcast_small(labels, first)
+            self.join(a.reshape(-1), b.reshape(-1), where)
+        return first
+
+    def vector(self, labels: Tensor, dim: int, where: str) -> Tensor:
+        """Labels along one dimension; those that share an index are joined."""
+        dim %= labels.dim()
+        others = [d for d in range(labels.dim()) if d != dim]
+        return self.merge(labels, others, where).reshape(-1)
+
+    def meet(self, a: Tensor, b: Tensor, where: str) -> Tensor:
+        """Labels of a pointwise result of two tensors, in their common shape."""
+        shape = broadcast_shape(a, b)
+        for narrow, other in ((a, b), (b, a)):
+            wide = compress(other.expand(shape))
+            if _stretched(narrow, shape) & set(varying_dimensions(wide)):
+                # One channel that acts on many is tied to none of them.
+                self.pin(narrow, f"{where} applies it to every channel")
+                return wide
+        x, y = broadcast_small(a, b)
+        self.join(x.reshape(-1), y.reshape(-1), where)
+        return compress(torch.where(x != KEPT, x, y).expand(shape))
+
+    def slice(self, name: str, dim: int, labels: Tensor, where: str) -> None:
+        """Say that index i along ``dim`` of a parameter or buffer belongs to ``labels[i]``."""
+        self.join(self.slices.setdefault((name, dim), labels), labels, where)
+
+    def equal(self, rows: Tensor) -> None:
+        """Demand equal numbers of kept labels in every row of a matrix."""
+        rows = torch.unique(rows, dim=0)
+        if len(rows) > 1:
+            self.equal_rows.append(rows)
+
+
+def _stretched(labels: Tensor, shape: Sequence[int]) -> set[int]:
+    """Dimensions along which broadcasting to ``shape`` repeats the tensor."""
+    lead = len(shape) - labels.dim()
+    return {d for d, n in enumerate(shape) if n > 1 and (d < lead or labels.shape[d - lead] == 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Labels grouped by what the network ties together.
+
+    Args:
+        of: Class of each label, (labels,); class 0 holds only what is never removed.
+        count: Number of classes.
+        pinned: Class -> why it has to stay.
+        slices: (parameter or buffer, dimension) -> class of each index.
+    """
+
+    of: Tensor
+    count: int
+    pinned: dict[int, str]
+    slices: dict[tuple[str, int], Tensor]
+
+    @property
+    def removable(self) -> Tensor:
+        """Whether nothing in the forward's shape speaks against removal, (classes,)."""
+        free = torch.ones(self.count, dtype=torch.bool)
+        free[[KEPT, *self.pinned]] = False
+        return free
+
+
+def group(flow: Flow) -> Classes:
+    """Classes of joined labels: connected components, with the pins of their members."""
+    of = _components(flow)
+    pending = [_rows(spread.labels) for spread in flow.spreads]
+    while (joined := _join_columns(flow, of, pending)) is not None:
+        pending.pop(joined)
+        of = _components(flow)
+    count = int(of.max()) + 1
+    pinned: dict[int, str] = {}
+    for labels, reason in flow.pins:
+        for index in torch.unique(of[labels]).tolist():
+            pinned.setdefault(index, reason)
+    # Labels that no filter writes belong to parameters of the forward itself.
+    written = torch.zeros(count, dtype=torch.bool)
+    for read in flow.reads:
+        written[of[read.outputs]] = True
+    for (name, dim), labels in flow.slices.items():
+        if dim == 0 and name.endswith("weight"):
+            written[of[labels]] = True
+    for index in (~written).nonzero()[:, 0].tolist():
+        pinned.setdefault(index, "no layer writes it")
+    slices = {key: of[labels] for key, labels in flow.slices.items()}
+    _slice_elements(flow, of, pinned, slices)
+    return Classes(of, count, pinned, slices)
+
+
+def _components(flow: Flow) -> Tensor:
+    """Component of each label; that of ``KEPT`` is 0."""
+    free = [(a != KEPT) & (b != KEPT) for a, b in flow.joins]
+    return connected(
+        [(a[f], b[f]) for (a, b), f in zip(flow.joins, free, strict=True)], flow.n_labels
+    )
+
+
+def connected(ties: Sequence[tuple[Tensor, Tensor]], size: int) -> Tensor:
+    """Number of the connected component of each of ``size`` things, (size,).
+
+    Args:
+        ties: Pairs of equally long vectors of numbers of things that are tied.
+        size: Number of things.
+    """
+    pairs = [torch.stack(tie) for tie in ties]
+    edges = torch.cat(pairs, 1).numpy() if pairs else np.zeros((2, 0), dtype=np.int64)
+    graph = coo_array((np.ones(edges.shape[1], dtype=np.int8), tuple(edges)), shape=(size, size))
+    _, components = connected_components(graph, directed=False)
+    return torch.from_numpy(components.astype(np.int64))
+
+
+def _rows(labels: Tensor) -> Tensor:
+    """A spread as a matrix whose columns lie along the last dimension that varies."""
+    rows = shrink(labels).movedim(varying_dimensions(labels)[-1], -1)
+    return rows.reshape(-1, rows.shape[-1])
+
+
+def _join_columns(flow: Flow, of: Tensor, spreads: Sequence[Tensor]) -> int | None:
+    """Join equal columns of the first spread whose rows cannot go as a whole; its position."""
+    for position, rows in enumerate(spreads):
+        classes = of[rows]
+        if bool((classes != classes[:, :1]).any()) and bool((classes != classes[:1]).any()):
+            first = rows[:1].expand_as(rows).reshape(-1)
+            flow.join(first, rows.reshape(-1), "a layout of channels")
+            return position
+    return None
+
+
+def _slice_elements(
+    flow: Flow, of: Tensor, pinned: dict[int, str], slices: dict[tuple[str, int], Tensor]
+) -> None:
+    """Turn the labels of plain parameters into slices, and pin what no slice can express."""
+    before = -1
+    while before != len(pinned):
+        before = len(pinned)
+        for name, labels in flow.elements.items():
+            classes = of[labels]
+            fixed = torch.tensor(sorted({KEPT, *pinned}))
+            free = compress(torch.where(torch.isin(classes, fixed), KEPT, classes))
+            varying = varying_dimensions(free)
+            if len(varying) == 1:
+                slices[name, varying[0]] = shrink(free).reshape(-1)
+            elif bool((free != KEPT).any()):
+                for index in torch.unique(free[free != KEPT]).tolist():
+                    pinned.setdefault(index, f"{name} cannot be cut along one dimension")

@@ -1,0 +1,191 @@
+"""Which classes of channels an output of the network can still depend on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from secateur.slimming.constant_propagation import VARYING, Values, channel_values
+from secateur.slimming.dependencies import Classes, Flow, Read
+from secateur.slimming.operators import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A layer with all its calls taken together.
+
+    Args:
+        calls: The calls, in order of execution.
+        layout: How the weight is laid out.
+        inputs: Class of each channel it reads, (channels,).
+        outputs: Class of each channel it writes, (filters,).
+        nonzero: Whether a filter depends on a channel, (filters, channels).
+        constants: Value of each channel whose effect on every call is one constant per filter,
+            NaN for the others, (channels,).
+        seen: Value of each channel in each call, NaN where it varies, (calls, channels).
+    """
+
+    calls: tuple[Read, ...]
+    layout: Layout
+    inputs: Tensor
+    outputs: Tensor
+    nonzero: Tensor
+    constants: Tensor
+    seen: Tensor
+
+
+def readers(
+    flow: Flow, classes: Classes, values: Values, tensors: Mapping[str, Tensor]
+) -> dict[str, Reader]:
+    """Weight name -> the layer that reads through it.
+
+    Args:
+        flow: What following the labels has found.
+        classes: The labels' classes.
+        values: Abstract values of every node.
+        tensors: Parameters and buffers of the network by name.
+    """
+    calls: dict[str, list[Read]] = {}
+    for read in flow.reads:
+        calls.setdefault(read.weight, []).append(read)
+    biases = {weight: {read.bias for read in reads} for weight, reads in calls.items()}
+    shared = Counter(bias for names in biases.values() for bias in names)
+    found: dict[str, Reader] = {}
+    for weight, reads in calls.items():
+        seen = torch.stack(
+            [channel_values(values[r.source][0], r.layout.dim) for r in reads]
+        )  # (calls, channels)
+        constants = torch.where((seen == seen[:1]).all(0), seen[0], VARYING)
+        own_bias = len(biases[weight]) == 1 and shared[reads[0].bias] == 1
+        if reads[0].bias is None or not own_bias or any(read.layout.border for read in reads):
+            constants = torch.where(constants == 0, constants, VARYING)
+        first = reads[0]
+        found[weight] = Reader(
+            tuple(reads),
+            first.layout,
+            classes.of[first.inputs],
+            classes.of[first.outputs],
+            first.layout.nonzero(tensors[weight]),
+            constants,
+            seen,
+        )
+    return found
+
+
+def live_classes(
+    readers: Mapping[str, Reader],
+    classes: Classes,
+    absorbed: Collection[int] = (),
+    also: Tensor | None = None,
+) -> Tensor:
+    """Classes that must stay because an output may depend on them.
+
+    A class is live if it is pinned, or if a filter of a live class reads one of its channels with
+    a non-zero weight and the channel's effect is not a constant that a bias can take over.
+
+    Args:
+        readers: The layers by weight.
+        classes: Sets of channels that can only be removed together.
+        absorbed: Classes whose effect other classes take over.
+        also: Classes that are live whoever reads them, (classes,) bool.
+
+    Returns:
+        (classes,) bool.
+    """
+    live = ~classes.removable
+    if also is not None:
+        live |= also
+    gone = torch.zeros(classes.count, dtype=torch.bool)
+    gone[list(absorbed)] = True
+    before = -1
+    while before != int(live.sum()):
+        before = int(live.sum())
+        for reader in reversed(list(readers.values())):
+            needed = reader.nonzero[live[reader.outputs]].any(0) & reader.constants.isnan()
+            live[reader.inputs[needed & ~gone[reader.inputs]]] = True
+    return live
+
+
+def read_classes(readers: Mapping[str, Reader], classes: Classes, live: Tensor) -> Tensor:
+    """Classes that a filter of a live class reads with a non-zero weight, (classes,) bool."""
+    found = torch.zeros(classes.count, dtype=torch.bool)
+    for reader in readers.values():
+        found[reader.inputs[reader.nonzero[live[reader.outputs]].any(0)]] = True
+    return found
+
+
+def settle(
+    live: Tensor,
+    flow: Flow,
+    classes: Classes,
+    tensors: Mapping[str, Tensor],
+    align: int = 1,
+    cost: Tensor | None = None,
+) -> Tensor:
+    """Give dead classes back until every layer keeps a channel and every equal split is equal.
+
+    Args:
+        live: Classes that stay in any case, (classes,) bool.
+        flow: What following the labels has found.
+        classes: The labels' classes.
+        tensors: Parameters and buffers of the network by name.
+        align: Numbers of filters become multiples of this, or stay whole.
+        cost: What giving a class back costs, (classes,): the cheapest go first. By default the
+            number of its parameters.
+
+    Returns:
+        Classes to keep, (classes,) bool.
+    """
+    kept = live.clone()
+    if cost is None:
+        cost = _parameters(classes, tensors)
+    rows = [
+        (members[None], align if dim == 0 else 1) for (_, dim), members in classes.slices.items()
+    ]
+    rows += [(classes.of[matrix], 1) for matrix in flow.equal_rows]
+    grouped = [
+        (
+            classes.of[inputs].view(flow.groups[weight], -1),
+            classes.slices[weight, 0].view(flow.groups[weight], -1),
+        )
+        for weight, inputs in flow.grouped.items()
+    ]
+    changed = True
+    while changed:
+        changed = False
+        for matrix, multiple in rows:
+            changed |= _balance(matrix, kept, cost, multiple)
+        for inputs, outputs in grouped:
+            # A group goes whole or keeps as many channels and filters as the others.
+            alive = kept[inputs].any(1) | kept[outputs].any(1)
+            if not bool(alive.any()):
+                alive[(cost[inputs].sum(1) + cost[outputs].sum(1)).argmin()] = True
+            changed |= _balance(inputs[alive], kept, cost, 1)
+            changed |= _balance(outputs[alive], kept, cost, 1)
+    return kept
+
+
+def _parameters(classes: Classes, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Parameters that go with each class, counted alone, (classes,)."""
+    count = torch.zeros(classes.count)
+    for (name, _), members in classes.slices.items():
+        each = tensors[name].numel() / len(members)
+        count.index_add_(0, members, torch.full((len(members),), each))
+    return count
+
+
+def _balance(rows: Tensor, kept: Tensor, cost: Tensor, multiple: int) -> bool:
+    """Give back the cheapest classes until every row keeps equally many, at least one."""
+    target = max(1, int(kept[rows].sum(1).max()))
+    target = min(-(-target // multiple) * multiple, rows.shape[1])
+    changed = False
+    for row in rows:
+        while int(kept[row].sum()) < target:
+            dead = row[~kept[row]]
+            kept[dead[cost[dead].argmin()]] = True
+            changed = True
+    return changed

@@ -1,0 +1,303 @@
+"""Follow channel labels through a trace.
+
+Every convolution and linear layer writes fresh labels, one per filter. Data movement carries them
+literally; pointwise operators join the labels that meet; a layer that reads a tensor ties its own
+input slices to what arrives. Joined labels can only be removed together. What no layer can be cut
+for is pinned, with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, fx, nn
+
+from secateur.slimming.dependencies import KEPT, Flow, Read, Spread
+from secateur.slimming.expanded_tensors import along, collapse, shrink, varying_dimensions
+from secateur.slimming.graph import Trace, is_convolution, is_getitem, module_name
+from secateur.slimming.operators import (
+    EQUAL_PARTS,
+    IDENTITIES,
+    MOVES,
+    POSITIONS,
+    REDUCTIONS,
+    RESHAPES,
+    SHUFFLES,
+    bind,
+    is_pointwise,
+    layout_of,
+    move,
+    operator_name,
+    owner_of,
+    reduced_dimensions,
+    shapes_of,
+    spatial_dimensions,
+)
+
+
+def follow(
+    traced: Trace,
+    known: Mapping[fx.Node, Tensor],
+    modules: Mapping[str, nn.Module],
+    written: Mapping[tuple[str, int], Tensor] | None = None,
+) -> Flow:
+    """Follow labels from every layer that writes channels to every one that reads them.
+
+    Args:
+        traced: The operator graph.
+        known: Nodes that do not depend on the inputs, with their values.
+        modules: Modules of the traced network by each of their names.
+        written: Labels that layers write, by weight and dimension; fresh ones where absent.
+
+    Returns:
+        Slices, joins, pins and constraints.
+    """
+    follower = _Follower(traced, known, modules, written or {})
+    for node in traced.nodes:
+        if node.op == "call_function":
+            follower.labels[node] = follower.call(node)
+    for node in traced.output.all_input_nodes:
+        follower.pin(node, "it is an output of the network")
+    flow = follower.flow
+    for name, labels in flow.elements.items():
+        for key in [key for key in flow.slices if key[0] == name]:
+            reason = f"{name} is also used outside its layer"
+            flow.pin(torch.cat([flow.slices[key], labels.reshape(-1)]), reason)
+    return flow
+
+
+class _Follower:
+    """One walk over a trace; ``labels`` holds what the results of each node carry."""
+
+    def __init__(
+        self,
+        traced: Trace,
+        known: Mapping[fx.Node, Tensor],
+        modules: Mapping[str, nn.Module],
+        written: Mapping[tuple[str, int], Tensor],
+    ) -> None:
+        self.traced = traced
+        self.known = known
+        self.modules = modules
+        self.flow = Flow(n_labels=1 + max((int(v.max()) for v in written.values()), default=0))
+        self.written = dict(written)
+        self.labels: dict[fx.Node, tuple[Tensor, ...]] = {}
+
+    def all_of(self, node: fx.Node) -> tuple[Tensor, ...]:
+        """Labels of a node's results; a parameter used as a plain tensor has its own."""
+        if node not in self.labels:
+            name = self.traced.names.get(node)
+            if name is None:
+                self.labels[node] = _unlabelled(node)
+            else:
+                shape = self.traced.tensors[name].shape
+                if name not in self.flow.elements:
+                    self.flow.elements[name] = self.flow.fresh(shape.numel()).view(shape)
+                self.labels[node] = (self.flow.elements[name],)
+        return self.labels[node]
+
+    def of(self, node: fx.Node) -> Tensor:
+        """Labels of a node's first result."""
+        return self.all_of(node)[0]
+
+    def pin(self, node: fx.Node, reason: str) -> None:
+        """Keep all channels of a node's results."""
+        for labels in self.all_of(node):
+            self.flow.pin(labels, reason)
+
+    def call(self, node: fx.Node) -> tuple[Tensor, ...]:
+        """Labels of the results of a call: one rule per class of operators."""
+        if is_getitem(node):
+            source, index = node.args
+            assert isinstance(source, fx.Node)
+            assert isinstance(index, int)
+            return (self.all_of(source)[index],)
+        name = operator_name(node)
+        where = f"{module_name(node) or 'the network itself'} ({name or node.target})"
+        if not node.all_input_nodes:
+            return _unlabelled(node)
+        if is_convolution(node) or name == "linear":
+            return self._layer(node, where)
+        if name in _RULES:
+            return _RULES[name](self, node, where)
+        if spatial_dimensions(node):
+            labels = self.of(node.all_input_nodes[0])
+            mixed = range(labels.dim() - spatial_dimensions(node), labels.dim())
+            first = self.flow.merge(labels, mixed, where)
+            return tuple(first.expand(shape) for shape in shapes_of(node))
+        if name in IDENTITIES:
+            return self._same(node, self.of(node.all_input_nodes[0]))
+        if name in MOVES:
+            return self._move(node, name, where)
+        if name in REDUCTIONS and len(node.all_input_nodes) == 1:
+            return self._reduction(node, where)
+        if is_pointwise(node) or name in ("max", "min"):
+            return self._pointwise(node, where)
+        return self._unknown(node, where)
+
+    # Layers ------------------------------------------------------------------------------------
+
+    def _layer(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
+        a = bind(node)
+        weight, bias = self.traced.name(a["weight"]), self.traced.name(a["bias"])
+        if weight is None or (bias is None and a["bias"] is not None):
+            return self._unknown(node, where)
+        (shape,) = shapes_of(node)
+        layout = layout_of(node)
+        groups, transposed = layout.groups, layout.transposed
+        read_dim, write_dim = (0, 1) if transposed else (1, 0)
+        inputs = self.flow.vector(self.of(a["input"]), layout.dim, where)
+        # The same filters write the same labels at every call.
+        outputs = self.written.get((weight, write_dim))
+        if outputs is None:
+            outputs = self.written[weight, write_dim] = self.flow.fresh(shape[layout.dim])
+        module = self._module_of(node, weight)
+        if groups > 1 and (transposed or module is None):
+            self.flow.pin(torch.cat([inputs, outputs]), f"{where} has a fixed number of groups")
+        depthwise = groups == len(inputs) > 1 and not transposed
+        if depthwise:
+            self.flow.depthwise[weight] = len(outputs) // groups
+            self.flow.join(inputs.repeat_interleave(len(outputs) // groups), outputs, where)
+        elif groups > 1:
+            self.flow.join(self.flow.grouped.setdefault(weight, inputs), inputs, where)
+            self.flow.groups[weight] = groups
+        else:
+            self.flow.slice(weight, read_dim, inputs, where)
+        if groups == 1 or not transposed:
+            self.flow.slice(weight, write_dim, outputs, where)
+        if bias is not None:
+            self.flow.slice(bias, 0, outputs, where)
+        if not depthwise:
+            bias = bias or self._free_bias(module, weight)
+            self.flow.reads.append(Read(node, a["input"], weight, bias, inputs, outputs, layout))
+        return (along(outputs, layout.dim, shape),)
+
+    def _module_of(self, node: fx.Node, weight: str) -> nn.Module | None:
+        """The layer that made the call with its own weight; None for a functional call."""
+        module = self.modules.get(owner_of(weight))
+        own = weight.rpartition(".")[2] == "weight" and module is self.modules.get(
+            module_name(node)
+        )
+        return module if own and isinstance(module, nn.modules.conv._ConvNd | nn.Linear) else None
+
+    def _free_bias(self, module: nn.Module | None, weight: str) -> str | None:
+        """Name of the bias that a layer without one could be given."""
+        if module is None:
+            return None
+        tied = {
+            id(other)
+            for other in self.modules.values()
+            if any(parameter is module.weight for parameter in other._parameters.values())
+        }
+        return f"{weight.removesuffix('weight')}bias" if len(tied) == 1 else None
+
+    def _per_channel(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
+        """Batch norm, instance norm, PReLU: tensors with one entry per channel."""
+        source, *parameters = node.all_input_nodes
+        labels = self.of(source)
+        dim = min(1, labels.dim() - 1)
+        vector = self.flow.vector(labels, dim, where)
+        for parameter in parameters:
+            name = self.traced.names.get(parameter)
+            if parameter.meta["val"].numel() != len(vector):
+                continue  # one slope for all channels
+            if name is None:
+                self.flow.join(self.of(parameter).reshape(-1), vector, where)
+            else:
+                self.flow.slice(name, 0, vector, where)
+        return self._same(node, along(vector, dim, labels.shape))
+
+    def _mixing_norm(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
+        """Layer norm and group norm: their statistics run over channels."""
+        labels = self.of(node.all_input_nodes[0])
+        self.flow.pin(labels, f"{where} normalises over channels")
+        return self._same(node, labels)
+
+    # Everything else ---------------------------------------------------------------------------
+
+    def _same(self, node: fx.Node, labels: Tensor) -> tuple[Tensor, ...]:
+        return (labels, *_unlabelled(node)[1:])
+
+    def _unknown(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
+        for operand in node.all_input_nodes:
+            self.pin(operand, f"{where} needs all of its input")
+        return _unlabelled(node)
+
+    def _reduction(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
+        labels = self.of(node.all_input_nodes[0])
+        dims = reduced_dimensions(node, labels.dim())
+        if set(varying_dimensions(labels)) & set(dims):
+            self.flow.pin(labels, f"{where} mixes channels")
+            return _unlabelled(node)
+        first = collapse(labels, dims)
+        return tuple(
+            (first if first.dim() == len(shape) else first.squeeze(dims)).expand(shape)
+            for shape in shapes_of(node)
+        )
+
+    def _pointwise(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
+        operands = node.all_input_nodes
+        result: Tensor | None = None
+        for operand in operands:
+            labels = self.of(operand)
+            if labels.numel() == 1 and len(operands) > 1:
+                self.pin(operand, f"{where} applies it to every channel")
+            else:
+                result = labels if result is None else self.flow.meet(result, labels, where)
+        blank = _unlabelled(node)
+        return blank if result is None else (result.expand(blank[0].shape), *blank[1:])
+
+    def _move(self, node: fx.Node, name: str, where: str) -> tuple[Tensor, ...]:
+        moved = move(node, lambda n: self.of(n).double(), self.known, fill=KEPT)
+        if moved is None:
+            return self._unknown(node, where)
+        after = tuple(shrink(part).long().expand(part.shape) for part in moved)
+        before = self.of(node.all_input_nodes[0])
+        flat = shrink(before)
+        if name in RESHAPES:
+            self.flow.sized.append(before)
+            same = shrink(after[0]).squeeze().shape == flat.squeeze().shape
+            if not same and len(varying_dimensions(after[0])) > 1:
+                self._spread(node, after[0])
+        elif name in SHUFFLES:
+            groups = int(bind(node)["groups"])
+            self._spread(node, self.flow.vector(before, 1, where).view(groups, -1))
+        elif name == "pixel_shuffle":
+            # Whether or not a layer behind it ties them: only whole blocks leave a shape.
+            factor = int(bind(node)["upscale_factor"])
+            blocks = self.flow.vector(before, -3, where).view(-1, factor * factor)
+            self.flow.vector(blocks, 0, where)
+        elif name in EQUAL_PARTS:
+            parts = [shrink(part).reshape(-1) for part in after]
+            if any(len(part) != len(parts[0]) for part in parts):
+                self.pin(node.all_input_nodes[0], f"{where} cuts it into unequal parts")
+            else:
+                self.flow.sized.append(before)
+                self.flow.equal(torch.stack(parts))
+        elif name in POSITIONS and any(
+            not torch.equal(flat.reshape(-1), shrink(part).reshape(-1)) for part in after
+        ):
+            for operand in node.all_input_nodes:
+                self.pin(operand, f"{where} picks channels by position")
+        return after
+
+    def _spread(self, node: fx.Node, labels: Tensor) -> None:
+        self.flow.spreads.append(Spread(self.traced.nodes.index(node), labels))
+
+
+_RULES = {
+    "batch_norm": _Follower._per_channel,
+    "_native_batch_norm_legit_no_training": _Follower._per_channel,
+    "instance_norm": _Follower._per_channel,
+    "prelu": _Follower._per_channel,
+    "_prelu_kernel": _Follower._per_channel,
+    "layer_norm": _Follower._mixing_norm,
+    "native_layer_norm": _Follower._mixing_norm,
+    "group_norm": _Follower._mixing_norm,
+    "native_group_norm": _Follower._mixing_norm,
+}
+
+
+def _unlabelled(node: fx.Node) -> tuple[Tensor, ...]:
+    return tuple(torch.tensor(KEPT).expand(shape) for shape in shapes_of(node))

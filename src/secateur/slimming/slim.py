@@ -1,0 +1,174 @@
+"""Slimming: remove dead channels physically, and prove that the network computes the same."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from torch import Tensor, fx, nn
+
+from secateur.errors import InputError
+from secateur.filters import as_arguments
+from secateur.slimming.analysis import analyse
+from secateur.slimming.equivalence import (
+    TOLERANCE,
+    Difference,
+    Probe,
+    arguments_in_full_precision,
+    compare,
+    first_difference,
+    in_full_precision,
+    largest_difference,
+    make_probes,
+)
+from secateur.slimming.graph import Trace, trace
+from secateur.slimming.report import SlimReport, chain, report
+from secateur.slimming.surgery import operate
+
+
+class SlimResult(NamedTuple):
+    """The slim network and the account of what was done.
+
+    Args:
+        model: A smaller copy; the original is untouched.
+        report: What went, what was folded, what stayed and why.
+    """
+
+    model: nn.Module
+    report: SlimReport
+
+
+def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int = 1) -> SlimResult:
+    """Remove every channel that no output depends on; lossless, or it refuses.
+
+    Zero filters go together with all that is tied to them: batch norms, depthwise filters,
+    residual partners, columns of the layers that read them. Filters whose output is a constant go
+    where a bias or batch norm can take the constant over exactly. What reaches no output goes as
+    well. Everything else stays, with its reason in the report.
+
+    Args:
+        model: Any network that ``trace`` accepts; its zeros say what is to be removed.
+        example_inputs: One input tensor or the positional arguments of the forward, on the
+            network's device. Small ones are faster.
+        align: Numbers of filters become multiples of this, or stay whole.
+
+    Returns:
+        The slim network, in evaluation mode if ``model`` is, and the report.
+
+    Raises:
+        InputError: If the network cannot be traced, or no slim network computes the same.
+    """
+    result, other_kinds = _slim_once(model, as_arguments(example_inputs), align)
+    if not other_kinds:
+        return result
+    # A grouped convolution that has become an ordinary or a depthwise one can lose more.
+    again = slim(result.model, example_inputs, align=align)
+    return SlimResult(again.model, chain(result.report, again.report))
+
+
+def _slim_once(model: nn.Module, arguments: tuple[Any, ...], align: int) -> tuple[SlimResult, bool]:
+    """Slim, and say whether a grouped convolution has become one of another kind."""
+    exact = in_full_precision(model)
+    probes = make_probes(exact, arguments_in_full_precision(arguments))
+    traced = trace(model, arguments)
+    reduced, dropped = drop_unused_modules(model, traced, probes)
+    if dropped:
+        traced = trace(reduced, arguments)
+    failure = ""
+    for fixed_sizes in (False, True):
+        # A forward may have written a size down that depends on the number of channels. Nothing
+        # in the trace tells, so if the first attempt fails, channels that are reshaped stay.
+        analysis = analyse(reduced, traced, align=align, fixed_sizes=fixed_sizes)
+        cut = analysis.cut
+        candidate = operate(reduced, cut)
+        found = in_full_precision(candidate)
+        try:
+            difference = compare(found, probes)
+        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+            failure = f"the slim forward fails: {str(error).splitlines()[0]}"
+            continue
+        if difference.relative > TOLERANCE:
+            where = first_difference(exact, found, cut, probes[-1].arguments)
+            failure = f"the slim network differs by {difference.relative:.1e} from {where} on"
+            continue
+        account = report(model, candidate, analysis, dropped, difference.absolute)
+        other_kinds = any(
+            _kind(candidate.get_submodule(name)) != _kind(reduced.get_submodule(name))
+            for name in cut.groups
+        )
+        return SlimResult(candidate, account), other_kinds
+    raise InputError(f"{type(model).__name__} cannot be slimmed: {failure}")
+
+
+def _kind(convolution: nn.Module) -> str:
+    if convolution.groups == 1:
+        return "ordinary"
+    return "depthwise" if convolution.groups == convolution.in_channels else "grouped"
+
+
+__all__ = ["SlimResult", "largest_difference", "slim"]
+
+
+def drop_unused_modules(
+    model: nn.Module, traced: Trace, probes: Sequence[Probe]
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Replace modules whose parameters reach no output by ``nn.Identity``, where that is exact.
+
+    The forward may still call them, so every replacement is tried: it stays only if all outputs
+    are the same to the last bit. Where a whole module cannot go, its children are tried.
+
+    Args:
+        model: Any network; it is not changed.
+        traced: Its operator graph.
+        probes: Forwards to compare on.
+
+    Returns:
+        A copy without them, or the model itself if there are none; names of what went.
+    """
+    unused = _unused_parameters(model, traced)
+    if not unused:
+        return model, ()
+    reduced = copy.deepcopy(model)
+    dropped: list[str] = []
+    queue = [name for name, _ in reduced.named_children()]
+    while queue:
+        name = queue.pop(0)
+        module = reduced.get_submodule(name)
+        own = {n for n, _ in module.named_parameters(prefix=name)}
+        if not own & unused:
+            continue
+        if own <= unused and _try_without(reduced, name, probes):
+            dropped.append(name)
+        else:
+            queue += [f"{name}.{child}" for child, _ in module.named_children()]
+    return (reduced, tuple(dropped)) if dropped else (model, ())
+
+
+def _unused_parameters(model: nn.Module, traced: Trace) -> set[str]:
+    """Names, aliases included, of parameters that reach no output."""
+    reached: set[fx.Node] = set()
+    stack = [traced.output]
+    while stack:
+        node = stack.pop()
+        if node not in reached:
+            reached.add(node)
+            stack += node.all_input_nodes
+    used = {traced.names[node] for node in reached if node in traced.names}
+    first = {id(parameter): name for name, parameter in model.named_parameters()}
+    everything = model.named_parameters(remove_duplicate=False)
+    return {name for name, parameter in everything if first[id(parameter)] not in used}
+
+
+def _try_without(model: nn.Module, name: str, probes: Sequence[Probe]) -> bool:
+    """Replace one module by an identity; put it back if the network then fails or differs."""
+    owner_name, _, attribute = name.rpartition(".")
+    owner = model.get_submodule(owner_name)
+    module = owner._modules[attribute]
+    owner._modules[attribute] = nn.Identity()
+    with suppress(Exception):  # whatever the forward raises, it needs the module
+        if compare(in_full_precision(model), probes) == Difference():
+            return True
+    owner._modules[attribute] = module
+    return False

@@ -1,0 +1,1 @@
+"""Weights on disk: read safely, told by their content, loaded strictly."""

@@ -1,0 +1,1 @@
+"""evaluate.py: from a network or its predictions to figures."""

@@ -1,0 +1,204 @@
+"""Evaluation of a recogniser: verify pairs, write figures and plots."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from secateur.cost.parameters import count_nonzero, count_parameters
+from secateur.errors import InputError
+from secateur.files import write_json
+from secateur.metrics.embeddings import average_templates, compare_pairs
+from secateur.metrics.pose_protocol import PoseProtocol
+from secateur.metrics.roc import histogram_of_scores
+from secateur.metrics.verification import Verification, verify
+from secateur.metrics.verification_metric import PairVerification
+from secateur.pruning.artifact import load_slim
+from secateur.reports import tables
+from secateur.reports.verification_plots import plot_det, plot_roc, plot_score_histogram
+from secateur.weights.architectures import BUILDERS
+from secateur.workflows.build import build_data, build_network, instantiate
+
+log = logging.getLogger(__name__)
+
+RECORD = "verification.json"
+
+
+def names_recognizer(config: DictConfig) -> bool:
+    """Whether the configuration is about a recogniser: its run's, or else its model's."""
+    if config.predictions is not None:
+        return False
+    if config.run is not None:
+        path = Path(str(config.run)) / "config.yaml"
+        saved = OmegaConf.load(path) if path.is_file() else OmegaConf.create({})
+        return bool(OmegaConf.select(saved, "model.task") == "recognition")
+    return bool(config.model.task == "recognition")
+
+
+def evaluate_recognizer(config: DictConfig) -> float:
+    """Verify the pairs of the configuration, or those that a run was validated on.
+
+    Args:
+        config: Composed ``conf/evaluate.yaml`` that names a recogniser.
+
+    Returns:
+        The equal error rate.
+
+    Raises:
+        InputError: If something is missing, malformed or contradictory.
+    """
+    if (config.run is None) == (config.weights is None):
+        raise InputError("say which recogniser to evaluate, as run=FOLDER or as weights=FILE")
+    network, settings, name = _from_run(config) if config.run else _from_weights(config)
+    data = build_data(settings)
+    data.prepare_data()
+    data.setup("validate")
+    log.info("%s", data.describe())
+    task = instantiate(settings.model.lightning, network=network)()
+    trainer = pl.Trainer(
+        accelerator=config.trainer.accelerator,
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=config.trainer.enable_progress_bar,
+        use_distributed_sampler=False,
+    )
+    trainer.validate(task, datamodule=data, verbose=False)
+    metric: PairVerification = task.verification
+    found = metric.verification()
+    if found is None:
+        raise InputError(f"{data.describe()}: too few pictures to verify a pair of each kind")
+    record: dict[str, Any] = {
+        "name": name,
+        "model": str(settings.model.name),
+        "data": str(settings.data.name),
+        "pairs": len(data.pairs),
+        "parameters": count_parameters(network),
+        "nonzero_parameters": count_nonzero(network),
+        **found.record(),
+        "unsupported": found.unsupported,
+    }
+    protocols: dict[int, PoseProtocol] = getattr(data, "protocols", {})
+    templates = verify_templates(metric, protocols)
+    if templates:
+        record["templates"] = [
+            {"size": size, "poses": list(poses), **result.record()}
+            for (size, poses), result in templates.items()
+        ]
+    folder = _folder(config, name)
+    _write(folder, metric, found, record)
+    for size in protocols:
+        curves = {
+            " / ".join(poses): result.roc
+            for (of_size, poses), result in templates.items()
+            if of_size == size
+        }
+        title = f"Templates of {size}"
+        plot_roc(folder / "plots" / f"roc-templates-{size}.png", curves, title=title)
+        plot_det(folder / "plots" / f"det-templates-{size}.png", curves, title=title)
+    _print(record)
+    log.info("evaluation: %s", folder)
+    return found.eer
+
+
+def verify_templates(
+    metric: PairVerification, protocols: Mapping[int, PoseProtocol]
+) -> dict[tuple[int, tuple[str, str]], Verification]:
+    """Compare templates of poses.
+
+    Args:
+        metric: Holds the embeddings of all pictures.
+        protocols: Templates and comparisons for each number of pictures in a template.
+
+    Returns:
+        Figures for each number of pictures and two poses.
+
+    Raises:
+        InputError: If a picture has not been embedded.
+    """
+    found = {}
+    rows, images = metric.embedded()
+    for size, protocol in protocols.items():
+        members = torch.tensor(protocol.templates)
+        if len(images) <= int(members.max()):
+            raise InputError("templates need every picture: leave trainer.limit_val_batches out")
+        sizes = torch.full((len(members),), size)
+        means = average_templates(rows, members.flatten(), sizes)
+        for poses, pairs in protocol.comparisons.items():
+            first, second = torch.from_numpy(pairs.first), torch.from_numpy(pairs.second)
+            scores = compare_pairs(means, first.to(means.device), second.to(means.device))
+            found[size, poses] = verify(scores.cpu().numpy(), pairs.same)
+    return found
+
+
+def _from_run(config: DictConfig) -> tuple[nn.Module, DictConfig, str]:
+    """The slim network of a run; without data.root also its data."""
+    folder = Path(str(config.run))
+    network = load_slim(folder, BUILDERS)
+    settings = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(settings, DictConfig)
+    if config.data.get("root") is not None and "pairs" in config.data:
+        settings.data = config.data
+    return network, settings, _name_of(folder.resolve())
+
+
+def _name_of(folder: Path) -> str:
+    """Name of a run, or of a step of one."""
+    if folder.parent.name == "steps":
+        return f"{_name_of(folder.parents[1])} step {folder.name}"
+    return folder.parent.name if folder.name[:2] == "20" else folder.name
+
+
+def _from_weights(config: DictConfig) -> tuple[nn.Module, DictConfig, str]:
+    """The dense network of weights."""
+    network, _ = build_network(config)
+    return network.eval(), config, f"{config.model.name}-{Path(str(config.weights)).stem}"
+
+
+def _folder(config: DictConfig, name: str) -> Path:
+    if config.output_dir is not None:
+        return Path(str(config.output_dir))
+    if config.run is not None:
+        return Path(str(config.run)) / "evaluation"
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return Path(str(config.paths.outputs)) / f"evaluate-{name}" / stamp
+
+
+def _write(
+    folder: Path, metric: PairVerification, found: Verification, record: dict[str, Any]
+) -> None:
+    """Figures and plots."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = str(record["name"])
+    plot_roc(folder / "plots" / "roc.png", {name: found.roc}, title="Verification")
+    plot_det(folder / "plots" / "det.png", {name: found.roc}, title="Verification")
+    scores, present = metric.pair_scores()
+    histogram = histogram_of_scores(scores.cpu().numpy(), metric.same[present].cpu().numpy())
+    path = folder / "plots" / "scores.png"
+    plot_score_histogram(path, histogram, title="Scores of pairs", threshold=found.eer_threshold)
+    write_json(folder / RECORD, record)
+
+
+def _print(record: dict[str, Any]) -> None:
+    """The figures, and why some are absent."""
+    rows = [[key, f"{value:.4f}"] for key, value in record.items() if isinstance(value, float)]
+    rows += [[key, "too few pairs"] for key in record["unsupported"]]
+    title = f"{record['name']} · {record['data']} · {record['pairs']:,} pairs"
+    tables.print_table(title, ["", "value"], rows)
+    figures = ("eer", "auc", "tar_at_far_1e-2", "tar_at_far_1e-3")
+    rows = [
+        [str(one["size"]), " / ".join(one["poses"])]
+        + [f"{one[name]:.4f}" if name in one else "too few pairs" for name in figures]
+        for one in record.get("templates", [])
+    ]
+    if rows:
+        tables.print_table("Templates", ["pictures", "poses", *figures], rows)

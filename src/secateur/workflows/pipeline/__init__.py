@@ -1,0 +1,1 @@
+"""Pre-training, search, soft pruning and fine-tuning as one run."""

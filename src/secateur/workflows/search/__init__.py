@@ -1,0 +1,1 @@
+"""search.py and sensitivity: rates per group, and what each part can lose."""

@@ -1,0 +1,94 @@
+"""Sensitivity of every layer and group: configuration -> curves, a table and a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from omegaconf import DictConfig
+from rich.progress import track
+
+from secateur.errors import InputError
+from secateur.files import atomic_write
+from secateur.pruning.sensitivity import SensitivityPoint, measure_sensitivity
+from secateur.reports.sensitivity_plots import plot_sensitivity
+from secateur.reports.tables import print_table
+from secateur.workflows.run_folder import RunFolder, open_run_folder
+from secateur.workflows.search.trial_setup import build_judge, build_pruner, settle_judging
+
+log = logging.getLogger(__name__)
+
+_FIGURES = {"loss": "loss", "ap": "1 - AP", "verification": "EER"}
+
+
+def sensitivity(config: DictConfig) -> None:
+    """Prune each layer and group alone at several rates and draw what becomes of it.
+
+    Args:
+        config: Composed ``conf/sensitivity.yaml``.
+
+    Raises:
+        InputError: If a rate is out of range or something does not suit the model.
+    """
+    config = settle_judging(config)
+    rates = [float(rate) for rate in config.rates]
+    if not rates or not all(0 < rate < 1 for rate in rates):
+        raise InputError(f"rates must lie above 0 and below 1, got {rates}")
+    run = open_run_folder(config, f"{config.model.name}-sensitivity-{config.pruning.criterion}")
+    log.info("run folder: %s", run.path)
+    pruner = build_pruner(config)
+    parts: dict[str, Sequence[str]] = {g: names for g, names in pruner.groups.items() if names}
+    groups = list(parts)
+    parts |= {name: [name] for name in pruner.layers}
+    points = list(
+        track(
+            measure_sensitivity(pruner, parts, rates, build_judge(config, pruner.model)),
+            description="sensitivity",
+            total=1 + len(parts) * len(rates),
+            disable=not config.progress,
+        )
+    )
+    write(run, points, groups, _FIGURES[str(config.objective.kind)])
+
+
+def write(
+    run: RunFolder, points: Sequence[SensitivityPoint], groups: Sequence[str], figure: str
+) -> None:
+    """Write ``sensitivity.csv`` and the plots of a figure that pruning raises; print the groups."""
+    points = [replace(point, quality=point.quality - (figure == "1 - AP")) for point in points]
+    start = points[0].quality
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for point in points[1:]:
+        curves.setdefault(point.part, []).append((point.rate, point.quality))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["part", "kind", "rate", "sparsity", figure])
+    for point in points:
+        kind = "" if not point.part else "group" if point.part in groups else "layer"
+        writer.writerow([point.part, kind, point.rate, point.sparsity, -point.quality])
+    atomic_write(run.path / "sensitivity.csv", text.getvalue())
+    plots = run.path / "plots"
+    plots.mkdir(exist_ok=True)
+    for name, chosen in (("groups", groups), ("layers", [c for c in curves if c not in groups])):
+        if chosen:
+            plot_sensitivity(
+                plots / f"sensitivity_{name}.png",
+                {part: [(r, -q) for r, q in curves[part]] for part in chosen},
+                -start,
+                title=f"Held-out {figure} with one of the {name} pruned, without training",
+                quantity=f"held-out {figure}",
+            )
+    rates = [rate for rate, _ in next(iter(curves.values()))]
+    rows = [
+        [part, *(f"{start - quality:+.3f}" for _, quality in curves[part])]
+        for part in (groups or list(curves))
+    ]
+    print_table(
+        f"Change of the held-out {figure} of {-start:.3f}",
+        ["group" if groups else "layer", *(f"{rate:.0%}" for rate in rates)],
+        rows,
+    )
+    log.info("run folder: %s", run.path)

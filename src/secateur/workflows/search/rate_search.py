@@ -1,0 +1,43 @@
+"""The rate search: configuration -> study -> rates.yaml, tables and plots."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from omegaconf import DictConfig
+
+from secateur.search.workers import run_crew
+from secateur.workflows.run_folder import open_run_folder
+from secateur.workflows.search.progress import SearchProgress
+from secateur.workflows.search.search_job import build_assignment
+from secateur.workflows.search.search_report import write_results
+from secateur.workflows.search.trial_setup import settle_judging
+
+log = logging.getLogger(__name__)
+
+
+def search(config: DictConfig) -> float | None:
+    """Search the rates of groups.
+
+    Args:
+        config: Composed ``conf/search.yaml``.
+
+    Returns:
+        The best objective, which a sweep may optimise.
+    """
+    started = time.perf_counter()
+    config = settle_judging(config)
+    run = open_run_folder(config, _run_name(config))
+    log.info("run folder: %s", run.path)
+    assignment = build_assignment(config, run)
+    with SearchProgress(assignment.n_trials) as progress:
+        study = run_crew(assignment, int(config.n_workers), progress.update)
+    return write_results(config, run, assignment, study, time.perf_counter() - started)
+
+
+def _run_name(config: DictConfig) -> str:
+    return (
+        f"search-{config.model.name}-{config.space.kind}-{config.sampler.kind}"
+        f"-{float(config.target):g}-seed{config.seed}"
+    )

@@ -1,0 +1,174 @@
+"""What a search leaves behind: trials, rates, plots, a summary and the closing table."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from secateur.files import atomic_write, write_json
+from secateur.reports.search_plots import plot_history, plot_importance, plot_size_front
+from secateur.reports.tables import NOTHING, percent, print_table
+from secateur.search.exact_space import FrontSpace
+from secateur.search.records import (
+    TrialRecord,
+    best,
+    completed,
+    front,
+    importances,
+    read_trial,
+    write_trials,
+)
+from secateur.search.study import RateStudy
+from secateur.search.workers import Assignment
+from secateur.workflows.run_folder import RunFolder
+from secateur.workflows.search.trial_setup import objective_name
+
+log = logging.getLogger(__name__)
+
+
+def write_results(
+    config: DictConfig, run: RunFolder, assignment: Assignment, study: RateStudy, seconds: float
+) -> float | None:
+    """Everything in the run folder, and the closing table."""
+    records = [read_trial(trial) for trial in study.trials()]
+    write_trials(run.path / "trials.csv", records)
+    found = best(records)
+    fronts = front(records)
+    chosen = fronts[-1] if isinstance(assignment.space, FrontSpace) and fronts else found
+    summary = _summary(config, records, found, seconds)
+    _draw(config, run.path / "plots", records, fronts)
+    if chosen is not None:
+        _write_rates(run.path / "rates.yaml", config, chosen)
+    if isinstance(assignment.space, FrontSpace):
+        write_trials(run.path / "front.csv", fronts)
+    _closing_table(config, summary, fronts if isinstance(assignment.space, FrontSpace) else [])
+    write_json(run.summary, summary)
+    log.info("run folder: %s", run.path)
+    if chosen is None:
+        log.warning("no trial was feasible, so there is no rates.yaml: try space=exact")
+        return None
+    log.info("python train.py %s", _train_arguments(config, run.path / "rates.yaml"))
+    return chosen.objective
+
+
+def _summary(
+    config: DictConfig, records: list[TrialRecord], found: TrialRecord | None, seconds: float
+) -> dict[str, Any]:
+    """The flat record of the search."""
+    done = completed(records)
+    states = [record.state for record in records]
+    summary: dict[str, Any] = {
+        "task": "search",
+        "model": config.model.name,
+        "criterion": config.pruning.criterion,
+        "space": config.space.kind,
+        "sampler": config.sampler.kind,
+        "objective": config.objective.kind,
+        "scope": config.pruning.scope,
+        "quantity": config.quantity,
+        "target": float(config.target),
+        "seed": int(config.seed),
+        "data": config.data.name,
+        "input_size": int(config.search_size),
+        "train_steps": config.train_steps,
+        "n_workers": int(config.n_workers),
+        "trials": len(records),
+        "trials_complete": len(done),
+        "trials_failed": states.count("fail"),
+        "trials_feasible": sum(record.feasible for record in done),
+        "trials_reused": sum(record.reused for record in done),
+        "feasible_share": sum(record.feasible for record in done) / max(len(done), 1),
+        "trial_seconds": sum(record.seconds or 0.0 for record in done),
+        "wall_seconds": seconds,
+    }
+    if found is not None:
+        summary |= {
+            "best_objective": found.objective,
+            "best_trial": found.number,
+            "best_removed": found.removed,
+            "rates": found.rates,
+        }
+    return summary
+
+
+def _closing_table(config: DictConfig, summary: dict[str, Any], fronts: list[TrialRecord]) -> None:
+    """What was found, for the terminal."""
+    rows = [
+        ["trials", f"{summary['trials_complete']:,}"],
+        ["feasible", percent(summary["feasible_share"])],
+        ["networks measured", f"{summary['trials_feasible'] - summary['trials_reused']:,}"],
+        ["failed", f"{summary['trials_failed']:,}"],
+        ["this command took", f"{summary['wall_seconds']:.0f} s"],
+    ]
+    if "rates" in summary:
+        rows += [
+            ["best objective", f"{summary['best_objective']:.4f}"],
+            [f"its {config.quantity}", percent(summary["best_removed"])],
+            *([f"rate of {group}", f"{rate:.4f}"] for group, rate in summary["rates"].items()),
+        ]
+    title = f"{summary['model']} · {summary['space']} · {summary['sampler']}"
+    print_table(title, ["", f"target {percent(float(config.target))}"], rows)
+    if fronts:
+        print_table(
+            "front of size against quality",
+            [str(config.quantity), str(config.objective.kind)],
+            [
+                [
+                    percent(record.removed),
+                    NOTHING if record.objective is None else f"{record.objective:.4f}",
+                ]
+                for record in fronts
+            ],
+        )
+
+
+def _draw(
+    config: DictConfig, folder: Path, records: list[TrialRecord], fronts: list[TrialRecord]
+) -> None:
+    """The three plots."""
+    quantity = objective_name(config)
+    name = f"{config.model.name}, {config.space.kind} space, {config.sampler.kind}"
+    done = completed(records)
+    measured = [record for record in done if record.quality is not None]
+    plot_history(
+        folder / "history.png",
+        [
+            record.objective if record.feasible and record.objective is not None else float("nan")
+            for record in done
+        ],
+        title=name,
+        quantity=quantity,
+    )
+    plot_importance(folder / "importance.png", importances(records), title=name)
+    plot_size_front(
+        folder / "front.png",
+        [record.removed or 0.0 for record in measured],
+        [record.quality or 0.0 for record in measured],
+        [(record.removed or 0.0, record.objective or 0.0) for record in fronts],
+        title=name,
+        size=str(config.quantity),
+        quantity=quantity,
+    )
+
+
+def _write_rates(path: Path, config: DictConfig, found: TrialRecord) -> None:
+    """The file for ``train.py rates=``."""
+    text = (
+        f"# {config.model.name}, {config.pruning.criterion}: {config.quantity} "
+        f"{found.removed:.4f} for a target of {float(config.target):g}; trial {found.number}, "
+        f"objective {found.objective:.4f}\n"
+        f"#   python train.py {_train_arguments(config, path)}\n"
+    )
+    atomic_write(path, text + OmegaConf.to_yaml(OmegaConf.create({"rates": found.rates})))
+
+
+def _train_arguments(config: DictConfig, rates: Path) -> str:
+    """What train.py has to be told to remove what the search did."""
+    scope = config.pruning.scope
+    return (
+        f"model={config.model.name} pruning={config.pruning.criterion} "
+        f"{'' if scope == 'independent' else f'pruning.scope={scope} '}rate=0 rates={rates}"
+    )

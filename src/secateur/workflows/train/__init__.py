@@ -1,0 +1,1 @@
+"""train.py: from a configuration to a slim network."""

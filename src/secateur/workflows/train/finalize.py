@@ -1,0 +1,190 @@
+"""The end of a training run: slim, prove, evaluate, account, and write the run folder."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import resource
+from collections.abc import Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor, nn
+
+from callbacks.soft_pruning import SoftPruningCallback
+from callbacks.stage_recorder import StageRecorder
+from secateur.cost.latency import measure_side_by_side
+from secateur.cost.macs import count_macs
+from secateur.cost.parameters import count_nonzero, count_parameters, sparsity
+from secateur.cost.report import account
+from secateur.files import write_json
+from secateur.pruning.artifact import PICTURES, save_proved_slim
+from secateur.reports.plots import Span
+from secateur.reports.run_report import closing_table, draw_plots
+from secateur.reports.summary import write_summary
+from secateur.weights.architectures import BUILDERS
+from secateur.workflows.build import group_rates, instantiate, size_target
+from secateur.workflows.loggers import log_summary
+from secateur.workflows.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+class Finish:
+    """Everything that follows the last epoch.
+
+    Args:
+        config: Configuration of the run.
+        run: Its folder.
+        network: Trained network, its masks set.
+        architecture: Name and arguments that build the dense network.
+        data: Datamodule, for real pictures and the final validation.
+        recorder: Validation metrics by stage.
+        pruning: Callback with the masks, or None for plain training.
+        loggers: Loggers that take the final record.
+    """
+
+    def __init__(
+        self,
+        config: DictConfig,
+        run: RunFolder,
+        network: nn.Module,
+        architecture: dict[str, Any],
+        data: Any,
+        recorder: StageRecorder,
+        pruning: SoftPruningCallback | None,
+        loggers: list[Logger],
+    ) -> None:
+        self.config = config
+        self.run = run
+        self.masked = copy.deepcopy(network).cpu().eval()
+        self.architecture = architecture
+        self.data = data
+        self.recorder = recorder
+        self.pruning = pruning
+        self.loggers = loggers
+        size = int(config.data.input_size)
+        self.example = torch.zeros(1, 3, size, size)
+
+    def __call__(self, wall_seconds: float) -> dict[str, Any]:
+        """Finish the run.
+
+        Args:
+            wall_seconds: Time that training took so far.
+
+        Returns:
+            The flat record that ``summary.json`` holds.
+        """
+        slimmed, difference = save_proved_slim(
+            self.run.path,
+            self.masked,
+            self.architecture,
+            BUILDERS,
+            self.example,
+            self.real_inputs(),
+            scatter=bool(self.config.pruning.get("scatter", False)),
+        )
+        log.info("slim against masked on real pictures: max abs difference %.2g", difference)
+        final = self.evaluate(slimmed)
+        summary = self.summarise(slimmed, difference, final, wall_seconds)
+        if (
+            getattr(rank_zero_only, "rank", 0) == 0
+        ):  # the other processes only took part in the evaluation
+            self.write(slimmed, summary)
+        return summary
+
+    def real_inputs(self) -> Iterable[tuple[Tensor]]:
+        """Some validation pictures as network inputs."""
+        for image in self.data.validation_images(PICTURES):
+            yield (image[None],)
+
+    def evaluate(self, network: nn.Module) -> dict[str, float]:
+        """Validation metrics of a network."""
+        task = instantiate(self.config.model.lightning, network=copy.deepcopy(network))()
+        trainer = pl.Trainer(
+            accelerator=self.config.trainer.accelerator,
+            devices=1,
+            logger=False,
+            limit_val_batches=self.config.trainer.limit_val_batches,
+            enable_progress_bar=self.config.trainer.enable_progress_bar,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,
+        )
+        values = trainer.validate(task, self.data, verbose=False)
+        return {name.removeprefix("val/"): float(value) for name, value in values[0].items()}
+
+    def summarise(
+        self, slimmed: nn.Module, difference: float, final: dict[str, float], wall_seconds: float
+    ) -> dict[str, Any]:
+        """The flat record of the run."""
+        config = self.config
+        timing = measure_side_by_side({"dense": self.masked, "slim": slimmed}, self.example)
+        criterion = config.pruning.criterion
+        record: dict[str, Any] = {
+            "task": config.model.task,
+            "model": config.model.name,
+            "criterion": criterion,
+            "scope": config.pruning.scope if criterion else None,
+            "schedule": config.pruning.schedule if criterion else None,
+            "rate": float(config.rate) if criterion else 0.0,
+            "rates": group_rates(config) or None,
+            "target": ", ".join(f"{k}={v:g}" for k, v in size_target(config).items()) or None,
+            "seed": int(config.seed),
+            "data": config.data.name,
+            "input_size": int(config.data.input_size),
+            "protocol": "single" if config.model.task == "detection" else None,
+            "params_dense": count_parameters(self.masked),
+            "params_nonzero": count_nonzero(self.masked),
+            "params_slim": count_parameters(slimmed),
+            "sparsity": sparsity(self.masked),
+            "macs_dense": count_macs(self.masked, (self.example,)).total,
+            "macs_slim": count_macs(slimmed, (self.example,)).total,
+            "slim_max_abs_diff": difference,
+            "latency_ms_dense": timing["dense"].median_ms,
+            "latency_ms_slim": timing["slim"].median_ms,
+            "wall_seconds": wall_seconds,
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        record.update(final)
+        for stage in ("start", "masked"):
+            values = self.recorder.stages.get(stage, {})
+            record.update({f"{name}_{stage}": value for name, value in values.items()})
+        return {name: value for name, value in record.items() if value is not None}
+
+    def spans(self) -> list[Span]:
+        """Phases of the run, to mark in the plots."""
+        if self.pruning is None:
+            return []
+        schedule = self.pruning.schedule
+        names = {"dense": "dense", "prune": "pruning", "hold": "fine-tuning"}
+        phases = [schedule.phase(epoch) for epoch in range(schedule.total_epochs)]
+        return [
+            Span(name, phases.index(phase), len(phases) - 1 - phases[::-1].index(phase))
+            for phase, name in names.items()
+            if phase in phases
+        ]
+
+    def write(self, slimmed: nn.Module, summary: dict[str, Any]) -> None:
+        """Everything a person or another program reads; ``summary.json`` last marks the end."""
+        if self.pruning is not None:
+            pruner = self.pruning.pruner
+            report = account(
+                self.masked,
+                slimmed,
+                (self.example,),
+                keep=self.pruning.keep,
+                rates=pruner.rates_of(self.pruning.keep),
+                scores=pruner.scores,
+                groups=pruner.groups,
+            )
+            write_json(self.run.path / "pruning.json", report)
+        draw_plots(self.run.path, self.spans())
+        closing_table(summary)
+        log_summary(self.loggers, summary)
+        write_summary(self.run.summary, summary)
+        log.info("run folder: %s", self.run.path)

@@ -1,0 +1,266 @@
+"""The main job: train while pruning, hold, slim, prove, evaluate, record."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from omegaconf import DictConfig, ListConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch import Tensor, nn
+
+from callbacks.dense_weights import DenseWeights
+from callbacks.pruning_curve import PruningCurve
+from callbacks.soft_pruning import SoftPruningCallback
+from callbacks.stage_recorder import StageRecorder
+from callbacks.step_saver import StepSaver
+from callbacks.taylor_statistics import TaylorStatisticsCallback
+from secateur.errors import InputError
+from secateur.pruning.pruner import Pruner
+from secateur.pruning.schedule import Schedule
+from secateur.reports.summary import read_summary
+from secateur.runtime.allocator import keep_large_blocks
+from secateur.weights.architectures import BUILDERS
+from secateur.workflows.build import (
+    build_data,
+    build_network,
+    build_schedule,
+    build_task,
+    excluded_layers,
+    group_rates,
+    instantiate,
+    pruning_groups,
+    settle,
+    size_target,
+)
+from secateur.workflows.loggers import log_objective, open_loggers
+from secateur.workflows.run_folder import RunFolder, open_run_folder
+from secateur.workflows.train.finalize import Finish
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> float | list[float | None] | None:
+    """Run the main job.
+
+    Args:
+        config: Composed ``conf/train.yaml``.
+
+    Returns:
+        The figure that a sweep optimises, measured on the final slim network.
+    """
+    _quieten()
+    keep_large_blocks()
+    config = settle(config)
+    with open_run_folder(config, run_name(config)).held() as run:
+        return _train_in(run, config)
+
+
+def _train_in(run: RunFolder, config: DictConfig) -> float | list[float | None] | None:
+    """Begin or continue the run of a folder that no other process works in."""
+    if run.finished:
+        log.info("%s is finished; resume=never starts another run", run.path)
+        return objective(config, read_summary(run.summary))
+    if run.checkpoint is not None:
+        done = finished_epochs(run.checkpoint)
+        log.info("continuing %s from %s, %d epochs done", run.path, run.checkpoint.name, done)
+    else:
+        log.info("run folder: %s", run.path)
+    pl.seed_everything(int(config.seed), workers=True, verbose=False)
+    started = time.perf_counter()
+
+    # On a CPU convolutions of few channels run about 1.4 times faster with channels last.
+    network, architecture = build_network(config)
+    network.to(memory_format=torch.channels_last)
+    data = build_data(config)
+    pruner, schedule = build_pruning(config, network)
+    data.prepare_data()
+    data.setup("fit")
+    log.info("%s", data.describe())
+
+    with open_loggers(config, run) as loggers:
+        task = build_task(config, network)
+        recorder = StageRecorder(schedule)
+        trainer, pruning = build_trainer(
+            config, run, pruner, schedule, recorder, loggers, architecture
+        )
+        if run.checkpoint is None and schedule is not None and schedule.dense_epochs == 0:
+            _validate_before(trainer, task, data, pruning, schedule, recorder)
+        try:
+            trainer.fit(task, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
+        except SIGTERMException as error:
+            log.warning("stopped by SIGTERM at step %d", trainer.global_step)
+            # Lightning would exit with status 0, as if the run had come to its end.
+            raise SystemExit(128 + signal.SIGTERM) from error
+        finish = Finish(config, run, network, architecture, data, recorder, pruning, loggers)
+        summary = finish(wall_seconds=time.perf_counter() - started)
+        value = objective(config, summary)
+        log_objective(loggers, config, value)
+    return value
+
+
+def finished_epochs(checkpoint: Path) -> int:
+    """How many epochs a checkpoint has behind it."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return int(state["epoch"]) + 1
+
+
+def run_name(config: DictConfig) -> str:
+    """Readable part of a run folder's name."""
+    parts = [config.model.name, config.pruning.criterion or "dense"]
+    if config.pruning.criterion:
+        target = [f"{name}{value:g}" for name, value in size_target(config).items()]
+        parts += target or ["rates" if group_rates(config) else f"{config.rate:g}"]
+    return "-".join([*map(str, parts), str(config.data.name), f"seed{config.seed}"])
+
+
+def objective(config: DictConfig, summary: dict[str, Any]) -> float | list[float | None] | None:
+    """What a sweep optimises: the monitored figure of the final network, or what it asks for.
+
+    Raises:
+        InputError: If the sweep asks for a figure that is not in the summary.
+    """
+    wanted = config.trial.get("objective") if config.get("trial") else None
+    names = [wanted or str(config.data.monitor).removeprefix("val/")]
+    if isinstance(wanted, ListConfig):
+        names = [str(name) for name in wanted]
+    if wanted and (unknown := [name for name in names if name not in summary]):
+        raise InputError(
+            f"hydra.sweeper.objective: summary.json has no {', '.join(unknown)}; "
+            f"choose from {', '.join(sorted(summary))}"
+        )
+    values = [None if summary.get(name) is None else float(summary[name]) for name in names]
+    return values if len(values) > 1 else values[0]
+
+
+def example_input(config: DictConfig) -> Tensor:
+    """One image of the training size, for tracing and counting."""
+    size = int(config.data.input_size)
+    return torch.zeros(1, 3, size, size)
+
+
+def build_pruning(config: DictConfig, network: nn.Module) -> tuple[Pruner | None, Schedule | None]:
+    """Pruner and schedule of the configuration, or nothing for plain training.
+
+    Raises:
+        InputError: If a layer, group or rate of the configuration does not fit the network.
+    """
+    if config.pruning.criterion is None:
+        return None, None
+    pruner = Pruner(
+        network,
+        (example_input(config),),
+        criterion=config.pruning.criterion,
+        rate=float(config.rate),
+        rates=group_rates(config),
+        groups=pruning_groups(config),
+        exclude=excluded_layers(config),
+        mask_batchnorm=config.pruning.mask_batchnorm,
+        scope=config.pruning.scope,
+        min_keep=float(config.pruning.min_keep),
+        align=int(config.pruning.align),
+        seed=int(config.seed),
+        target=size_target(config),
+    )
+    schedule = build_schedule(config)
+    if pruner.needs_statistics and schedule.prunes_before(0):
+        raise InputError(
+            f"pruning={pruner.criterion} scores filters by what happens in training, but a oneshot "
+            "schedule without a dense epoch prunes before it: set phases.dense_epochs (with "
+            "weights: phases.dense_epochs_with_weights) to 1 or take another schedule"
+        )
+    return pruner, schedule
+
+
+def build_trainer(
+    config: DictConfig,
+    run: RunFolder,
+    pruner: Pruner | None,
+    schedule: Schedule | None,
+    recorder: StageRecorder,
+    loggers: list[Any],
+    architecture: dict[str, Any],
+) -> tuple[pl.Trainer, SoftPruningCallback | None]:
+    """The trainer with the callbacks that every run has and those of the configuration."""
+    pruning = None
+    callbacks: list[pl.Callback] = []
+    epochs = int(config.phases.dense_epochs)
+    if pruner is not None and schedule is not None:
+        if pruner.needs_statistics:
+            callbacks.append(TaylorStatisticsCallback(pruner, schedule))
+        pruning = SoftPruningCallback(pruner, schedule)
+        callbacks.append(pruning)
+        epochs = schedule.total_epochs
+    chosen = [instantiate(node, folder=run.path) for node in config.callbacks.values() if node]
+    for callback in chosen:
+        if isinstance(callback, PruningCurve):
+            size = int(config.data.input_size)
+            callback.saver = StepSaver(run.path, architecture, BUILDERS, size)
+    callbacks += [
+        recorder,
+        DenseWeights(run.checkpoints, architecture, schedule),
+        *chosen,
+        # Last, so that they save what the others did. Two, because save_last=True saves only where
+        # the best one is saved too (pytorch_lightning 2.6), and while pruning AP rarely improves.
+        *(
+            ModelCheckpoint(
+                dirpath=run.checkpoints,
+                filename=name,
+                monitor=monitor,
+                mode=config.data.mode,
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
+            )
+            for name, monitor in (("best", config.data.monitor), ("last", None))
+        ),
+    ]
+    trainer = pl.Trainer(
+        **config.trainer,
+        max_epochs=epochs,
+        callbacks=callbacks,
+        logger=loggers,
+        default_root_dir=run.path,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        use_distributed_sampler=False,
+        # submitit requeues a job already, and the run then goes on in its folder
+        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+        enable_model_summary=False,
+    )
+    return trainer, pruning
+
+
+def _validate_before(
+    trainer: pl.Trainer,
+    task: pl.LightningModule,
+    data: pl.LightningDataModule,
+    pruning: SoftPruningCallback | None,
+    schedule: Schedule,
+    recorder: StageRecorder,
+) -> None:
+    """Measure given weights before pruning, and right after it for one-shot schedules."""
+    trainer.validate(task, datamodule=data, verbose=False)
+    recorder.record("start", trainer.callback_metrics)
+    if pruning is not None and schedule.prunes_before(0):
+        pruning.prune(trainer)
+        trainer.validate(task, datamodule=data, verbose=False)
+        recorder.record("masked", trainer.callback_metrics)
+
+
+def _quieten() -> None:
+    """Silence what a user can do nothing about."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    # Two workers are what two cores can feed; Lightning would like one per core.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+    warnings.filterwarnings("ignore", message=".*overridden `transfer_batch_to_device`.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than.*")

@@ -1,0 +1,59 @@
+"""YuNet: boxes as its authors decode them, whatever the size of the picture."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from secateur.data.preprocessing import to_input
+from secateur.deploy.yunet_onnx import YuNet, count_parameters_of
+from secateur.detectors.boxes import decode
+from secateur.errors import InputError
+
+ort = pytest.importorskip("onnxruntime")
+
+
+def test_boxes_and_scores_like_a_loop_over_cells(reference: Path) -> None:
+    path = reference / "weights" / "peers" / "yunet_n_dynamic.onnx"
+    yunet = YuNet(path)
+    rgb = np.random.default_rng(0).integers(0, 256, (45, 70, 3), dtype=np.uint8)
+    locations, logits = yunet(to_input(rgb)[None])
+    rows = decode(locations[0], yunet.anchors(45, 70))
+    scores = torch.softmax(logits[0].double(), dim=1)[:, 1]
+
+    padded = np.zeros((64, 96, 3), np.float32)
+    padded[:45, :70] = rgb[:, :, ::-1]
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    raw = session.run(None, {"input": padded.transpose(2, 0, 1)[None]})
+    outputs = dict(zip(names, raw, strict=True))
+    expected = []
+    for stride in (8, 16, 32):
+        cells = [(y, x) for y in range(64 // stride) for x in range(96 // stride)]
+        for i, (y, x) in enumerate(cells):
+            dx, dy, dw, dh = outputs[f"bbox_{stride}"][0, i]
+            cx, cy = (x + dx) * stride, (y + dy) * stride
+            w, h = math.exp(dw) * stride, math.exp(dh) * stride
+            cls, obj = outputs[f"cls_{stride}"][0, i, 0], outputs[f"obj_{stride}"][0, i, 0]
+            expected.append([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2, math.sqrt(cls * obj)])
+    pixels = rows.double() * torch.tensor([70, 45, 70, 45], dtype=torch.float64)
+    found = torch.cat([pixels, scores[:, None]], dim=1).numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    np.testing.assert_allclose(found[:, 4], np.array(expected)[:, 4], atol=1e-6)
+
+
+def test_parameters(reference: Path) -> None:
+    pytest.importorskip("onnx")
+    assert count_parameters_of(reference / "weights" / "peers" / "yunet_n_dynamic.onnx") == 73848
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no file"):
+        YuNet(tmp_path / "absent.onnx")
+    (tmp_path / "text.onnx").write_text("text")
+    with pytest.raises(InputError, match="no ONNX file"):
+        YuNet(tmp_path / "text.onnx")

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from secateur.files import atomic_write, replacing, write_json
+
+
+def test_files_are_written_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.txt"
+    assert atomic_write(path, "häuser\n") == path
+    atomic_write(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = atomic_write(tmp_path / "a.txt", "old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_takes_results_as_they_are(tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Result:
+        mask: torch.Tensor
+        score: np.float32
+        where: Path
+
+    path = write_json(
+        tmp_path / "a.json",
+        {"b": [Result(torch.tensor([True, False]), np.float32(0.5), Path("x"))], "a": np.arange(2)},
+    )
+    assert path.read_text().startswith('{\n  "b"')
+    expected = {"b": [{"mask": [True, False], "score": 0.5, "where": "x"}], "a": [0, 1]}
+    assert json.loads(path.read_text()) == expected
+
+
+def test_what_json_cannot_say_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", [float("nan")])
+    with pytest.raises(TypeError, match="object cannot be written as JSON"):
+        write_json(tmp_path / "a.json", [object()])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,196 @@
+"""The rate search from the command line's configuration to rates.yaml, and on to more trials."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from safetensors.torch import save_file
+
+from secateur.detectors.eresfd import EResFD
+from secateur.errors import InputError
+from secateur.recognizers.classification_heads import SoftmaxHead
+from secateur.recognizers.squeezenet import SqueezeNet
+from secateur.workflows.build import group_rates
+from secateur.workflows.search.layer_sensitivity import sensitivity
+from secateur.workflows.search.rate_search import search
+
+CONF = Path(__file__).parents[3] / "conf"
+
+
+def composed(
+    tmp_path: Path, *overrides: str, command: str = "search", faces: bool = True
+) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(
+            command,
+            [
+                f"paths.data={tmp_path}/data",
+                f"output_dir={tmp_path}/run",
+                f"weights={tmp_path}/weights.safetensors",
+                *(("data.n_train=10", "data.n_val=2") if faces else ()),
+                "holdout=0.4",
+                *(("debug=search",) if command == "search" else ()),
+                *overrides,
+            ],
+        )
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path / "weights.safetensors"
+    save_file({k: v.contiguous() for k, v in EResFD().state_dict().items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("space", ["exact", "published", "front"])
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "random"])
+def test_configurations_compose(tmp_path: Path, space: str, sampler: str) -> None:
+    config = composed(tmp_path, f"space={space}", f"sampler={sampler}")
+    assert config.space.kind == space
+    assert config.sampler.kind == sampler
+
+
+def test_nsga2_searches_the_front(tmp_path: Path) -> None:
+    assert composed(tmp_path, "sampler=nsga2").space.kind == "front"
+
+
+@pytest.mark.slow
+def test_search_and_more_of_it(tmp_path: Path, weights: Path) -> None:
+    folder = tmp_path / "run"
+    first = search(composed(tmp_path, "n_trials=5"))
+    again = search(composed(tmp_path, "n_trials=8"))
+    assert first is not None
+    assert again is not None
+    assert again >= first
+    rows = list(csv.DictReader((folder / "trials.csv").open()))
+    assert [int(row["number"]) for row in rows] == list(range(8))
+    assert all(row["state"] == "complete" for row in rows)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["feasible_share"] == 1.0
+    for name in ("history", "importance", "front"):
+        assert (folder / "plots" / f"{name}.png").stat().st_size > 1000
+    config = composed(tmp_path)
+    config = DictConfig({"rates": str(folder / "rates.yaml"), "model": config.model})
+    assert group_rates(config) == summary["rates"]
+    with pytest.raises(InputError, match="another configuration"):
+        search(composed(tmp_path, "target=0.2"))
+
+
+@pytest.mark.slow
+def test_front_of_size_against_quality(tmp_path: Path, weights: Path) -> None:
+    search(composed(tmp_path, "sampler=nsga2", "target=0.6", "n_trials=10"))
+    rows = list(csv.DictReader((tmp_path / "run" / "front.csv").open()))
+    removed = [float(row["removed"]) for row in rows]
+    quality = [float(row["objective"]) for row in rows]
+    assert removed == sorted(removed)
+    assert quality == sorted(quality, reverse=True)
+    assert max(removed) <= 0.61
+
+
+def test_what_cannot_be(tmp_path: Path, weights: Path) -> None:
+    for override, message in (
+        ("n_trials=0", "n_trials must be at least 1"),
+        ("quantity=weight", "quantity must be"),
+        ("pruning=taylor", "scores come first"),
+        ("pruning.scope=global", "lets one ranking decide"),
+        ("objective=verification", "is for recognisers"),
+        ("target=0.99", "out of reach"),
+    ):
+        folder = tmp_path / override.partition("=")[0]
+        with pytest.raises(InputError, match=message):
+            search(composed(tmp_path, override, f"output_dir={folder}"))
+    published = ("space=published", "quantity=macs", f"output_dir={tmp_path}/published")
+    with pytest.raises(InputError, match="knows quantity=sparsity"):
+        search(composed(tmp_path, *published))
+
+
+DETECTOR_SEARCHES = {
+    "gp": ("sampler=gp", "n_trials=6"),
+    "ap": ("objective=ap", "objective.pictures=2"),
+    "steps": ("train_steps=2", "objective.train_batch_size=2"),
+    "epoch": ("train_steps=epoch", "objective.train_batch_size=4"),
+    "coupled macs": ("quantity=macs", "pruning.scope=coupled"),
+}
+
+
+@pytest.mark.parametrize("kind", DETECTOR_SEARCHES)
+def test_every_kind_of_search_runs(tmp_path: Path, weights: Path, kind: str) -> None:
+    overrides = ("n_trials=3", *DETECTOR_SEARCHES[kind])
+    found = search(composed(tmp_path, *overrides))
+    assert found is not None
+    record = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert record["trials_complete"] == (6 if kind == "gp" else 3)
+    assert record["feasible_share"] == 1.0
+    assert record["best_removed"] == pytest.approx(0.3, abs=0.03)
+    assert set(record["rates"]) == {f"g{number}" for number in range(1, 7)}
+
+
+def test_sensitivity_of_a_detector(tmp_path: Path, weights: Path) -> None:
+    settings = ("rates=[0.5]", "search_size=64", "objective.batch_size=2", "objective.batches=1")
+    sensitivity(
+        composed(
+            tmp_path,
+            *(*settings, "objective.calibration_batches=1", "progress=false"),
+            command="sensitivity",
+        )
+    )
+    rows = list(csv.DictReader((tmp_path / "run" / "sensitivity.csv").open()))
+    assert {row["part"] for row in rows if row["kind"] == "group"} == {f"g{n}" for n in range(1, 7)}
+    assert all(float(row["loss"]) > 0 for row in rows)
+    assert (tmp_path / "run" / "plots" / "sensitivity_groups.png").stat().st_size > 1000
+
+
+@pytest.fixture
+def recogniser(tmp_path: Path) -> tuple[str, ...]:
+    """Overrides for weights of a SqueezeNet and its head, and for data of a few people."""
+    torch.manual_seed(0)
+    parts = {"network.": SqueezeNet().state_dict(), "head.": SoftmaxHead(1000, 6).state_dict()}
+    path = tmp_path / "weights.safetensors"
+    save_file({f"{p}{k}": v.contiguous() for p, s in parts.items() for k, v in s.items()}, path)
+    people = ("++data.n_train=6", "++data.n_images=5", "++data.n_test=20", "search_size=40")
+    return ("model=squeezenet", *people, "data.num_workers=0")
+
+
+PEOPLE_SEARCHES = {
+    "loss": ("objective=loss", "train_steps=1", "objective.train_batch_size=4"),
+    "verification": ("objective=verification", "objective.identities=0.5"),
+}
+
+
+@pytest.mark.parametrize("kind", PEOPLE_SEARCHES)
+def test_search_of_a_recogniser(tmp_path: Path, recogniser: tuple[str, ...], kind: str) -> None:
+    overrides = (*recogniser, *PEOPLE_SEARCHES[kind], "n_trials=2", "pruning.scope=coupled")
+    found = search(composed(tmp_path, *overrides, "quantity=params", "target=0.5", faces=False))
+    assert found is not None
+    assert found <= 0
+    record = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert record["best_removed"] == pytest.approx(0.5, abs=0.01)
+    assert set(record["rates"]) == {"stem", "fire2_3", "fire4_5", "fire6_9"}
+    assert "pruning.scope=coupled" in (tmp_path / "run" / "rates.yaml").read_text()
+
+
+@pytest.mark.parametrize("figure", ["loss", "EER"])
+def test_sensitivity_of_a_recogniser(
+    tmp_path: Path, recogniser: tuple[str, ...], figure: str
+) -> None:
+    kind = "loss" if figure == "loss" else "verification"
+    settings = (f"objective={kind}", "objective.identities=0.5", "rates=[0.5]", "progress=false")
+    if kind == "loss":
+        settings = (settings[0], *settings[2:])
+    sensitivity(composed(tmp_path, *recogniser, *settings, command="sensitivity", faces=False))
+    rows = list(csv.DictReader((tmp_path / "run" / "sensitivity.csv").open()))
+    assert next(row["part"] for row in rows if row["kind"] == "group") == "stem"
+    assert all(float(row[figure]) >= 0 for row in rows)
+
+
+def test_a_head_for_other_people_is_of_no_use(tmp_path: Path, recogniser: tuple[str, ...]) -> None:
+    others = (*recogniser, "++data.n_train=7")
+    with pytest.raises(InputError, match="needs the head that was trained"):
+        search(composed(tmp_path, *others, faces=False))
