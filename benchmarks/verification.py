@@ -29,8 +29,8 @@ def draw(n_images: int = N_IMAGES) -> tuple[Tensor, Tensor]:
     """Embeddings of 20 images each of some people, and who they are."""
     torch.manual_seed(0)
     identity = torch.arange(n_images) % (n_images * N_PEOPLE // N_IMAGES)
-    centres = torch.randn(int(identity.max()) + 1, DIM)
-    return torch.randn(n_images, DIM).mul_(2.5).add_(centres[identity]), identity
+    centers = torch.randn(int(identity.max()) + 1, DIM)
+    return torch.randn(n_images, DIM).mul_(2.5).add_(centers[identity]), identity
 
 
 def draw_pairs(identity: Tensor, n_pairs: int) -> tuple[Tensor, Tensor, Tensor]:

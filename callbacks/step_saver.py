@@ -20,7 +20,7 @@ from secateur.cost.parameters import count_parameters
 from secateur.files import replacing_folder
 from secateur.metrics.embedding_file import Embeddings, write_embeddings
 from secateur.metrics.embeddings import embed
-from secateur.pruning.artifact import PICTURES, Builders, save_proved_slim
+from secateur.pruning.artifact import PICTURES, Builders, save_verified_slim
 from secateur.recognizers.task import RecognizerTask
 from secateur.slimming.equivalence import TOLERANCE
 
@@ -85,7 +85,7 @@ class StepSaver:
         pictures = [image[None] for image in data.validation_images(PICTURES)]
         # Building the slim network anew draws weights that the training must not miss.
         with isolate_rng(), replacing_folder(self.folder / "steps" / name) as temporary:
-            slimmed, difference = save_proved_slim(
+            slimmed, difference = save_verified_slim(
                 temporary,
                 masked,
                 self.architecture,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datamodules.recognition import Labelled, RecognitionData, Verified
+from datamodules.recognition import Labeled, RecognitionData, Verified
 from secateur.data.face_crop import Box
 from secateur.data.identity_folders import FolderImages, read_boxes, read_identity_folders
 from secateur.data.pairs import check_pictures, draw_pairs, read_pairs
@@ -55,13 +55,13 @@ class IdentitiesData(RecognitionData):
         self.centre = centre
         self.min_images = min_images
 
-    def read_training(self) -> Labelled:
+    def read_training(self) -> Labeled:
         """List the folders of ``train``."""
         folder = self._checked_root() / self.train
         found = read_identity_folders(folder, self.min_images)
         if len(found.identities) < 2:
             raise InputError(f"{folder} has one identity: training needs two to tell apart")
-        return Labelled(self._images(folder, found.names, "train"), found.labels, found.identities)
+        return Labeled(self._images(folder, found.names, "train"), found.labels, found.identities)
 
     def read_verification(self) -> Verified:
         """Read the pairs and find their pictures, or draw pairs among the people of ``test``."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.identities import IdentitiesData
-from datamodules.recognition import Labelled, Verified
+from datamodules.recognition import Labeled, Verified
 from secateur.data.pairs import Pairs, check_pictures
 from secateur.data.vggface2_pose import read_pose_list
 from secateur.errors import InputError
@@ -52,7 +52,7 @@ class PoseTemplatesData(IdentitiesData):
             raise InputError("data=vggface2_pose is there to evaluate on; train on data=identities")
         self._verified = self.read_verification()
         nobody = np.zeros(0, np.int64)
-        self._labelled = Labelled(self._verified.images, nobody, ())
+        self._labeled = Labeled(self._verified.images, nobody, ())
 
     def read_verification(self) -> Verified:
         """Read the list, find its pictures and make the templates."""

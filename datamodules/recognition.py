@@ -28,7 +28,7 @@ from secateur.errors import InputError
 from secateur.training_steps import upcoming_epoch
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """Pictures of known people.
 
     Attributes:
@@ -101,13 +101,13 @@ class RecognitionData(pl.LightningDataModule, ABC):
         self.num_workers = min(2, os.cpu_count() or 1) if num_workers is None else num_workers
         self.seed = seed
         self.holdout_seed = holdout_seed
-        self._labelled: Labelled | None = None
+        self._labeled: Labeled | None = None
         self._verified: Verified | None = None
         self._kept: NDArray[np.int64] = np.zeros(0, np.int64)
         self._held: NDArray[np.int64] = np.zeros(0, np.int64)
 
     @abstractmethod
-    def read_training(self) -> Labelled:
+    def read_training(self) -> Labeled:
         """People to train on."""
 
     @abstractmethod
@@ -123,20 +123,20 @@ class RecognitionData(pl.LightningDataModule, ABC):
         Raises:
             InputError: If a file is missing or malformed.
         """
-        if self._labelled is None:
-            self._labelled = self.read_training()
-            labels, names = self._labelled.labels, self._labelled.identities
+        if self._labeled is None:
+            self._labeled = self.read_training()
+            labels, names = self._labeled.labels, self._labeled.identities
             self._kept, self._held = split_identities(
                 labels, self.holdout, self.holdout_seed, names
             )
             self._verified = self.read_verification()
 
     @property
-    def labelled(self) -> Labelled:
+    def labeled(self) -> Labeled:
         """People to train on."""
-        if self._labelled is None:
+        if self._labeled is None:
             raise RuntimeError("call setup() first")
-        return self._labelled
+        return self._labeled
 
     @property
     def verified(self) -> Verified:
@@ -158,7 +158,7 @@ class RecognitionData(pl.LightningDataModule, ABC):
     @property
     def n_identities(self) -> int:
         """Number of people to train on, the classes of the identification head."""
-        return len(self.labelled.identities)
+        return len(self.labeled.identities)
 
     @property
     def pairs(self) -> Pairs:
@@ -187,7 +187,7 @@ class RecognitionData(pl.LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, int]]:
         """Batches of images (B, 3, S, S) and identities (B,)."""
-        images, labels, _ = self.labelled
+        images, labels, _ = self.labeled
         dataset = TrainingIdentities(images, self._kept, labels, self.cut, self.seed)
         sampler = EpochSampler(len(dataset), self.seed)
         if self.trainer is not None:
@@ -213,7 +213,7 @@ class RecognitionData(pl.LightningDataModule, ABC):
         )
 
     def _validation_set(self) -> ValidationIdentities:
-        images, labels, _ = self.labelled
+        images, labels, _ = self.labeled
         return ValidationIdentities(self.verified.images, images, self._held, labels, self.cut)
 
     def _loading(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from datamodules.recognition import Labelled, RecognitionData, Verified
+from datamodules.recognition import Labeled, RecognitionData, Verified
 from secateur.data.insightface_bin import read_bin_set
 from secateur.data.insightface_rec import read_record_set
 from secateur.errors import InputError
@@ -30,10 +30,10 @@ class RecordIOData(RecognitionData):
         self.root = root
         self.verification = verification
 
-    def read_training(self) -> Labelled:
+    def read_training(self) -> Labeled:
         """Open the records."""
         records = read_record_set(self._checked_root())
-        return Labelled(records, records.labels, tuple(map(str, range(records.n_identities))))
+        return Labeled(records, records.labels, tuple(map(str, range(records.n_identities))))
 
     def read_verification(self) -> Verified:
         """Read the verification set."""

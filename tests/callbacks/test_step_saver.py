@@ -47,8 +47,8 @@ class NamedData(TinyData):
 
     def images(self, labels: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(len(labels))
-        colours = torch.eye(4)[labels][:, :3, None, None]
-        return colours + 0.3 * torch.randn(len(labels), 3, 8, 8, generator=generator)
+        colors = torch.eye(4)[labels][:, :3, None, None]
+        return colors + 0.3 * torch.randn(len(labels), 3, 8, 8, generator=generator)
 
     def validation_images(self, count: int) -> list[Tensor]:
         return list(self.images(torch.tensor([0, 0, 1, 1, *range(len(self.held_out))]))[:count])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from secateur.cost.report import account
+from secateur.cost.report import compare_costs
 from secateur.pruning.masks import apply_masks
 
 
@@ -28,7 +28,7 @@ def test_account() -> None:
     nn.init.ones_(masked[1].bias)
     keep = {"0": torch.arange(8) > 2}
     apply_masks(masked, keep, {"0": "1"})
-    report = account(
+    report = compare_costs(
         masked,
         slim,
         torch.zeros(1, 3, 4, 4),

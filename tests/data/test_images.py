@@ -60,9 +60,9 @@ def test_sixteen_bits_keep_the_upper_eight(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "grey.png")[..., 1], deep >> 8)
     cv2.imwrite(str(tmp_path / "grey.tiff"), deep)
     np.testing.assert_array_equal(read_image(tmp_path / "grey.tiff")[..., 1], deep >> 8)
-    colour = np.stack([deep, deep[::-1], deep * 0], axis=2)
-    cv2.imwrite(str(tmp_path / "colour.png"), colour)
-    np.testing.assert_array_equal(read_image(tmp_path / "colour.png"), colour[..., ::-1] >> 8)
+    color = np.stack([deep, deep[::-1], deep * 0], axis=2)
+    cv2.imwrite(str(tmp_path / "colour.png"), color)
+    np.testing.assert_array_equal(read_image(tmp_path / "colour.png"), color[..., ::-1] >> 8)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])

@@ -55,8 +55,8 @@ def test_hue_equals_pillow(picture: NDArray[np.uint8], shift: int) -> None:
 
 
 def test_hue_of_grey_and_zero_shift(picture: NDArray[np.uint8]) -> None:
-    grey = np.repeat(picture[..., :1], 3, axis=2)
-    np.testing.assert_array_equal(shift_hue(grey, 18), grey)
+    gray = np.repeat(picture[..., :1], 3, axis=2)
+    np.testing.assert_array_equal(shift_hue(gray, 18), gray)
     assert abs(shift_hue(picture, 0).astype(int) - picture).max() <= 6
 
 

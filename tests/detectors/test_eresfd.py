@@ -108,7 +108,7 @@ def test_bfpgm_topology_ignores_the_last_stage() -> None:
 def test_published_initialisation() -> None:
     torch.manual_seed(0)
     network = EResFD()
-    network.initialise("published")
+    network.initialize("published")
     weights = torch.cat([c.weight.flatten() for c in convolutions(network).values()])
     assert weights.std().item() == pytest.approx(0.01, rel=0.02)
     assert abs(weights.mean().item()) < 1e-4
@@ -133,7 +133,7 @@ def test_unknown_choices_are_refused() -> None:
     with pytest.raises(ValueError, match="topology must be 'standard' or 'bfpgm', got 'other'"):
         EResFD("other")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="scheme must be 'kaiming' or 'published', got 'other'"):
-        EResFD().initialise("other")  # type: ignore[arg-type]
+        EResFD().initialize("other")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("table", GROUPS)

@@ -25,8 +25,8 @@ MEASURES = pytest.mark.parametrize("measure", ["cosine", "euclidean"])
 def draw(n: int = 90, dimension: int = 8) -> tuple[Tensor, Tensor]:
     random = torch.Generator().manual_seed(3)
     identity = torch.randint(0, 9, (n,), generator=random)
-    centres = torch.randn(9, dimension, generator=random)
-    return centres[identity] + 0.8 * torch.randn(n, dimension, generator=random), identity
+    centers = torch.randn(9, dimension, generator=random)
+    return centers[identity] + 0.8 * torch.randn(n, dimension, generator=random), identity
 
 
 def score_all(embeddings: Tensor, identity: Tensor, measure: Measure) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ Scores = NDArray[np.float64]
 Labels = NDArray[np.bool_]
 
 # few levels make ties, many make none
-labelled_scores = st.sampled_from([2, 5, 40, 10**6]).flatmap(
+labeled_scores = st.sampled_from([2, 5, 40, 10**6]).flatmap(
     lambda levels: st.lists(
         st.tuples(st.integers(0, levels), st.booleans()), min_size=2, max_size=60
     ).filter(lambda pairs: len({same for _, same in pairs}) == 2)
@@ -66,7 +66,7 @@ def naive_eer(scores: Scores, same: Labels) -> float:
     raise AssertionError("the curve ends at FAR 1, FRR 0")
 
 
-@given(labelled_scores)
+@given(labeled_scores)
 def test_figures_equal_scikit_learn_and_counting(pairs: list[tuple[int, bool]]) -> None:
     scores, same = unzip(pairs)
     roc = roc_of_scores(scores, same)
@@ -85,7 +85,7 @@ def test_figures_equal_scikit_learn_and_counting(pairs: list[tuple[int, bool]]) 
         assert tar_at_far(roc, bound) == (expected if enough else None)
 
 
-@given(labelled_scores)
+@given(labeled_scores)
 def test_the_equal_error_threshold_is_the_first_with_far_not_below_frr(
     pairs: list[tuple[int, bool]],
 ) -> None:
@@ -99,7 +99,7 @@ def test_the_equal_error_threshold_is_the_first_with_far_not_below_frr(
             assert far >= 1 - tar - 1e-12
 
 
-@given(labelled_scores)
+@given(labeled_scores)
 def test_counts_of_distinct_scores_give_the_same_curve(pairs: list[tuple[int, bool]]) -> None:
     scores, same = unzip(pairs)
     levels, position = np.unique(scores, return_inverse=True)

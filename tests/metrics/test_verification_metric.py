@@ -23,8 +23,8 @@ def draw_embeddings() -> tuple[Tensor, Tensor]:
     """Embeddings of seven people, and who they are."""
     random = torch.Generator().manual_seed(0)
     identity = torch.arange(N_IMAGES) % 7
-    centres = torch.randn(7, DIM, generator=random)
-    return centres[identity] + 1.3 * torch.randn(N_IMAGES, DIM, generator=random), identity
+    centers = torch.randn(7, DIM, generator=random)
+    return centers[identity] + 1.3 * torch.randn(N_IMAGES, DIM, generator=random), identity
 
 
 def draw_pairs() -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -14,7 +14,7 @@ from secateur.errors import InputError
 from secateur.metrics.wider_face import (
     average_precision,
     evaluate,
-    normalise_scores,
+    normalize_scores,
     precision_recall,
 )
 from tests.metrics.wider_golden import read_ground_truth, read_predictions, read_results
@@ -96,9 +96,9 @@ def test_evaluate_equals_the_protocol_done_box_by_box(seed: int) -> None:
             for name, (rows, faces, mask) in pictures.items():
                 if name.startswith(event):
                     keep = mask if setting == "easy" else np.ones(len(faces), dtype=np.bool_)
-                    normalised = rows.copy()
-                    normalised[:, 4] = (rows[:, 4] - low) / (high - low)
-                    counts += naive_counts(normalised, faces, keep)
+                    normalized = rows.copy()
+                    normalized[:, 4] = (rows[:, 4] - low) / (high - low)
+                    counts += naive_counts(normalized, faces, keep)
                     n_faces += int(keep.sum())
             if n_faces == 0:
                 assert event not in result.settings[setting].event_ap
@@ -214,7 +214,7 @@ def test_a_mask_of_the_wrong_length_is_refused() -> None:
 
 
 def test_equal_scores_count_at_every_threshold() -> None:
-    scores = normalise_scores(np.full(3, 0.25))
+    scores = normalize_scores(np.full(3, 0.25))
     assert scores.tolist() == [1, 1, 1]
     curve = precision_recall(scores, np.ones(3, np.bool_), np.array([True, False, True]), 4)
     np.testing.assert_allclose(curve, np.tile([2 / 3, 0.5], (1000, 1)))

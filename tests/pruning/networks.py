@@ -210,7 +210,7 @@ class SqueezeExcite(nn.Module):
         return self.head(x * functional.hardsigmoid(scale))
 
 
-class Normalised(nn.Module):
+class Normalized(nn.Module):
     """A ConvNeXt block: channels last, layer norm, linear layers, layer scale."""
 
     def __init__(self) -> None:

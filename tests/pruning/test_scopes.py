@@ -15,8 +15,8 @@ from secateur.pruning.masks import masks_from_zeros
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.ranking import (
     plan_masks,
-    rank_in_units,
     rank_together,
+    rank_within_layers,
     rates_of_sets,
     score_sets,
 )
@@ -171,7 +171,7 @@ def test_independent_ranking_is_the_published_plan() -> None:
     scores = {name: torch.rand(layer.out_channels) for name, layer in layers.items()}
     rates = dict.fromkeys(layers, 0.3)
     sets = single_filters(layers)
-    ranking = rank_in_units(sets, score_sets(sets, scores), rates_of_sets(sets, rates))
+    ranking = rank_within_layers(sets, score_sets(sets, scores), rates_of_sets(sets, rates))
     masks = sets.masks(ranking.removed(), ranking.scores)
     for name, mask in plan_masks(scores, rates).items():
         assert torch.equal(masks[name], mask)
@@ -253,5 +253,5 @@ def test_fractions_of_a_rate_remove_ever_more() -> None:
 
 def test_sets_never_overlap_between_units() -> None:
     sets: FilterSets = coupled_filters(Shuffle(), IMAGES, prunable_layers(Shuffle()))
-    assert len(sets.unit) == len(sets.filters) == len(sets.family)
-    assert int(sets.unit.max()) + 1 == len(sets.unit.unique())
+    assert len(sets.layer_set) == len(sets.filters) == len(sets.tied_sets)
+    assert int(sets.layer_set.max()) + 1 == len(sets.layer_set.unique())

@@ -43,8 +43,8 @@ class TinyData(pl.LightningDataModule):
         )
 
     def images(self, labels: Tensor) -> Tensor:
-        colours = torch.eye(N_IDENTITIES)[labels][:, :3] * 2
-        return colours[:, :, None, None] + 0.05 * torch.randn(len(labels), 3, 8, 8)
+        colors = torch.eye(N_IDENTITIES)[labels][:, :3] * 2
+        return colors[:, :, None, None] + 0.05 * torch.randn(len(labels), 3, 8, 8)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         labels = torch.arange(N_IDENTITIES).repeat(16)

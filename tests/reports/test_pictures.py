@@ -33,8 +33,8 @@ def judge() -> JudgedPicture:
     return judge_picture(image, ROWS, FACES, [True, True, False], title="e/a.jpg")
 
 
-def shows(pixels: np.ndarray, colour: str) -> bool:
-    return bool((pixels == ImageColor.getrgb(colour)).all(axis=2).any())
+def shows(pixels: np.ndarray, color: str) -> bool:
+    return bool((pixels == ImageColor.getrgb(color)).all(axis=2).any())
 
 
 def test_boxes_are_judged() -> None:
@@ -57,7 +57,7 @@ def test_drawing_shows_every_verdict_and_keeps_the_picture() -> None:
     pixels = draw_picture(picture)
     assert pixels.shape == (90, 200, 3)
     assert picture.image.min() == 255
-    assert all(shows(pixels, colour) for colour in (HIT, MISS, FALSE_ALARM, IGNORED))
+    assert all(shows(pixels, color) for color in (HIT, MISS, FALSE_ALARM, IGNORED))
     assert draw_picture(picture, (100, 100)).shape == (45, 100, 3)
 
 

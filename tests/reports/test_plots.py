@@ -18,13 +18,13 @@ from secateur.reports.plots import (
 )
 
 
-def check_picture(path: Path, colour: str | None = None) -> None:
+def check_picture(path: Path, color: str | None = None) -> None:
     """A readable picture that is not empty and shows a colour."""
     pixels = np.asarray(Image.open(path).convert("RGB"))
     assert min(pixels.shape[:2]) > 100
     assert pixels.std() > 1
-    if colour is not None:
-        wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    if color is not None:
+        wanted = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
         assert (np.abs(pixels.astype(int) - wanted).sum(axis=2) < 12).any()
     assert [p.name for p in path.parent.iterdir() if p.name.startswith(".")] == []
 

@@ -17,12 +17,12 @@ def draw_scores(n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return 0.2 * random.standard_normal(n) + 0.4 * same, same
 
 
-def check_picture(path: Path, colour: str | None) -> None:
+def check_picture(path: Path, color: str | None) -> None:
     """A readable picture that shows a colour."""
     pixels = np.asarray(Image.open(path).convert("RGB"))
     assert min(pixels.shape[:2]) > 100
-    if colour is not None:
-        wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    if color is not None:
+        wanted = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
         assert (np.abs(pixels.astype(int) - wanted).sum(axis=2) < 12).any()
 
 

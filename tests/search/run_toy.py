@@ -9,16 +9,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from toy import toy_assignment
 
-from secateur.search.workers import run_crew
+from secateur.search.workers import run_workers
 
 if __name__ == "__main__":
     folder, n_trials, n_workers, seconds, *storage = sys.argv[1:]
-    assignment = toy_assignment(
+    job = toy_assignment(
         Path(folder),
         int(n_trials),
         seconds=float(seconds),
         storage=storage[0] if storage else None,
         crowd=2 if storage else 1,
     )
-    study = run_crew(assignment, int(n_workers))
+    study = run_workers(job, int(n_workers))
     print(study.counts())

@@ -62,11 +62,11 @@ def test_every_point_is_on_target_within_one_filter(
     real: tuple[nn.Module, Pruner, dict[str, Levels], float], point: list[float], target: float
 ) -> None:
     _, _, levels, start = real
-    placement = ExactSpace(levels, target, start).place(dict(zip(levels, point, strict=False)))
+    candidate = ExactSpace(levels, target, start).decode(dict(zip(levels, point, strict=False)))
     largest = max(group.largest_filter for group in levels.values())
-    assert abs(placement.removed - target) <= largest * (1 + 1e-9)
-    assert placement.feasible
-    assert all(0 <= rate <= HIGHEST for rate in placement.rates.values())
+    assert abs(candidate.removed - target) <= largest * (1 + 1e-9)
+    assert candidate.feasible
+    assert all(0 <= rate <= HIGHEST for rate in candidate.rates.values())
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -75,16 +75,16 @@ def test_sparsity_is_that_of_masks(
 ) -> None:
     network, pruner, levels, start = real
     point = dict(zip(levels, np.random.default_rng(seed).random(len(levels)), strict=True))
-    placement = ExactSpace(levels, 0.1 + 0.2 * seed, start).place(point)
+    candidate = ExactSpace(levels, 0.1 + 0.2 * seed, start).decode(point)
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     pruner.rates = {
-        name: placement.rates[group]
+        name: candidate.rates[group]
         for group, names in pruner.groups.items()
         if names
         for name in names
     }
     pruner.apply(pruner.plan())
-    assert sparsity(network) == pytest.approx(placement.removed, abs=1e-12)
+    assert sparsity(network) == pytest.approx(candidate.removed, abs=1e-12)
     network.load_state_dict(state)
 
 
@@ -95,10 +95,10 @@ def test_more_is_removed_for_a_higher_target(
 ) -> None:
     _, _, levels, start = real
     chosen = dict(zip(levels, point, strict=False))
-    placements = [ExactSpace(levels, target, start).place(chosen) for target in (low, low + 0.05)]
-    assert placements[0].removed < placements[1].removed
+    candidates = [ExactSpace(levels, target, start).decode(chosen) for target in (low, low + 0.05)]
+    assert candidates[0].removed < candidates[1].removed
     # A group may move by a level or two to meet each target, so rates as a whole rise.
-    assert sum(placements[0].rates.values()) < sum(placements[1].rates.values()) + 0.2
+    assert sum(candidates[0].rates.values()) < sum(candidates[1].rates.values()) + 0.2
 
 
 @settings(deadline=None, max_examples=60)
@@ -109,8 +109,8 @@ def test_only_the_direction_of_a_point_counts(
     _, _, levels, start = real
     space = ExactSpace(levels, 0.3, start)
     chosen = dict(zip(levels, point, strict=False))
-    rates = space.place(chosen).rates
-    shrunk = space.place({name: value * scale for name, value in chosen.items()}).rates
+    rates = space.decode(chosen).rates
+    shrunk = space.decode({name: value * scale for name, value in chosen.items()}).rates
     for name, group in levels.items():
         assert abs(group.of_rate(rates[name]) - group.of_rate(shrunk[name])) <= 1
 
@@ -120,9 +120,9 @@ def test_full_groups_leave_the_rest_to_the_others(
 ) -> None:
     _, _, levels, start = real
     point = dict.fromkeys(levels, 0.0) | {"g1": 1.0}
-    placement = ExactSpace(levels, 0.5, start).place(point)
-    assert placement.rates["g1"] == pytest.approx(HIGHEST, abs=0.15)
-    assert abs(placement.removed - 0.5) < 0.01
+    candidate = ExactSpace(levels, 0.5, start).decode(point)
+    assert candidate.rates["g1"] == pytest.approx(HIGHEST, abs=0.15)
+    assert abs(candidate.removed - 0.5) < 0.01
 
 
 def test_targets_out_of_reach(
@@ -144,8 +144,8 @@ def test_front_points_have_the_size_they_ask_for(
     _, _, levels, start = real
     space = FrontSpace(levels, 0.6, start, lowest_target=0.1)
     assert space.variables[SIZE] == (0.1, 0.6)
-    placement = space.place({**dict(zip(levels, point, strict=False)), SIZE: size})
-    assert abs(placement.removed - size) <= space.exact.tolerance * (1 + 1e-9)
+    candidate = space.decode({**dict(zip(levels, point, strict=False)), SIZE: size})
+    assert abs(candidate.removed - size) <= space.exact.tolerance * (1 + 1e-9)
 
 
 def test_official_weights(reference: Path) -> None:
@@ -156,5 +156,5 @@ def test_official_weights(reference: Path) -> None:
     space = ExactSpace(levels, 0.3, start)
     generator = np.random.default_rng(0)
     for _ in range(200):
-        placement = space.place(dict(zip(levels, generator.random(len(levels)), strict=True)))
-        assert abs(placement.removed - 0.3) <= space.tolerance * (1 + 1e-9)
+        candidate = space.decode(dict(zip(levels, generator.random(len(levels)), strict=True)))
+        assert abs(candidate.removed - 0.3) <= space.tolerance * (1 + 1e-9)

@@ -15,10 +15,10 @@ from secateur.detectors.eresfd import GROUPS, EResFD
 from secateur.errors import InputError
 from secateur.pruning.masks import masks_from_zeros
 from secateur.pruning.pruner import Pruner
-from secateur.search.face_objective import HeldOutLoss, batch_loss, judge_faces
-from secateur.search.fixed_batches import DrawnBatches
+from secateur.search.face_objective import HeldOutLoss, batch_loss, face_evaluator
+from secateur.search.fixed_batches import FixedBatches
 from secateur.search.objective import Objective, ObjectiveSettings, TrialNetwork, recalibrate
-from secateur.search.rate_levels import Removal
+from secateur.search.rate_levels import RateMasks
 
 RATES = {"g1": 0.25, "g2": 0.3, "g3": 0.1, "g4": 0.5, "g5": 0.2, "g6": 0.4}
 SMALL = ObjectiveSettings(
@@ -37,7 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DemoFacesData:
     return module
 
 
-Parts = tuple[nn.Module, Removal]
+Parts = tuple[nn.Module, RateMasks]
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +52,13 @@ def parts() -> Parts:
         groups=GROUPS["released"],
         exclude=["loc.*", "conf.*"],
     )
-    return network, Removal(pruner, 0.9)
+    return network, RateMasks(pruner, 0.9)
 
 
 @pytest.fixture
 def trial_network(parts: Parts) -> TrialNetwork:
-    network, removal = parts
-    return TrialNetwork(copy.deepcopy(network), removal)
+    network, rate_masks = parts
+    return TrialNetwork(copy.deepcopy(network), rate_masks)
 
 
 def make(trial_network: TrialNetwork, data: DemoFacesData, **options: object) -> Objective:
@@ -66,7 +66,7 @@ def make(trial_network: TrialNetwork, data: DemoFacesData, **options: object) ->
     settings = ObjectiveSettings(
         **{**{name: getattr(SMALL, name) for name in SMALL.__slots__}, **options}  # type: ignore[arg-type]
     )
-    judge = judge_faces(
+    evaluator = face_evaluator(
         data.training_pictures(),
         data.holdout_pictures(),
         settings,
@@ -74,7 +74,7 @@ def make(trial_network: TrialNetwork, data: DemoFacesData, **options: object) ->
         steps,  # type: ignore[arg-type]
         seed=0,
     )
-    return Objective(trial_network, judge)
+    return Objective(trial_network, evaluator)
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:
@@ -103,7 +103,7 @@ def test_no_rates_without_calibration_is_the_plain_loss(
     trial_network: TrialNetwork, data: DemoFacesData
 ) -> None:
     objective = make(trial_network, data, calibration_batches=0)
-    quality = objective.judge.quality
+    quality = objective.evaluator.quality
     assert isinstance(quality, HeldOutLoss)
     network = trial_network.network
     with torch.no_grad():
@@ -133,7 +133,7 @@ def test_held_out_pictures_are_neither_trained_on_nor_validation(data: DemoFaces
 def test_masks_within_and_restored_after(trial_network: TrialNetwork) -> None:
     network = trial_network.network
     convolutions = {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d)}
-    masks = trial_network.removal.masks(RATES)
+    masks = trial_network.rate_masks.masks(RATES)
     removed = {name: int((~mask).sum()) for name, mask in masks.items()}
     with trial_network.masked(RATES):
         recalibrate(network, [torch.randn(2, 3, 64, 64)])
@@ -144,7 +144,7 @@ def test_masks_within_and_restored_after(trial_network: TrialNetwork) -> None:
             network.get_submodule(norm).register_forward_hook(
                 lambda _, __, output, name=name: seen.update({name: output})
             )
-            for name, norm in trial_network.removal.batchnorms.items()
+            for name, norm in trial_network.rate_masks.batchnorms.items()
             if name in removed
         ]
         with torch.no_grad():
@@ -179,7 +179,7 @@ def test_held_filters_stay_zero_in_training_and_free_ones_grow(
         def count(network: nn.Module) -> float:
             return float(sum(int((p == 0).sum()) for p in network.parameters()))
 
-        objective.judge.quality = count
+        objective.evaluator.quality = count
         counts[hold] = objective(RATES)
     assert counts[True] > counts[False]
 
@@ -202,12 +202,12 @@ def test_recalibration_averages_batches() -> None:
 
 def test_batches_are_a_function_of_the_seed(data: DemoFacesData) -> None:
     training = data.training_pictures()
-    batches, again = (DrawnBatches(training, 5, 4, seed=1) for _ in range(2))
+    batches, again = (FixedBatches(training, 5, 4, seed=1) for _ in range(2))
     for (images, faces), (images_again, faces_again) in zip(batches, again, strict=True):
         assert images.shape == (4, 3, 64, 64)
         assert torch.equal(images, images_again)
         assert all(map(torch.equal, faces, faces_again))
-    other = DrawnBatches(training, 5, 4, seed=2)
+    other = FixedBatches(training, 5, 4, seed=2)
     assert not torch.equal(batches[0][0], other[0][0])
     with pytest.raises(IndexError):
         batches[5]

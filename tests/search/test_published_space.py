@@ -58,11 +58,11 @@ def test_golden_points(reference: Path, model: str) -> None:
         numbers[target] = number + 1
         point = StartupPoints(space.variables, 0, space.probe())(number)
         assert list(point.values()) == pytest.approx(row["rates"], abs=1e-15)
-        placement = space.place(point)
-        assert placement.removed == pytest.approx(row["sparsity"], abs=1e-12)
-        assert placement.penalty == pytest.approx(penalty_weight * row["penalty"], abs=1e-9)
-        assert placement.feasible == (row["penalty"] < 10)
-        objective = placement.objective(-1.5)
+        candidate = space.decode(point)
+        assert candidate.removed == pytest.approx(row["sparsity"], abs=1e-12)
+        assert candidate.penalty == pytest.approx(penalty_weight * row["penalty"], abs=1e-9)
+        assert candidate.feasible == (row["penalty"] < 10)
+        objective = candidate.objective(-1.5)
         assert objective == pytest.approx(row["objective_if_val_loss_1.5"], abs=1e-9)
 
 

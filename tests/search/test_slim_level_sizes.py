@@ -18,8 +18,8 @@ from secateur.pruning.masks import apply_masks
 from secateur.pruning.pruner import Pruner
 from secateur.search.exact_space import SIZE, ExactSpace, FrontSpace
 from secateur.search.level_sizes import CoupledSparsity, levels_of_sizes
-from secateur.search.rate_levels import Removal
-from secateur.search.slim_level_sizes import SlimLevels
+from secateur.search.rate_levels import RateMasks
+from secateur.search.slim_level_sizes import SlimLevelSizes
 from secateur.slimming.slim import slim
 from tests import fake_timing
 
@@ -51,86 +51,88 @@ def size(model: nn.Module, quantity: str) -> int:
 def test_fifty_points_are_on_target_within_one_filter(quantity: str, scope: str) -> None:
     model = network()
     pruner = pruner_of(model, scope)
-    removal = Removal(pruner, 0.9)
-    sizes = SlimLevels(pruner, removal, INPUTS, quantity)
+    rate_masks = RateMasks(pruner, 0.9)
+    sizes = SlimLevelSizes(pruner, rate_masks, INPUTS, quantity)
     if scope == "coupled":
         assert sizes.is_exact
-    space = ExactSpace(levels_of_sizes(removal.layers, removal.thresholds, sizes), 0.5, 0.0, sizes)
+    space = ExactSpace(
+        levels_of_sizes(rate_masks.layers, rate_masks.thresholds, sizes), 0.5, 0.0, sizes
+    )
     generator = np.random.default_rng(0)
     for number in range(50):
-        point = dict(zip(removal.groups, generator.random(3), strict=True))
-        placement = space.place(point)
-        assert abs(placement.removed - 0.5) <= space.tolerance * (1 + 1e-9)
+        point = dict(zip(rate_masks.groups, generator.random(3), strict=True))
+        candidate = space.decode(point)
+        assert abs(candidate.removed - 0.5) <= space.tolerance * (1 + 1e-9)
         if number < 3:  # what a real slimming of what the same rates prune leaves
             masked = copy.deepcopy(model)
-            real = Pruner(*(masked, INPUTS, "l1", 0.0, placement.rates, GROUPS, ["8"]), scope=scope)
+            real = Pruner(*(masked, INPUTS, "l1", 0.0, candidate.rates, GROUPS, ["8"]), scope=scope)
             real.apply(real.plan())
             left = size(slim(masked, INPUTS).model, quantity) / size(model, quantity)
-            assert placement.removed == pytest.approx(1 - left, abs=1e-9)
+            assert candidate.removed == pytest.approx(1 - left, abs=1e-9)
 
 
 def test_points_are_on_a_latency_that_was_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secateur.cost.latency.milliseconds", fake_timing.milliseconds)
     model = network()
     pruner = pruner_of(model, "coupled")
-    removal = Removal(pruner, 0.9)
-    sizes = SlimLevels(pruner, removal, INPUTS, "latency")
-    again: SlimLevels = pickle.loads(pickle.dumps(sizes))
+    rate_masks = RateMasks(pruner, 0.9)
+    sizes = SlimLevelSizes(pruner, rate_masks, INPUTS, "latency")
+    again: SlimLevelSizes = pickle.loads(pickle.dumps(sizes))
     assert again.measure([2, 3, 4]) == sizes.measure([2, 3, 4])
-    levels = levels_of_sizes(removal.layers, removal.thresholds, sizes)
+    levels = levels_of_sizes(rate_masks.layers, rate_masks.thresholds, sizes)
     highest = [len(group.thresholds) - 1 for group in levels.values()]
     most = sizes.measure(highest)
     masked = copy.deepcopy(model)
-    apply_masks(masked, removal.masks(removal.rates(highest)), pruner.batchnorms)
+    apply_masks(masked, rate_masks.masks(rate_masks.rates(highest)), pruner.batchnorms)
     left = fake_timing.milliseconds(slim(masked, INPUTS).model) / fake_timing.milliseconds(model)
     assert most == pytest.approx(1 - left)
     assert sizes.is_exact
     space = ExactSpace(levels, most / 2, 0.0, sizes)
     for seed in range(10):
-        point = dict(zip(removal.groups, np.random.default_rng(seed).random(3), strict=True))
-        assert abs(space.place(point).removed - most / 2) <= max(space.tolerance, 0.01)
+        point = dict(zip(rate_masks.groups, np.random.default_rng(seed).random(3), strict=True))
+        assert abs(space.decode(point).removed - most / 2) <= max(space.tolerance, 0.01)
 
 
 def test_front_of_macs() -> None:
     pruner = pruner_of(network(), "coupled")
-    removal = Removal(pruner, 0.9)
-    sizes = SlimLevels(pruner, removal, INPUTS, "macs")
-    levels = levels_of_sizes(removal.layers, removal.thresholds, sizes)
+    rate_masks = RateMasks(pruner, 0.9)
+    sizes = SlimLevelSizes(pruner, rate_masks, INPUTS, "macs")
+    levels = levels_of_sizes(rate_masks.layers, rate_masks.thresholds, sizes)
     space = FrontSpace(levels, 0.6, 0.0, 0.1, sizes)
     for wanted in (0.1, 0.35, 0.6):
-        placement = space.place({**dict.fromkeys(removal.groups, 0.5), SIZE: wanted})
-        assert abs(placement.removed - wanted) <= space.exact.tolerance * (1 + 1e-9)
+        candidate = space.decode({**dict.fromkeys(rate_masks.groups, 0.5), SIZE: wanted})
+        assert abs(candidate.removed - wanted) <= space.exact.tolerance * (1 + 1e-9)
 
 
 def test_coupled_sparsity_is_that_of_the_masks() -> None:
     model = network()
     pruner = pruner_of(model, "coupled")
-    removal = Removal(pruner, 0.9)
-    sizes = CoupledSparsity(pruner, removal)
+    rate_masks = RateMasks(pruner, 0.9)
+    sizes = CoupledSparsity(pruner, rate_masks)
     space = ExactSpace(
-        levels_of_sizes(removal.layers, removal.thresholds, sizes), 0.4, sizes.start, sizes
+        levels_of_sizes(rate_masks.layers, rate_masks.thresholds, sizes), 0.4, sizes.start, sizes
     )
     for seed in range(5):
-        point = dict(zip(removal.groups, np.random.default_rng(seed).random(3), strict=True))
-        placement = space.place(point)
-        assert abs(placement.removed - 0.4) <= space.tolerance * (1 + 1e-9)
+        point = dict(zip(rate_masks.groups, np.random.default_rng(seed).random(3), strict=True))
+        candidate = space.decode(point)
+        assert abs(candidate.removed - 0.4) <= space.tolerance * (1 + 1e-9)
         masked = copy.deepcopy(model)
-        real = Pruner(*(masked, INPUTS, "l1", 0.0, placement.rates, GROUPS, ["8"]), scope="coupled")
+        real = Pruner(*(masked, INPUTS, "l1", 0.0, candidate.rates, GROUPS, ["8"]), scope="coupled")
         real.apply(real.plan())
-        assert sparsity(masked) == pytest.approx(placement.removed, abs=1e-9)
+        assert sparsity(masked) == pytest.approx(candidate.removed, abs=1e-9)
 
 
 @pytest.mark.parametrize("scope", ["independent", "coupled"])
 def test_masks_are_those_of_the_pruner(scope: str) -> None:
     model = network()
-    removal = Removal(pruner_of(model, scope), 0.9)
+    rate_masks = RateMasks(pruner_of(model, scope), 0.9)
     rates = {"stem": 0.3, "blocks": 0.45, "tail": 0.29}
     planned = Pruner(model, INPUTS, "l1", 0.0, rates, GROUPS, ["8"], scope=scope).plan()
-    found = removal.masks(rates)
+    found = rate_masks.masks(rates)
     assert found.keys() == planned.keys()
     assert all(torch.equal(found[name], planned[name]) for name in planned)
 
 
 def test_one_ranking_of_all_layers_leaves_nothing_to_search() -> None:
     with pytest.raises(InputError, match="scope=global"):
-        Removal(pruner_of(network(), "global"), 0.9)
+        RateMasks(pruner_of(network(), "global"), 0.9)

@@ -77,8 +77,8 @@ def test_two_searches_on_one_postgresql_study(postgresql: str, tmp_path: Path) -
 
 
 def test_journal_is_made_with_its_folder(tmp_path: Path) -> None:
-    assignment = toy_assignment(tmp_path, 1, storage=str(tmp_path / "new" / "study.journal"))
-    assert assignment.open().counts().spent == 0
+    job = toy_assignment(tmp_path, 1, storage=str(tmp_path / "new" / "study.journal"))
+    assert job.open().counts().spent == 0
     assert (tmp_path / "new" / "study.journal").exists()
 
 

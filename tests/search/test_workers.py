@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from secateur.errors import InputError
-from secateur.search.workers import run_crew
+from secateur.search.workers import run_workers
 from tests.search.toy import toy_assignment
 
 PROGRAM = Path(__file__).parent / "run_toy.py"
@@ -51,7 +51,7 @@ def wait_for(condition: object, seconds: float = 400.0) -> None:
 
 def test_no_workers(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="n_workers must be at least 1"):
-        run_crew(toy_assignment(tmp_path, 1), 0)
+        run_workers(toy_assignment(tmp_path, 1), 0)
 
 
 @pytest.mark.slow

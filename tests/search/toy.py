@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from secateur.search.exact_space import Placement
+from secateur.search.exact_space import Candidate
 from secateur.search.sampling import SamplerKind, SamplerSettings, StagedSampler, StartupPoints
-from secateur.search.workers import Assignment
+from secateur.search.workers import SearchJob
 
 
 class ToySpace:
@@ -18,8 +18,8 @@ class ToySpace:
     def __init__(self) -> None:
         self.variables = {"a": (0.0, 1.0), "b": (0.0, 1.0)}
 
-    def place(self, point: Mapping[str, float]) -> Placement:
-        return Placement(dict(point), sum(point.values()) / 2, 0.0, feasible=True)
+    def decode(self, point: Mapping[str, float]) -> Candidate:
+        return Candidate(dict(point), sum(point.values()) / 2, 0.0, feasible=True)
 
 
 class ToyObjective:
@@ -61,10 +61,10 @@ def toy_assignment(
     storage: str | None = None,
     identity: str = "toy",
     stale_after: float = 3600.0,
-) -> Assignment:
+) -> SearchJob:
     space = ToySpace()
     settings = SamplerSettings(kind, startup=5, gp_trials=12, population=5)
-    return Assignment(
+    return SearchJob(
         storage=storage or folder / "study.journal",
         name="toy",
         sampler=StagedSampler(settings, StartupPoints(space.variables, 0), 0),

@@ -3,8 +3,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from secateur.slimming.constant_propagation import channel_values, constants, values
-from secateur.slimming.graph import Trace, trace
+from secateur.slimming.constant_propagation import (
+    channel_values,
+    constant_values,
+    input_free_tensors,
+)
+from secateur.slimming.graph import NetworkGraph, trace
 from tests.pruning.networks import Plain, Scaled, SqueezeExcite, mask, settle_statistics
 
 IMAGES = torch.zeros(2, 3, 9, 9)
@@ -13,14 +17,14 @@ IMAGES = torch.zeros(2, 3, 9, 9)
 def channels_before(model: nn.Module, layer: str, images: Tensor = IMAGES) -> Tensor:
     """Abstract value of each channel that a layer reads, by following the network."""
     traced = trace(model, images)
-    found = values(traced, constants(traced))
+    found = constant_values(traced, input_free_tensors(traced))
     (node,) = [n for n in traced.nodes if _reads(traced, n, f"{layer}.weight")]
     source = node.args[0]
     assert isinstance(source, torch.fx.Node)
     return channel_values(found[source][0], 1)
 
 
-def _reads(traced: Trace, node: torch.fx.Node, name: str) -> bool:
+def _reads(traced: NetworkGraph, node: torch.fx.Node, name: str) -> bool:
     return any(traced.names.get(operand) == name for operand in node.all_input_nodes)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secateur.slimming.expanded_tensors import (
-    along,
+    along_dimension,
     broadcast_small,
     compress,
     distinct,
@@ -15,7 +15,7 @@ from secateur.slimming.expanded_tensors import (
 
 
 def test_a_vector_laid_along_a_dimension_costs_no_memory() -> None:
-    labels = along(torch.arange(5), 1, (2, 5, 7, 7))
+    labels = along_dimension(torch.arange(5), 1, (2, 5, 7, 7))
     assert labels.shape == (2, 5, 7, 7)
     assert shrink(labels).shape == (1, 5, 1, 1)
     assert varying_dimensions(labels) == (1,)
@@ -38,5 +38,7 @@ def test_compressing_changes_nothing_but_strides(shape: list[int], data: st.Data
 
 
 def test_broadcasting_stays_small() -> None:
-    a, b = broadcast_small(along(torch.arange(4), 1, (1, 4, 8, 8)), torch.zeros(1, 1, 1, 1))
+    a, b = broadcast_small(
+        along_dimension(torch.arange(4), 1, (1, 4, 8, 8)), torch.zeros(1, 1, 1, 1)
+    )
     assert a.shape == b.shape == (1, 4, 1, 1)

@@ -6,7 +6,7 @@ import pytest
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secateur.pruning.coupling import channel_sets
+from secateur.pruning.coupling import find_coupled_sets
 from tests.pruning.networks import mask
 from tests.slimming.random_networks import RandomNetwork
 from tests.slimming.test_slim import IMAGES, checked
@@ -97,7 +97,7 @@ def test_only_the_reshape_that_is_written_down_keeps_its_channels() -> None:
 
 def test_channel_sets_know_the_size_that_is_computed() -> None:
     def sets(*moves: Callable[[Tensor], Tensor]) -> list[list[int]]:
-        found = channel_sets(Between(*moves), IMAGES).sets
+        found = find_coupled_sets(Between(*moves), IMAGES).sets
         return [[i for layer, i in s.filters if layer == "first"] for s in found if s.removable]
 
     assert sets(two_groups) == [[0, 4], [1, 5], [2, 6], [3, 7]]

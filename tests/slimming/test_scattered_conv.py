@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from secateur.pruning.artifact import load_slim, save_proved_slim, save_slim
+from secateur.pruning.artifact import load_slim, save_slim, save_verified_slim
 from secateur.slimming.scattered_conv import ScatteredConv2d, scatter_zero_filters
 from secateur.slimming.slim import slim
 from tests.pruning.networks import Residual, mask
@@ -73,7 +73,7 @@ def test_a_proved_slim_network_may_be_scattered(
     everything = partial(scatter_zero_filters, min_speedup=0)
     monkeypatch.setattr("secateur.pruning.artifact.scatter_zero_filters", everything)
     architecture = {"name": "residual", "arguments": {}}
-    proved = save_proved_slim(
+    proved = save_verified_slim(
         tmp_path, masked(), architecture, {"residual": Residual}, IMAGES, [(IMAGES,)], scatter=True
     )
     assert isinstance(proved.network.outer, ScatteredConv2d)

@@ -14,7 +14,7 @@ from tests.pruning.networks import (
     Concatenation,
     Depthwise,
     Grouped,
-    Normalised,
+    Normalized,
     PixelShuffle,
     Plain,
     Residual,
@@ -258,7 +258,7 @@ def test_gate_that_is_zero_removes_what_it_scales() -> None:
 
 
 def test_layer_norm_keeps_its_channels_and_says_so() -> None:
-    model = Normalised().eval()
+    model = Normalized().eval()
     mask(model.up, [0, 4])
     mask(model.stem, [1])
     result = checked(model)

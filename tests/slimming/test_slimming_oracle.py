@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchvision.models import mobilenet_v2, resnet18
 
-from secateur.pruning.coupling import channel_sets
+from secateur.pruning.coupling import find_coupled_sets
 from secateur.slimming.slim import slim
 from tests.pruning.networks import Concatenation, Depthwise, Residual, Transposed
 
@@ -32,7 +32,7 @@ def cut_by_torch_pruning(model: nn.Module, layer: str, filters: Sequence[int]) -
 @torch.no_grad()
 def cut_by_sets(model: nn.Module, layer: str, filters: Sequence[int]) -> nn.Module:
     masked = copy.deepcopy(model)
-    for channel_set in channel_sets(masked, IMAGES).sets:
+    for channel_set in find_coupled_sets(masked, IMAGES).sets:
         if any((layer, index) in channel_set.filters for index in filters):
             for name, index in (*channel_set.filters, *channel_set.norms):
                 module = masked.get_submodule(name)

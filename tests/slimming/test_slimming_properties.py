@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from secateur.pruning.coupling import channel_sets
+from secateur.pruning.coupling import find_coupled_sets
 from secateur.slimming.slim import slim
 from tests.slimming.random_networks import KINDS, RandomNetwork, mask_at_random
 
@@ -50,10 +50,10 @@ def check_slimming(model: nn.Module, seed: int, share: float) -> None:
 def check_coupled(model: nn.Module, seed: int) -> None:
     """Whole sets go: what is masked by sets leaves no zero filter behind."""
     torch.manual_seed(seed)
-    sets = channel_sets(model.eval(), IMAGES)
+    sets = find_coupled_sets(model.eval(), IMAGES)
     generator = torch.Generator().manual_seed(seed)
     chosen = [n for n in range(len(sets.sets)) if torch.rand(1, generator=generator) < 0.4]
-    going = sets.settle(chosen)
+    going = sets.removable_of(chosen)
     with torch.no_grad():
         for number in going:
             for members in (sets.sets[number].filters, sets.sets[number].norms):

@@ -13,7 +13,7 @@ from torch import nn
 
 from secateur.data.synthetic.face_set import write_drawn_set
 from secateur.data.synthetic.identity_set import write_drawn_identities
-from secateur.workflows.build import build_network, build_schedule, settle
+from secateur.workflows.build import build_network, build_schedule, resolve_config
 from secateur.workflows.train.training import build_pruning, run_name, train
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def composed(name: str) -> DictConfig:
     """The configuration, without the weights that only its user has and with small pictures."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         overrides = [f"experiment={name}", "weights=null", "data.input_size=64"]
-        return settle(compose("train", overrides))
+        return resolve_config(compose("train", overrides))
 
 
 def network_of(config: DictConfig) -> nn.Module:

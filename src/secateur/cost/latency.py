@@ -75,12 +75,12 @@ def measure_side_by_side(
     )
     device = device_of(arguments)
     return {
-        name: _summarise(values, threads, device)
+        name: _summarize(values, threads, device)
         for name, values in zip(models, times, strict=True)
     }
 
 
-def _summarise(values: list[float], threads: int, device: torch.device) -> Latency:
+def _summarize(values: list[float], threads: int, device: torch.device) -> Latency:
     quantiles = torch.tensor(values, dtype=torch.float64).quantile(
         torch.tensor([0.5, 0.1, 0.9], dtype=torch.float64)
     )

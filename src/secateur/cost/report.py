@@ -14,7 +14,7 @@ from secateur.filters import FilterLayer, number_of_filters
 
 
 @dataclass(frozen=True, slots=True)
-class LayerAccount:
+class LayerCosts:
     """One layer; nominal figures first, physical ones end in ``_slim``.
 
     Args:
@@ -54,8 +54,8 @@ class LayerAccount:
 
 
 @dataclass(frozen=True, slots=True)
-class TotalAccount:
-    """The whole network, with everything that is not a layer of filters; see LayerAccount.
+class TotalCosts:
+    """The whole network, with everything that is not a layer of filters; see LayerCosts.
 
     Args:
         filters: Filters of all dense layers.
@@ -85,7 +85,7 @@ class TotalAccount:
 
 
 @dataclass(frozen=True, slots=True)
-class PruningAccount:
+class CostReport:
     """What was pruned, layer by layer and in total: the content of ``pruning.json``.
 
     Args:
@@ -93,11 +93,11 @@ class PruningAccount:
         layers: Convolutions and linear layers in the order of registration.
     """
 
-    total: TotalAccount
-    layers: tuple[LayerAccount, ...]
+    total: TotalCosts
+    layers: tuple[LayerCosts, ...]
 
 
-def account(
+def compare_costs(
     masked: nn.Module,
     slim: nn.Module,
     example_inputs: Tensor | Sequence[Any],
@@ -106,7 +106,7 @@ def account(
     rates: Mapping[str, float] | None = None,
     scores: Mapping[str, Tensor] | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
-) -> PruningAccount:
+) -> CostReport:
     """Compare a masked network with its slim one.
 
     Args:
@@ -133,7 +133,7 @@ def account(
         cost_slim = costs_slim.layers.get(name, nothing)
         score = (scores or {}).get(name)
         layers.append(
-            LayerAccount(
+            LayerCosts(
                 name=name,
                 group=group_of.get(name),
                 rate=(rates or {}).get(name),
@@ -152,7 +152,7 @@ def account(
             )
         )
     parameters, nonzero = count_parameters(masked), count_nonzero(masked)
-    total = TotalAccount(
+    total = TotalCosts(
         filters=sum(layer.filters for layer in layers),
         kept=sum(layer.kept for layer in layers),
         slim=sum(layer.slim for layer in layers),
@@ -165,4 +165,4 @@ def account(
         activation_bytes=costs.peak_activation_bytes,
         activation_bytes_slim=costs_slim.peak_activation_bytes,
     )
-    return PruningAccount(total, tuple(layers))
+    return CostReport(total, tuple(layers))

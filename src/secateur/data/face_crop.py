@@ -87,7 +87,7 @@ def crop_face(image: Picture8, box: Box, enlarge: float = 0.3) -> Picture8:
     return image[top:bottom, left:right]
 
 
-def crop_centre(image: Picture8, share: float) -> Picture8:
+def crop_center(image: Picture8, share: float) -> Picture8:
     """The central square whose side is a share of the shorter side; 1 leaves the picture whole."""
     if share >= 1:
         return image

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.data.face_crop import Box, crop_centre, crop_face
+from secateur.data.face_crop import Box, crop_center, crop_face
 from secateur.data.images import Picture8, read_image
 from secateur.errors import InputError
 
@@ -185,4 +185,4 @@ class FolderImages:
         image = read_image(self.root / self.names[index])
         if self.boxes is not None:
             return crop_face(image, self.boxes[index], self.enlarge)
-        return crop_centre(image, self.centre)
+        return crop_center(image, self.centre)

@@ -110,9 +110,9 @@ def _read_with_pillow(name: str, content: bytes, apply_exif: bool) -> Picture8:
         ) from error
 
 
-def _from_deep(grey: NDArray[np.generic]) -> Picture8:
+def _from_deep(gray: NDArray[np.generic]) -> Picture8:
     """16-bit grey (H, W) to RGB; 32-bit and float pictures hold 0..255 or 0..65535."""
-    values = grey.astype(np.float64)
-    if grey.dtype.itemsize == 2 or values.max() > 255:
+    values = gray.astype(np.float64)
+    if gray.dtype.itemsize == 2 or values.max() > 255:
         values = values // 256
     return np.repeat(np.clip(values, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)

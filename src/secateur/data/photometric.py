@@ -23,8 +23,8 @@ def scale_brightness(image: Rgb, factor: float) -> Rgb:
 
 def scale_contrast(image: Rgb, factor: float) -> Rgb:
     """Blend with the mean grey of the image (H, W, 3)."""
-    grey = round(float(np.dot(cv2.mean(image)[:3], _LUMA)))
-    return _affine(image, np.eye(3) * factor, np.full(3, (1 - factor) * grey))
+    gray = round(float(np.dot(cv2.mean(image)[:3], _LUMA)))
+    return _affine(image, np.eye(3) * factor, np.full(3, (1 - factor) * gray))
 
 
 def scale_saturation(image: Rgb, factor: float) -> Rgb:

@@ -214,7 +214,7 @@ class EResFD(nn.Module):
         )
         cell_strides = STRIDES if topology == "standard" else (*STRIDES[:-1], STRIDES[-2])
         self._anchors = AnchorCache(cell_strides, ratio=anchor_ratio)
-        self.initialise()
+        self.initialize()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Detect; the same in training and evaluation.
@@ -239,7 +239,7 @@ class EResFD(nn.Module):
         return self._anchors(height, width, self.base.m0.fpn.w1.device)
 
     @torch.no_grad()
-    def initialise(self, scheme: Literal["kaiming", "published"] = "kaiming") -> None:
+    def initialize(self, scheme: Literal["kaiming", "published"] = "kaiming") -> None:
         """Draw new weights for training from scratch.
 
         Args:

@@ -71,7 +71,7 @@ class EXTD(nn.Module):
             nn.Conv2d(width, 4 if level == 0 else 2, 3, padding=1) for level in range(LEVELS)
         )
         self._anchors = AnchorCache()
-        self.initialise()
+        self.initialize()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Detect; the same in training and evaluation.
@@ -105,7 +105,7 @@ class EXTD(nn.Module):
         return self._anchors(height, width, next(self.parameters()).device)
 
     @torch.no_grad()
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """Draw new weights as published: Xavier uniform, except in the upsampling layers."""
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):

@@ -77,7 +77,7 @@ class Evaluation:
     unknown: tuple[str, ...]
 
 
-def normalise_scores(scores: Floats) -> Floats:
+def normalize_scores(scores: Floats) -> Floats:
     """Map all scores of a detector linearly to 0..1, lowest to 0 and highest to 1.
 
     When all scores are equal, the toolkit divides zero by zero; here they all become 1.
@@ -178,7 +178,7 @@ def evaluate(
         used = part[picture]
         proposals, hits = judge(claimed[used], first[used], mask[None])
         counts = _tally(
-            normalise_scores(scores[used]), proposals[0], hits[0], event[picture[used]], len(events)
+            normalize_scores(scores[used]), proposals[0], hits[0], event[picture[used]], len(events)
         )
         curve = _curve(counts.sum(axis=1), int(mask.sum()))
         event_faces = np.bincount(event_of_face[mask], minlength=len(events))

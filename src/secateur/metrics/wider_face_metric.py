@@ -17,7 +17,7 @@ from secateur.metrics.predictions import from_corners
 from secateur.metrics.wider_face import (
     SETTINGS,
     average_precision,
-    normalise_scores,
+    normalize_scores,
     precision_recall,
 )
 
@@ -105,7 +105,7 @@ class WiderFaceAP(Metric):
             part = verdicts != _ABSENT
             verdicts = verdicts[part]
             curve = precision_recall(
-                normalise_scores(scores[part]), verdicts >= _FALSE_ALARM, verdicts == _HIT, n_faces
+                normalize_scores(scores[part]), verdicts >= _FALSE_ALARM, verdicts == _HIT, n_faces
             )
             results[f"ap_{setting}"] = torch.tensor(
                 average_precision(*curve.T), dtype=torch.float32, device=self.device

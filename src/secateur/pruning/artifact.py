@@ -237,7 +237,7 @@ class ProvedSlim(NamedTuple):
     difference: float
 
 
-def save_proved_slim(
+def save_verified_slim(
     folder: Path,
     masked: nn.Module,
     architecture: Mapping[str, Any],

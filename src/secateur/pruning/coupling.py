@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from secateur.errors import InputError
 from secateur.filters import as_arguments, number_of_filters
 from secateur.pruning.masks import apply_masks
-from secateur.slimming.analysis import analyse, couple, cut_to
-from secateur.slimming.dependencies import Classes, Flow
+from secateur.slimming.analysis import analyze, cut_to, find_dependencies
+from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
 from secateur.slimming.equivalence import outputs
-from secateur.slimming.graph import Trace, trace
-from secateur.slimming.liveness import settle
+from secateur.slimming.graph import NetworkGraph, trace
+from secateur.slimming.liveness import restore_valid_shapes
 from secateur.slimming.operators import owner_of
-from secateur.slimming.surgery import operate
+from secateur.slimming.surgery import apply_cut
 
-STAYS = -1  # the set of filters that are never removed
+FIXED = -1  # the set of filters that are never removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +35,30 @@ class Coupling:
         align: Numbers of filters become multiples of this, or stay whole.
     """
 
-    channels: ChannelSets
+    channels: CoupledSets
     numbers: Tensor
     align: int
 
 
 @dataclass(frozen=True, slots=True)
 class FilterSets:
-    """Sets of filters that may go; a unit is all sets that lie in the same layers.
+    """Sets of filters that may be removed, and in which layers each lies.
 
     Whatever share of each unit is left is left of each layer.
 
     Args:
         of: Layer or batch norm -> set of each of its channels, -1 = stays, (n_filters,).
         layers: Names of the layers among ``of``.
-        unit: Unit of each set, numbered from 0, (n_sets,).
-        family: Family of each set: units that have to lose equally many sets, (n_sets,).
+        layer_set: Which combination of layers each set lies in, numbered from 0, (n_sets,).
+        tied_sets: Combinations of layers that have to lose equally many sets, by set, (n_sets,).
         filters: Filters in each set, (n_sets,).
         coupling: What ties channels; None where every filter is a set of its own.
     """
 
     of: dict[str, Tensor]
     layers: tuple[str, ...]
-    unit: Tensor
-    family: Tensor
+    layer_set: Tensor
+    tied_sets: Tensor
     filters: Tensor
     coupling: Coupling | None = None
 
@@ -85,7 +85,7 @@ class FilterSets:
         every = torch.zeros(len(coupling.channels.sets), dtype=torch.float64)
         every[coupling.numbers] = scores
         chosen = coupling.numbers[removed].tolist()
-        gone = coupling.channels.settle(chosen, every.tolist(), coupling.align)
+        gone = coupling.channels.removable_of(chosen, every.tolist(), coupling.align)
         goes = torch.zeros(len(every), dtype=torch.bool)
         goes[list(gone)] = True
         return goes[coupling.numbers]
@@ -122,7 +122,7 @@ def coupled_filters(
     Raises:
         InputError: If the network cannot be traced or nothing of it can be removed.
     """
-    channels = channel_sets(model, example_inputs)
+    channels = find_coupled_sets(model, example_inputs)
     allowed = torch.tensor(
         [s.removable and all(layer in layers for layer, _ in s.filters) for s in channels.sets]
     )
@@ -135,12 +135,12 @@ def coupled_filters(
             f"{type(model).__name__} has no channels that can be removed: every one reaches an "
             "output, a fixed size or an excluded layer; use scope=independent"
         )
-    ours = torch.full((len(channels.sets) + 1,), STAYS)  # the last entry is for -1
+    ours = torch.full((len(channels.sets) + 1,), FIXED)  # the last entry is for -1
     ours[numbers] = torch.arange(n_sets)
     of = {name: ours[sets] for name, sets in members.items()}
     of = {name: sets for name, sets in of.items() if name in layers or bool((sets >= 0).any())}
     for name, layer in layers.items():
-        of.setdefault(name, torch.full((number_of_filters(layer),), STAYS))
+        of.setdefault(name, torch.full((number_of_filters(layer),), FIXED))
     counts = [torch.bincount(of[name][of[name] >= 0], minlength=n_sets) for name in layers]
     rows = [_row_of(matrix, ours, n_sets) for matrix in channels.equal]
     return FilterSets(
@@ -160,7 +160,7 @@ def _alike(properties: Sequence[Tensor]) -> Tensor:
     return torch.from_numpy(numbers.reshape(-1).astype(np.int64))
 
 
-def _members(model: nn.Module, channels: ChannelSets) -> dict[str, Tensor]:
+def _members(model: nn.Module, channels: CoupledSets) -> dict[str, Tensor]:
     """Channel set of each channel of each layer and batch norm, -1 = none, (n_filters,)."""
     found: dict[str, list[tuple[int, int]]] = {}
     for number, channel_set in enumerate(channels.sets):
@@ -173,7 +173,7 @@ def _members(model: nn.Module, channels: ChannelSets) -> dict[str, Tensor]:
         if isinstance(getattr(module, "weight", None), Tensor):
             size = getattr(module, "num_features", None) or number_of_filters(module)
             positions, numbers = torch.tensor(pairs).T
-            members[name] = torch.full((size,), STAYS)
+            members[name] = torch.full((size,), FIXED)
             members[name][positions] = numbers
     return members
 
@@ -188,7 +188,7 @@ def _leave_a_constant(
     subject = copy.deepcopy(model)
     gone = torch.cat([allowed, torch.zeros(1, dtype=torch.bool)])
     apply_masks(subject, {name: ~gone[sets] for name, sets in members.items()})
-    analysis = analyse(subject, trace(subject, example_inputs))
+    analysis = analyze(subject, trace(subject, example_inputs))
     read = torch.zeros(analysis.classes.count, dtype=torch.bool)
     for reader in analysis.layers.values():
         read[reader.inputs[reader.constants.isnan()]] = True
@@ -211,7 +211,7 @@ def _row_of(matrix: Sequence[Sequence[int]], ours: Tensor, n_sets: int) -> Tenso
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelSet:
+class CoupledSet:
     """Filters that write channels which the network ties together.
 
     Args:
@@ -230,7 +230,7 @@ class ChannelSet:
         return not self.reason
 
 
-class ChannelSets:
+class CoupledSets:
     """All channel sets of a network, and what must hold between them.
 
     Args:
@@ -239,7 +239,9 @@ class ChannelSets:
             channels that no set holds. The group of a grouped convolution may also go whole.
     """
 
-    def __init__(self, traced: Trace, flow: Flow, classes: Classes) -> None:
+    def __init__(
+        self, traced: NetworkGraph, flow: ChannelDependencies, classes: ChannelClasses
+    ) -> None:
         """Collect what each class of channels consists of."""
         filters: dict[int, list[tuple[str, int]]] = {}
         norms: dict[int, list[tuple[str, int]]] = {}
@@ -260,7 +262,7 @@ class ChannelSets:
         self._classes_of_sets = list(filters)
         numbers = {index: number for number, index in enumerate(filters)}
         self.sets = tuple(
-            ChannelSet(tuple(members), tuple(norms.get(index, ())), classes.pinned.get(index, ""))
+            CoupledSet(tuple(members), tuple(norms.get(index, ())), classes.pinned.get(index, ""))
             for index, members in filters.items()
         )
         self.equal = tuple(
@@ -268,7 +270,7 @@ class ChannelSets:
             for matrix in (*flow.equal_rows, *_groups(flow))
         )
 
-    def settle(
+    def removable_of(
         self, chosen: Collection[int], scores: Sequence[float] | None = None, align: int = 1
     ) -> set[int]:
         """Those of the chosen sets that can really go.
@@ -286,11 +288,11 @@ class ChannelSets:
         if scores is not None:
             cost = torch.zeros(self._classes.count)
             cost[index_of] = -torch.tensor(list(scores), dtype=cost.dtype)
-        kept = settle(live, self._flow, self._classes, self._tensors, align, cost)
+        kept = restore_valid_shapes(live, self._flow, self._classes, self._tensors, align, cost)
         return {number for number in chosen if not bool(kept[index_of[number]])}
 
 
-def _groups(flow: Flow) -> list[Tensor]:
+def _groups(flow: ChannelDependencies) -> list[Tensor]:
     """Labels that grouped convolutions read and write, one matrix each, a row per group."""
     return [
         labels.view(flow.groups[weight], -1)
@@ -299,7 +301,7 @@ def _groups(flow: Flow) -> list[Tensor]:
     ]
 
 
-def channel_sets(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> ChannelSets:
+def find_coupled_sets(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> CoupledSets:
     """Find the sets of filters that can only be removed together.
 
     Args:
@@ -311,13 +313,13 @@ def channel_sets(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Ch
     """
     arguments = as_arguments(example_inputs)
     traced = trace(model, arguments)
-    _, flow, classes = couple(model, traced)
+    _, flow, classes = find_dependencies(model, traced)
     # Try to cut every second set: a forward with sizes written down fails at that.
     kept = torch.ones(classes.count, dtype=torch.bool)
     kept[classes.removable.nonzero()[::2, 0]] = False
-    kept = settle(kept, flow, classes, traced.tensors)
+    kept = restore_valid_shapes(kept, flow, classes, traced.tensors)
     try:
-        outputs(operate(model, cut_to(kept, flow, classes)), arguments)
+        outputs(apply_cut(model, cut_to(kept, flow, classes)), arguments)
     except (RuntimeError, ValueError, AssertionError, IndexError):
-        _, flow, classes = couple(model, traced, fixed_sizes=True)
-    return ChannelSets(traced, flow, classes)
+        _, flow, classes = find_dependencies(model, traced, fixed_sizes=True)
+    return CoupledSets(traced, flow, classes)

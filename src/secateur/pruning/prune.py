@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from secateur.cost.report import PruningAccount, account
+from secateur.cost.report import CostReport, compare_costs
 from secateur.filters import as_arguments
 from secateur.pruning.pruner import Pruner
 from secateur.slimming.report import SlimReport
@@ -26,7 +26,7 @@ class PruneReport:
         keep: Masks that were applied, per layer (n_filters,), True = kept.
     """
 
-    account: PruningAccount
+    account: CostReport
     slimming: SlimReport
     keep: dict[str, Tensor]
 
@@ -117,7 +117,7 @@ def prune(
     keep = pruner.plan()
     pruner.apply(keep)
     result = slim(masked, arguments, align=align)
-    accounted = account(
+    accounted = compare_costs(
         masked,
         result.model,
         arguments,

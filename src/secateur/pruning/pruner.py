@@ -16,8 +16,8 @@ from secateur.pruning.ranking import (
     Ranking,
     check_scope,
     plan_masks,
-    rank_in_units,
     rank_together,
+    rank_within_layers,
     rates_of_sets,
     score_sets,
 )
@@ -151,7 +151,7 @@ class Pruner:
         """
         scores, rates = score_sets(self.sets, self.scores), rates_of_sets(self.sets, self.rates)
         if not self.scope.startswith("global"):
-            return rank_in_units(self.sets, scores, rates, min_keep)
+            return rank_within_layers(self.sets, scores, rates, min_keep)
         return rank_together(self.sets, scores, rates, self._pools(rates), self.min_keep)
 
     def rates_of(self, keep: Mapping[str, Tensor]) -> dict[str, float]:

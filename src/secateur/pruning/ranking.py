@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from secateur.errors import InputError
-from secateur.pruning.coupling import STAYS, FilterSets
+from secateur.pruning.coupling import FIXED, FilterSets
 
 SCOPES = ("independent", "coupled", "global", "global_coupled")
 
@@ -39,28 +39,28 @@ class Ranking:
 
     Args:
         scores: Normalised score of each set, low = expendable, (n_sets,).
-        place: How much is gone of what the set is ranked in once the set is gone: sets of its
-            unit, or filters of its pool; infinite for a set that a floor keeps, (n_sets,).
-        span: How much there is of that in all, (n_sets,).
+        removed_before: Number of sets removed up to and including this one: sets of its
+            layers, or filters of its pool; infinite for a set that a floor keeps, (n_sets,).
+        pool_size: Number of sets, or of filters, that it is ranked among, (n_sets,).
         rates: Rate of each set, (n_sets,).
     """
 
     scores: Tensor
-    place: Tensor
-    span: Tensor
+    removed_before: Tensor
+    pool_size: Tensor
     rates: Tensor
 
     def removed(self, fraction: float = 1.0) -> Tensor:
-        """Sets that go at a fraction of their rates: the first floor(rate * span), (n_sets,)."""
-        return self.place <= (self.rates * fraction * self.span).floor()
+        """Sets removed at a fraction of their rates: floor(rate * pool_size) of each, (n_sets,)."""
+        return self.removed_before <= (self.rates * fraction * self.pool_size).floor()
 
     def order(self) -> Tensor:
         """All sets that may go, in the order in which they do when all rates rise together.
 
         Of sets that would go at the same moment the one with the lower score goes first.
         """
-        may = (self.rates > 0) & self.place.isfinite()
-        moment = torch.where(may, self.place / (self.span * self.rates), torch.inf)
+        may = (self.rates > 0) & self.removed_before.isfinite()
+        moment = torch.where(may, self.removed_before / (self.pool_size * self.rates), torch.inf)
         by_score = self.scores.argsort(stable=True)
         order = by_score[moment[by_score].argsort(stable=True)]
         return order[: int(may.sum())]
@@ -80,26 +80,28 @@ def score_sets(sets: FilterSets, scores: Mapping[str, Tensor]) -> Tensor:
     Returns:
         Scores (n_sets,), double precision.
     """
-    total = torch.zeros(len(sets.unit), dtype=torch.float64)
+    total = torch.zeros(len(sets.layer_set), dtype=torch.float64)
     for name, score in scores.items():
         score = score.detach().cpu().double()
         size = score.square().mean().sqrt()
         normal = score / size if size > 0 else score
         of = sets.of[name]
-        total.index_add_(0, of[of != STAYS], normal[of != STAYS])
+        total.index_add_(0, of[of != FIXED], normal[of != FIXED])
     return total / sets.filters
 
 
 def rates_of_sets(sets: FilterSets, rates: Mapping[str, float]) -> Tensor:
     """Rate of each set: the lowest among the layers it lies in, (n_sets,)."""
-    lowest = torch.full((len(sets.unit),), torch.inf, dtype=torch.float64)
+    lowest = torch.full((len(sets.layer_set),), torch.inf, dtype=torch.float64)
     for name in sets.layers:
         of = sets.of[name]
-        lowest[of[of != STAYS]] = lowest[of[of != STAYS]].clamp(max=rates[name])
+        lowest[of[of != FIXED]] = lowest[of[of != FIXED]].clamp(max=rates[name])
     return lowest
 
 
-def rank_in_units(sets: FilterSets, scores: Tensor, rates: Tensor, min_keep: float = 0) -> Ranking:
+def rank_within_layers(
+    sets: FilterSets, scores: Tensor, rates: Tensor, min_keep: float = 0
+) -> Ranking:
     """Rank each unit in itself; of equal scores the lower index goes first.
 
     Args:
@@ -108,9 +110,11 @@ def rank_in_units(sets: FilterSets, scores: Tensor, rates: Tensor, min_keep: flo
         rates: Rate of each set, (n_sets,).
         min_keep: Share of each unit that stays whatever the rate; one set stays in any case.
     """
-    place, span = _places(sets.unit, scores, torch.ones_like(scores))
-    place_left = torch.where(place > span - _floors(span, min_keep), torch.inf, place)
-    return Ranking(_bundled(sets, scores, place), place_left, span, rates)
+    removed_before, pool_size = _count_removed(sets.layer_set, scores, torch.ones_like(scores))
+    place_left = torch.where(
+        removed_before > pool_size - _floors(pool_size, min_keep), torch.inf, removed_before
+    )
+    return Ranking(_bundled(sets, scores, removed_before), place_left, pool_size, rates)
 
 
 def rank_together(
@@ -125,43 +129,43 @@ def rank_together(
         pools: Pool of each set, (n_sets,).
         min_keep: Share of each unit that stays: its best sets, at least one.
     """
-    place, span = _places(sets.unit, scores, torch.ones_like(scores))
-    stays = place > span - _floors(span, min_keep)
-    scores = _bundled(sets, scores, place)
+    removed_before, pool_size = _count_removed(sets.layer_set, scores, torch.ones_like(scores))
+    stays = removed_before > pool_size - _floors(pool_size, min_keep)
+    scores = _bundled(sets, scores, removed_before)
     filters = sets.filters.double()
-    _, total = _places(pools, scores, filters)
-    place, _ = _places(pools, scores, torch.where(stays, 0.0, filters))
-    return Ranking(scores, torch.where(stays, torch.inf, place), total, rates)
+    _, total = _count_removed(pools, scores, filters)
+    removed_before, _ = _count_removed(pools, scores, torch.where(stays, 0.0, filters))
+    return Ranking(scores, torch.where(stays, torch.inf, removed_before), total, rates)
 
 
-def _bundled(sets: FilterSets, scores: Tensor, place: Tensor) -> Tensor:
+def _bundled(sets: FilterSets, scores: Tensor, removed_before: Tensor) -> Tensor:
     """Scores with which units of one family lose equally many sets, (n_sets,).
 
     The worst sets of all units of a family get the mean of their scores, then the second worst,
     and so on: groups of a convolution shrink together or not at all.
     """
-    key = sets.family * (len(scores) + 1) + place.long()
+    key = sets.tied_sets * (len(scores) + 1) + removed_before.long()
     _, bundle = torch.unique(key, return_inverse=True)
     count = torch.bincount(bundle)
     total = torch.zeros(len(count), dtype=scores.dtype).index_add_(0, bundle, scores)
     return (total / count)[bundle]
 
 
-def _floors(span: Tensor, min_keep: float) -> Tensor:
+def _floors(pool_size: Tensor, min_keep: float) -> Tensor:
     # 0.1 * 30 is 3.0000000000000004, and three filters are what is meant.
-    return (min_keep * span - 1e-9).ceil().clamp(min=1)
+    return (min_keep * pool_size - 1e-9).ceil().clamp(min=1)
 
 
-def _places(part: Tensor, scores: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+def _count_removed(part: Tensor, scores: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
     """Running and whole sums of sizes inside each part, from the lowest score up, (n_sets,)."""
     by_score = scores.argsort(stable=True)
     order = by_score[part[by_score].argsort(stable=True)]
     n_parts = int(part.max()) + 1 if len(part) else 0
     whole = torch.zeros(n_parts, dtype=sizes.dtype).index_add_(0, part, sizes)
     before = whole.cumsum(0) - whole
-    place = torch.empty_like(sizes)
-    place[order] = sizes[order].cumsum(0) - before[part[order]]
-    return place, whole[part]
+    removed_before = torch.empty_like(sizes)
+    removed_before[order] = sizes[order].cumsum(0) - before[part[order]]
+    return removed_before, whole[part]
 
 
 def number_to_prune(rate: float, n_filters: int) -> int:

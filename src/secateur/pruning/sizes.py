@@ -18,7 +18,7 @@ from secateur.cost.parameters import count_parameters
 from secateur.filters import as_arguments
 from secateur.pruning.masks import apply_masks
 from secateur.pruning.targets import LatencyTarget, NominalSparsity, Target, solve
-from secateur.slimming.analysis import Analysis, couple, judge
+from secateur.slimming.analysis import Analysis, find_dependencies, plan_cut
 from secateur.slimming.graph import trace
 from secateur.slimming.slim import slim
 
@@ -50,7 +50,7 @@ class SlimSizes:
         example_inputs = tree_map(_on_cpu, as_arguments(example_inputs))
         self._align = align
         self._traced = trace(self._subject, example_inputs)
-        _, self.flow, self.classes = couple(self._subject, self._traced)
+        _, self.flow, self.classes = find_dependencies(self._subject, self._traced)
         self._parameters = dict(self._subject.named_parameters())
         self._dense = {name: tensor.detach().clone() for name, tensor in self._parameters.items()}
         self._macs = {
@@ -76,7 +76,7 @@ class SlimSizes:
         """
         try:
             apply_masks(self._subject, keep, batchnorms)
-            analysis = judge(self._traced, self.flow, self.classes, self._align)
+            analysis = plan_cut(self._traced, self.flow, self.classes, self._align)
         finally:
             for name, tensor in self._parameters.items():
                 tensor.copy_(self._dense[name])

@@ -102,18 +102,18 @@ def draw_picture(picture: JudgedPicture, size: tuple[int, int] | None = None) ->
         shape = (max(1, round(canvas.width * scale)), max(1, round(canvas.height * scale)))
         canvas = canvas.resize(shape, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(canvas)
-    for boxes, colour in (
+    for boxes, color in (
         (picture.ignored, IGNORED),
         (picture.hits, HIT),
         (picture.false_alarms, FALSE_ALARM),
     ):
         for row in boxes * scale:
-            draw.rectangle(_corners(row), outline=colour, width=1 if row[2] < _SMALL else 2)
+            draw.rectangle(_corners(row), outline=color, width=1 if row[2] < _SMALL else 2)
     for row in picture.misses * scale:
         _draw_dashed(draw, _corners(row), MISS)
-    for boxes, colour in ((picture.hits, HIT), (picture.false_alarms, FALSE_ALARM)):
+    for boxes, color in ((picture.hits, HIT), (picture.false_alarms, FALSE_ALARM)):
         for row in boxes:
-            _draw_score(draw, _corners(row * scale), row[4], colour)
+            _draw_score(draw, _corners(row * scale), row[4], color)
     return np.asarray(canvas)
 
 
@@ -165,7 +165,7 @@ def write_page(
 def _draw_header(draw: ImageDraw.ImageDraw, width: int, title: str) -> None:
     """Draw the title to the left and the meaning of the colours to the right."""
     font, x = _font(13), float(width - _GAP)
-    for text, colour in (
+    for text, color in (
         ("not evaluated", IGNORED),
         ("false alarm", FALSE_ALARM),
         ("missed", MISS),
@@ -174,29 +174,27 @@ def _draw_header(draw: ImageDraw.ImageDraw, width: int, title: str) -> None:
         x -= draw.textlength(text, font)
         draw.text((x, 9), text, _INK, font)
         swatch = (round(x) - 26, 11, round(x) - 7, 24)
-        if colour == MISS:
-            _draw_dashed(draw, swatch, colour)
+        if color == MISS:
+            _draw_dashed(draw, swatch, color)
         else:
-            draw.rectangle(swatch, outline=colour, width=2)
+            draw.rectangle(swatch, outline=color, width=2)
         x -= 44
     draw.text((_GAP, 8), _shorten(draw, title, x, size=15), _INK, _font(15))
 
 
-def _draw_dashed(
-    draw: ImageDraw.ImageDraw, corners: tuple[int, int, int, int], colour: str
-) -> None:
+def _draw_dashed(draw: ImageDraw.ImageDraw, corners: tuple[int, int, int, int], color: str) -> None:
     """Draw a dashed rectangle, two pixels wide."""
     x1, y1, x2, y2 = corners
     for x in range(x1, x2, 2 * _DASH):
         for y in (y1, y2 - 1):
-            draw.rectangle((x, y, min(x + _DASH - 1, x2), y + 1), fill=colour)
+            draw.rectangle((x, y, min(x + _DASH - 1, x2), y + 1), fill=color)
     for y in range(y1, y2, 2 * _DASH):
         for x in (x1, x2 - 1):
-            draw.rectangle((x, y, x + 1, min(y + _DASH - 1, y2)), fill=colour)
+            draw.rectangle((x, y, x + 1, min(y + _DASH - 1, y2)), fill=color)
 
 
 def _draw_score(
-    draw: ImageDraw.ImageDraw, corners: tuple[int, int, int, int], score: float, colour: str
+    draw: ImageDraw.ImageDraw, corners: tuple[int, int, int, int], score: float, color: str
 ) -> None:
     """Write a score above its box, if the box is wide enough to tell whose score it is."""
     x1, y1, x2, _ = corners
@@ -204,7 +202,7 @@ def _draw_score(
     if x2 - x1 < draw.textlength(text, font):
         return
     y = y1 - 12 if y1 >= 12 else y1
-    draw.rectangle((x1, y, x1 + draw.textlength(text, font) + 3, y + 12), fill=colour)
+    draw.rectangle((x1, y, x1 + draw.textlength(text, font) + 3, y + 12), fill=color)
     draw.text((x1 + 2, y), text, _PAPER, font)
 
 

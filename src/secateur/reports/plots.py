@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from secateur.files import replacing
 
 # Okabe and Ito (2008): told apart with any colour vision, and in grey
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 _INK, _FAINT = "#222222", "#D9D9D9"
 _STYLE: Any = {
     "font.size": 10,
@@ -112,8 +112,8 @@ def plot_curves(
         for i, (label, (epochs, values)) in enumerate(curves.items()):
             x, y = np.asarray(epochs, dtype=float), np.asarray(values, dtype=float)
             marker = "o" if len(x) <= 30 else ""
-            colour = COLOURS[i % len(COLOURS)]
-            axes.plot(x, y, label=label, color=colour, marker=marker, markersize=4)
+            color = COLORS[i % len(COLORS)]
+            axes.plot(x, y, label=label, color=color, marker=marker, markersize=4)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if unit_range:
             bottom, top = axes.get_ylim()
@@ -180,8 +180,8 @@ def plot_precision_recall(
         axes.grid()
         for i, (label, (curve, ap)) in enumerate(curves.items()):
             precision, recall = np.asarray(curve, dtype=float).T
-            colour, line = COLOURS[i % len(COLOURS)], ("-", "--", ":")[i // len(COLOURS) % 3]
-            axes.plot(recall, precision, line, label=f"{label}  AP {ap:.4f}", color=colour)
+            color, line = COLORS[i % len(COLORS)], ("-", "--", ":")[i // len(COLORS) % 3]
+            axes.plot(recall, precision, line, label=f"{label}  AP {ap:.4f}", color=color)
         axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
         if curves:
             axes.legend(loc="lower left")
@@ -221,7 +221,7 @@ def plot_front(
                 [p.size for p in members],
                 [p.quality for p in members],
                 "os^Dvp*"[i % 7],
-                color=COLOURS[i % len(COLOURS)],
+                color=COLORS[i % len(COLORS)],
                 markersize=7,
                 markeredgecolor="white",
                 label=series,
@@ -265,7 +265,7 @@ def _draw_kept(axes: Axes, layers: Sequence[LayerFilters], n_rows: int) -> None:
     slim, kept = (np.array([getattr(la, what) for la in layers]) for what in ("slim", "kept"))
     axes.barh(y, np.ones(len(layers)), height=0.78, color="#EEEEEE", label="removed")
     axes.barh(y, slim / filters, height=0.78, color="#9CC6DF", label="left in the slim network")
-    axes.barh(y, kept / filters, height=0.4, color=COLOURS[0], label="kept by the mask")
+    axes.barh(y, kept / filters, height=0.4, color=COLORS[0], label="kept by the mask")
     for row, layer in enumerate(layers):
         text = f"{layer.kept} / {layer.filters}"
         axes.text(1.015, row, text, va="center", fontsize=7, color="#777777")

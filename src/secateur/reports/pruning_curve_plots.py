@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from secateur.files import atomic_write
-from secateur.reports.plots import COLOURS, new_figure
+from secateur.reports.plots import COLORS, new_figure
 
 _NAMES = {"eer": "equal error rate", "accuracy": "accuracy", "ap_hard": "AP hard"}
 
@@ -106,30 +106,30 @@ def _draw_quality(axes: Axes, points: Sequence[CurvePoint], quantity: str) -> No
     axes.plot(
         [point.removed for point in going],
         [point.figures.get(quantity, math.nan) for point in going],
-        color=COLOURS[0],
+        color=COLORS[0],
         marker="o",
         markersize=4,
         label="while pruning",
     )
-    ends = (("dense", "before pruning", "s", COLOURS[2]), ("hold", "fine-tuned", "D", COLOURS[1]))
-    for phase, label, marker, colour in ends:
+    ends = (("dense", "before pruning", "s", COLORS[2]), ("hold", "fine-tuned", "D", COLORS[1]))
+    for phase, label, marker, color in ends:
         for point in [point for point in points if point.phase == phase][-1:]:
             value = point.figures.get(quantity, math.nan)
-            axes.plot(point.removed, value, marker, color=colour, label=label, markersize=7)
+            axes.plot(point.removed, value, marker, color=color, label=label, markersize=7)
 
 
 def _draw_sizes(axes: Axes, points: Sequence[CurvePoint]) -> None:
     """Parameters and MACs of the slim networks, over those of the first one."""
     going = [point for point in points if point.phase != "hold"] or list(points)
-    for name, label, colour in (
-        ("parameters", "parameters", COLOURS[3]),
-        ("macs", "MACs", COLOURS[4]),
+    for name, label, color in (
+        ("parameters", "parameters", COLORS[3]),
+        ("macs", "MACs", COLORS[4]),
     ):
         values = [getattr(point, name) for point in going]
         axes.plot(
             [point.removed for point in going],
             [value / values[0] for value in values],
-            color=colour,
+            color=color,
             marker="o",
             markersize=4,
             label=f"{label}, of {values[0] / 1e6:.3g} M",

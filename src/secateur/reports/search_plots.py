@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike
 
-from secateur.reports.plots import COLOURS, new_figure
+from secateur.reports.plots import COLORS, new_figure
 
 
 def plot_history(path: Path, quality: ArrayLike, *, title: str, quantity: str) -> Path:
@@ -35,7 +35,7 @@ def plot_history(path: Path, quality: ArrayLike, *, title: str, quantity: str) -
             best = np.maximum.accumulate(np.where(found, values, -np.inf))
             first = int(found.argmax())
             axes.step(
-                numbers[first:], best[first:], where="post", color=COLOURS[0], label="best so far"
+                numbers[first:], best[first:], where="post", color=COLORS[0], label="best so far"
             )
             # A few hopeless trials must not flatten what the search is about.
             low, high = np.quantile(values[found], 0.1), values[found].max()
@@ -61,7 +61,7 @@ def plot_importance(path: Path, importance: Mapping[str, float], *, title: str) 
         axes = figure.add_subplot(title=title, xlabel="importance of the group's rate")
         if not names:
             axes.text(0.5, 0.5, "too few trials to tell", ha="center", transform=axes.transAxes)
-        axes.barh(names, [importance[name] for name in names], color=COLOURS[0], height=0.6)
+        axes.barh(names, [importance[name] for name in names], color=COLORS[0], height=0.6)
         axes.invert_yaxis()
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     return path
@@ -96,7 +96,7 @@ def plot_size_front(
         axes.grid()
         axes.plot(removed, quality, ".", color="#BBBBBB", markersize=4, label="trial")
         best = np.asarray(front, dtype=float).reshape(-1, 2)
-        axes.plot(best[:, 0], best[:, 1], "o-", color=COLOURS[1], markersize=5, label="front")
+        axes.plot(best[:, 0], best[:, 1], "o-", color=COLORS[1], markersize=5, label="front")
         shown = np.asarray(quality, dtype=float)
         if len(shown):
             low, high = np.quantile(shown, 0.1), shown.max()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.ticker import PercentFormatter
 
-from secateur.reports.plots import COLOURS, new_figure
+from secateur.reports.plots import COLORS, new_figure
 
 _PER_PANEL = 7  # curves that can be told apart
 
@@ -48,7 +48,7 @@ def plot_sensitivity(
                     [rate for rate, _ in points],
                     [loss for _, loss in points],
                     label=part,
-                    color=COLOURS[i % len(COLOURS)],
+                    color=COLORS[i % len(COLORS)],
                     marker="o",
                     markersize=3,
                 )

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from scipy.special import ndtri
 
 from secateur.metrics.roc import Bools, Floats, Roc, ScoreHistogram, area_under_curve, equal_error
-from secateur.reports.plots import COLOURS, new_figure
+from secateur.reports.plots import COLORS, new_figure
 
 _DET_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.8)
 
@@ -41,7 +41,7 @@ def plot_roc(path: Path, curves: Mapping[str, Roc], *, title: str) -> Path:
                 y[shown],
                 where="post",
                 label=f"{label}  AUC {area_under_curve(roc):.4f}",
-                color=COLOURS[i % len(COLOURS)],
+                color=COLORS[i % len(COLORS)],
                 linestyle=_line(i),
             )
         axes.set(xscale="log", xlim=(min(lowest, 0.1), 1), ylim=(0, 1.01))
@@ -78,7 +78,7 @@ def plot_det(path: Path, curves: Mapping[str, Roc], *, title: str) -> Path:
                 x[shown],
                 y[shown],
                 label=f"{label}  EER {100 * equal_error(roc)[0]:.2f} %",
-                color=COLOURS[i % len(COLOURS)],
+                color=COLORS[i % len(COLORS)],
                 linestyle=_line(i),
             )
         low, high = ndtri(min(lows)), ndtri(0.8)
@@ -114,14 +114,14 @@ def plot_score_histogram(
         axes.grid(axis="y")
         widths = np.diff(histogram.edges)
         kinds = (
-            ("different people", histogram.impostor, COLOURS[1]),
-            ("one person", histogram.genuine, COLOURS[0]),
+            ("different people", histogram.impostor, COLORS[1]),
+            ("one person", histogram.genuine, COLORS[0]),
         )
-        for label, counts, colour in kinds:
+        for label, counts, color in kinds:
             density = counts / (max(int(counts.sum()), 1) * widths)
             label = f"{label}, {counts.sum():,} pairs"
-            axes.stairs(density, histogram.edges, fill=True, color=colour, alpha=0.35)
-            axes.stairs(density, histogram.edges, color=colour, linewidth=1.4, label=label)
+            axes.stairs(density, histogram.edges, fill=True, color=color, alpha=0.35)
+            axes.stairs(density, histogram.edges, color=color, linewidth=1.4, label=label)
         if threshold is not None and np.isfinite(threshold):
             label = f"threshold {threshold:.3f}"
             axes.axvline(threshold, color="#555555", linestyle="--", linewidth=1.2, label=label)
@@ -132,7 +132,7 @@ def plot_score_histogram(
 
 def _line(i: int) -> str:
     """Give curves lines of another kind when the colours are used up."""
-    return ("-", "--", ":")[i // len(COLOURS) % 3]
+    return ("-", "--", ":")[i // len(COLORS) % 3]
 
 
 def _deviates(rates: Floats, n_pairs: int) -> Floats:

@@ -85,7 +85,7 @@ class ExactSpace:
         """Bounds of what a sampler chooses, one relative rate per group."""
         return dict.fromkeys(self.levels, (0.0, 1.0))
 
-    def place(self, point: Mapping[str, float]) -> Placement:
+    def decode(self, point: Mapping[str, float]) -> Candidate:
         """Rates on target for one point of the cube.
 
         Args:
@@ -94,9 +94,9 @@ class ExactSpace:
         Returns:
             The placement, always feasible.
         """
-        return self.place_on(point, self.target)
+        return self.decode_at(point, self.target)
 
-    def place_on(self, point: Mapping[str, float], target: float) -> Placement:
+    def decode_at(self, point: Mapping[str, float], target: float) -> Candidate:
         """Rates for one point of the cube on a target of its own."""
         relative = np.maximum([point[name] for name in self.levels], _SMALLEST)
         factors = np.sort(self._rates / relative[self._owner], kind="stable")
@@ -120,7 +120,7 @@ class ExactSpace:
                 self.levels.items(), chosen, scaled.tolist(), strict=True
             )
         }
-        return Placement(rates=rates, removed=removed, penalty=0.0, feasible=True)
+        return Candidate(rates=rates, removed=removed, penalty=0.0, feasible=True)
 
     def _scale(
         self, relative: NDArray[np.float64], factors: NDArray[np.float64], aim: float
@@ -192,7 +192,7 @@ def _nearest(thresholds: NDArray[np.float64], level: int, rate: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class Candidate:
     """Rates and how they stand to the target.
 
     Attributes:
@@ -249,7 +249,7 @@ class FrontSpace:
         """Bounds of what a sampler chooses: one relative rate per group, and the size."""
         return {**self.exact.variables, SIZE: (self.lowest_target, self.target)}
 
-    def place(self, point: Mapping[str, float]) -> Placement:
+    def decode(self, point: Mapping[str, float]) -> Candidate:
         """Rates for one point.
 
         Args:
@@ -258,4 +258,4 @@ class FrontSpace:
         Returns:
             The placement, always feasible.
         """
-        return self.exact.place_on(point, point[SIZE])
+        return self.exact.decode_at(point, point[SIZE])

@@ -15,20 +15,20 @@ from secateur.detectors.postprocess import detect_faces
 from secateur.errors import InputError
 from secateur.evaluation_mode import evaluation_mode
 from secateur.metrics.wider_face_metric import WiderFaceAP
-from secateur.search.fixed_batches import DrawnBatches, FaceBatch
-from secateur.search.objective import Judge, ObjectiveSettings, Training
+from secateur.search.fixed_batches import FaceBatch, FixedBatches
+from secateur.search.objective import ObjectiveSettings, Training, TrialEvaluator
 
 _MOST_CACHED = 1 << 30  # bytes of training batches that are kept in memory
 
 
-def judge_faces(
+def face_evaluator(
     training: FaceDataset,
     held_out: FacePictures,
     settings: ObjectiveSettings,
     size: int,
     train_steps: int | Literal["epoch"],
     seed: int,
-) -> Judge:
+) -> TrialEvaluator:
     """Draw the batches of a search and make what judges its trials.
 
     Args:
@@ -63,7 +63,7 @@ def judge_faces(
     if train_steps == "epoch":
         train_steps = -(-len(training) // settings.train_batch_size)
     if train_steps > 0:
-        batches = DrawnBatches(training, train_steps, settings.train_batch_size, seed)
+        batches = FixedBatches(training, train_steps, settings.train_batch_size, seed)
         bytes_needed = train_steps * settings.train_batch_size * 3 * size * size * 4
         steps = Training(
             list(batches) if bytes_needed <= _MOST_CACHED else batches,
@@ -73,13 +73,13 @@ def judge_faces(
             hold=settings.hold,
         )
     else:
-        drawn = DrawnBatches(training, settings.calibration_batches, settings.batch_size, seed)
+        drawn = FixedBatches(training, settings.calibration_batches, settings.batch_size, seed)
         calibration = [images for images, _ in drawn]
-    return Judge(quality, calibration, steps, seed)
+    return TrialEvaluator(quality, calibration, steps, seed)
 
 
 def _drawn(dataset: FaceDataset, n_batches: int, size: int, seed: int) -> list[FaceBatch]:
-    return list(DrawnBatches(dataset, n_batches, size, seed))
+    return list(FixedBatches(dataset, n_batches, size, seed))
 
 
 def _pictures(

@@ -26,7 +26,7 @@ class KeyedPictures(Protocol):
         """One picture and what is known about it."""
 
 
-class DrawnBatches(Sequence[Any]):
+class FixedBatches(Sequence[Any]):
     """Batches of a training set, item by item a function of the seed.
 
     Args:

@@ -18,11 +18,11 @@ from secateur.data.pairs import Pairs, draw_pairs
 from secateur.errors import InputError
 from secateur.evaluation_mode import evaluation_mode
 from secateur.metrics.verification_metric import PairVerification
-from secateur.search.fixed_batches import DrawnBatches
-from secateur.search.objective import Judge, ObjectiveSettings, Training
+from secateur.search.fixed_batches import FixedBatches
+from secateur.search.objective import ObjectiveSettings, Training, TrialEvaluator
 
 
-def judge_identities(
+def identity_evaluator(
     images: Images,
     labels: NDArray[np.int64],
     kept: NDArray[np.int64],
@@ -32,7 +32,7 @@ def judge_identities(
     settings: ObjectiveSettings,
     train_steps: int | Literal["epoch"],
     seed: int,
-) -> Judge:
+) -> TrialEvaluator:
     """Draw the batches of a search and make what judges its trials.
 
     The people who validate the final result have no part in it: all pictures are those of the
@@ -88,14 +88,14 @@ def judge_identities(
     epoch = max(1, len(kept) // settings.train_batch_size)
     steps = epoch if train_steps == "epoch" else train_steps
     if steps == 0:
-        drawn = DrawnBatches(
+        drawn = FixedBatches(
             training_set, settings.calibration_batches, settings.batch_size, seed, default_collate
         )
-        return Judge(quality, [batch[0] for batch in drawn], None, seed)
+        return TrialEvaluator(quality, [batch[0] for batch in drawn], None, seed)
     assert loss is not None
-    batches = DrawnBatches(training_set, steps, settings.train_batch_size, seed, default_collate)
+    batches = FixedBatches(training_set, steps, settings.train_batch_size, seed, default_collate)
     training = Training(batches, loss, settings.lr, settings.weight_decay, settings.hold)
-    return Judge(quality, [], training, seed)
+    return TrialEvaluator(quality, [], training, seed)
 
 
 def _middles(

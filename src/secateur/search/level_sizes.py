@@ -12,7 +12,7 @@ from torch import Tensor
 
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.targets import NominalSparsity, nonzero_per_filter
-from secateur.search.rate_levels import Levels, Removal
+from secateur.search.rate_levels import Levels, RateMasks
 
 
 class LevelSizes(Protocol):
@@ -66,17 +66,17 @@ class CoupledSparsity:
 
     is_exact = True
 
-    def __init__(self, pruner: Pruner, removal: Removal) -> None:
+    def __init__(self, pruner: Pruner, rate_masks: RateMasks) -> None:
         nominal = NominalSparsity(pruner.model, pruner.layers, pruner.batchnorms)
         self.start = nominal({})
-        zeros = torch.zeros(len(pruner.sets.unit), dtype=torch.float64)
+        zeros = torch.zeros(len(pruner.sets.layer_set), dtype=torch.float64)
         for name, sets in pruner.sets.of.items():
             counts = nonzero_per_filter(pruner.model.get_submodule(name)).double()
             zeros.index_add_(0, sets[sets >= 0], counts[sets >= 0])
         shares = (zeros / max(nominal.parameters, 1)).numpy()
-        sizes = [len(group) for group in removal.thresholds.values()]
-        self._counts = LevelCounts(removal.needed, shares[:, None], sizes)
-        self._removal, self._nominal = removal, nominal
+        sizes = [len(group) for group in rate_masks.thresholds.values()]
+        self._counts = LevelCounts(rate_masks.needed, shares[:, None], sizes)
+        self._removal, self._nominal = rate_masks, nominal
         self.largest_filter = float(shares.max())
 
     def estimate(self, levels: LevelRows) -> NDArray[np.float64]:

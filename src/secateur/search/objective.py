@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from secateur.errors import InputError
 from secateur.evaluation_mode import evaluation_mode
 from secateur.pruning.masks import MaskHolder
-from secateur.search.rate_levels import Removal
+from secateur.search.rate_levels import RateMasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Training:
 
 
 @dataclass(slots=True)
-class Judge:
+class TrialEvaluator:
     """Says how good a masked network is; its weights and batch norms may change.
 
     Without training, batch norms are re-estimated, which is what makes untrained masks comparable.
@@ -77,9 +77,9 @@ class Objective:
         judge: Says how good a masked network is.
     """
 
-    def __init__(self, trial_network: TrialNetwork, judge: Judge) -> None:
+    def __init__(self, trial_network: TrialNetwork, evaluator: TrialEvaluator) -> None:
         self.trial_network = trial_network
-        self.judge = judge
+        self.evaluator = evaluator
 
     def __call__(self, rates: Mapping[str, float]) -> float:
         """Quality at these rates; the network is afterwards as it was.
@@ -91,11 +91,11 @@ class Objective:
             The quality; not finite when training diverged.
         """
         with self.trial_network.masked(rates) as holder:
-            return self.judge(self.trial_network.network, holder.apply)
+            return self.evaluator(self.trial_network.network, holder.apply)
 
     def identity(self, rates: Mapping[str, float]) -> str:
         """Text that equal masks share, so that no network is measured twice."""
-        return self.trial_network.removal.identity(rates)
+        return self.trial_network.rate_masks.identity(rates)
 
 
 def train_shortly(network: nn.Module, training: Training, hold: Callable[[], None]) -> None:
@@ -177,9 +177,9 @@ class TrialNetwork:
         removal: Masks of rates.
     """
 
-    def __init__(self, network: nn.Module, removal: Removal) -> None:
+    def __init__(self, network: nn.Module, rate_masks: RateMasks) -> None:
         self.network = network
-        self.removal = removal
+        self.rate_masks = rate_masks
         self._state = {name: tensor.clone() for name, tensor in _tensors(network).items()}
 
     @contextmanager
@@ -192,7 +192,7 @@ class TrialNetwork:
         Yields:
             What puts pruned filters back to zero if training moves them.
         """
-        holder = MaskHolder(self.network, self.removal.masks(rates), self.removal.batchnorms)
+        holder = MaskHolder(self.network, self.rate_masks.masks(rates), self.rate_masks.batchnorms)
         holder.apply()
         try:
             yield holder

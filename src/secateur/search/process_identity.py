@@ -12,9 +12,9 @@ def this_process() -> str:
     return f"{_machine()}|{os.getpid()}|{_started(os.getpid())}"
 
 
-def is_dead(owner: str) -> bool | None:
+def is_dead(process: str) -> bool | None:
     """Whether the process of that name is gone; None when it belongs to another machine."""
-    machine, process, started = owner.split("|")
+    machine, process, started = process.split("|")
     if machine != _machine():
         return None
     now = _started(int(process))

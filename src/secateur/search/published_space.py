@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from secateur.errors import InputError
-from secateur.search.exact_space import Placement
+from secateur.search.exact_space import Candidate
 from secateur.search.rate_levels import Levels
 
 BAND = 0.04
@@ -50,7 +50,7 @@ class PublishedSpace:
         """Bounds of what a sampler chooses, one rate per group."""
         return dict.fromkeys(self.levels, (0.0, highest_rate(self.target)))
 
-    def place(self, point: Mapping[str, float]) -> Placement:
+    def decode(self, point: Mapping[str, float]) -> Candidate:
         """Weigh one point.
 
         Args:
@@ -64,7 +64,7 @@ class PublishedSpace:
             float(group.removed[group.of_rate(rates[name])]) for name, group in self.levels.items()
         )
         penalty = sparsity_penalty(removed, self.target, self.shortfall_weight)
-        return Placement(
+        return Candidate(
             rates=rates,
             removed=removed,
             penalty=self.penalty_weight * penalty,

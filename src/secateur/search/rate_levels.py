@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateur.errors import InputError
-from secateur.pruning.coupling import STAYS
+from secateur.pruning.coupling import FIXED
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.ranking import number_to_prune, rates_of_sets
 
@@ -98,7 +98,7 @@ def lowest_rate(p: int, n: int) -> float:
     return rate
 
 
-class Removal:
+class RateMasks:
     """Rates of groups become masks, exactly as ``Pruner.plan`` makes them of the same rates.
 
     The levels of a group are the few rates from which on it loses another filter or set. A set
@@ -134,18 +134,22 @@ class Removal:
         self.sets = pruner.sets
         pruner.scores = pruner.score()
         ranking = pruner.rank()
-        self.scores, self._place, self._span = ranking.scores, ranking.place, ranking.span
+        self.scores, self._removed_before, self._pool_size = (
+            ranking.scores,
+            ranking.removed_before,
+            ranking.pool_size,
+        )
         member = self._members()
         self.thresholds = {
-            name: rates_of_levels(self._span[member[:, g]].int().tolist(), highest)
+            name: rates_of_levels(self._pool_size[member[:, g]].int().tolist(), highest)
             for g, name in enumerate(self.groups)
         }
         self.needed = np.zeros(member.shape, dtype=np.int64)
         for g, thresholds in enumerate(self.thresholds.values()):
-            for span in np.unique(self._span[member[:, g]]):
+            for span in np.unique(self._pool_size[member[:, g]]):
                 gone = [number_to_prune(rate, int(span)) for rate in thresholds.tolist()]
-                chosen = np.flatnonzero(member[:, g] & (self._span.numpy() == span))
-                self.needed[chosen, g] = np.searchsorted(gone, self._place.numpy()[chosen])
+                chosen = np.flatnonzero(member[:, g] & (self._pool_size.numpy() == span))
+                self.needed[chosen, g] = np.searchsorted(gone, self._removed_before.numpy()[chosen])
         everything = dict.fromkeys(self._rates_of_layers({}), 1.0)
         grouped = {n: 1.0 if n in self._grouped() else 0.0 for n in everything}
         stays = rates_of_sets(self.sets, grouped).numpy() == 0
@@ -164,17 +168,17 @@ class Removal:
 
     def identity(self, rates: Mapping[str, float]) -> str:
         """Text that rates with equal masks share: how many filters or sets each unit loses."""
-        lost = np.bincount(self.sets.unit.numpy(), self._removed(rates).numpy())
+        lost = np.bincount(self.sets.layer_set.numpy(), self._removed(rates).numpy())
         return ",".join(str(int(count)) for count in lost)
 
     def _removed(self, rates: Mapping[str, float]) -> Tensor:
         """Whether each set goes, (sets,)."""
         of_sets = rates_of_sets(self.sets, self._rates_of_layers(rates))
-        return self._place <= (of_sets * self._span).floor()
+        return self._removed_before <= (of_sets * self._pool_size).floor()
 
     def _rates_of_layers(self, rates: Mapping[str, float]) -> dict[str, float]:
-        owner = self._grouped()
-        return {name: float(rates.get(owner.get(name, ""), 0.0)) for name in self.sets.layers}
+        process = self._grouped()
+        return {name: float(rates.get(process.get(name, ""), 0.0)) for name in self.sets.layers}
 
     def _grouped(self) -> dict[str, str]:
         """Group of each layer that is in one."""
@@ -182,9 +186,9 @@ class Removal:
 
     def _members(self) -> NDArray[np.bool_]:
         """Whether each set lies in a layer of each group, (sets, groups)."""
-        member = np.zeros((len(self.sets.unit), len(self.layers)), dtype=np.bool_)
+        member = np.zeros((len(self.sets.layer_set), len(self.layers)), dtype=np.bool_)
         for g, layers in enumerate(self.layers.values()):
             for name in layers:
                 sets = self.sets.of[name]
-                member[sets[sets != STAYS].numpy(), g] = True
+                member[sets[sets != FIXED].numpy(), g] = True
         return member

@@ -15,8 +15,8 @@ from secateur.cost.layer_latency import LatencyTable, measure_layers
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.sizes import Shapes, SlimSizes, measure_share
 from secateur.search.level_sizes import LevelCounts, LevelRows
-from secateur.search.rate_levels import Removal
-from secateur.slimming.dependencies import Classes, Flow
+from secateur.search.rate_levels import RateMasks
+from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
 
 _SAME = 1e-9
 
@@ -25,7 +25,7 @@ _PROBES = 4
 _CACHED = 100_000
 
 
-class SlimLevels:
+class SlimLevelSizes:
     """Share of the dense network that slimming removes, in one quantity.
 
     The estimate counts which channels go once all filters that write them are masked; with it
@@ -46,12 +46,12 @@ class SlimLevels:
     def __init__(
         self,
         pruner: Pruner,
-        removal: Removal,
+        rate_masks: RateMasks,
         example_inputs: tuple[Tensor, ...],
         quantity: str,
     ) -> None:
         self.quantity = quantity
-        self._removal = removal
+        self._removal = rate_masks
         self._batchnorms = dict(pruner.batchnorms)
         self._model = copy.deepcopy(pruner.model)
         self._inputs = example_inputs
@@ -176,7 +176,11 @@ class SlimLevels:
 
 
 def _needed_by_classes(
-    flow: Flow, classes: Classes, pruner: Pruner, needed: NDArray[np.int64], never: int
+    flow: ChannelDependencies,
+    classes: ChannelClasses,
+    pruner: Pruner,
+    needed: NDArray[np.int64],
+    never: int,
 ) -> NDArray[np.int64]:
     """Level of each group from which on a class of channels goes, (classes, groups).
 

@@ -181,10 +181,10 @@ class RateStudy:
         if trial.state != TrialState.RUNNING or trial.datetime_start is None:
             return False
         age = (datetime.now() - trial.datetime_start).total_seconds()
-        owner = trial.user_attrs.get(OWNER)
-        if owner is None:
+        process = trial.user_attrs.get(OWNER)
+        if process is None:
             return age > _NAMELESS
-        dead = is_dead(owner)
+        dead = is_dead(process)
         return age > self.stale_after if dead is None else dead
 
 

@@ -1,4 +1,4 @@
-"""A crew: worker processes on this machine, replaced when they die."""
+"""Worker processes on this machine, replaced when they die."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from secateur.errors import InputError
 from secateur.runtime.allocator import keep_large_blocks
-from secateur.search.exact_space import Placement
+from secateur.search.exact_space import Candidate
 from secateur.search.sampling import RESULT, StagedSampler
 from secateur.search.study import RateStudy, open_storage
 
@@ -27,7 +27,7 @@ _POLL = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
+class SearchJob:
     """What a worker needs to join a study.
 
     Attributes:
@@ -65,15 +65,15 @@ class Assignment:
         )
 
 
-def run_crew(
-    assignment: Assignment,
+def run_workers(
+    job: SearchJob,
     n_workers: int,
     progressed: Callable[[RateStudy], None] = lambda study: None,
 ) -> RateStudy:
     """Spend the trials of a study with some processes.
 
     Args:
-        assignment: What to work on.
+        job: What to work on.
         n_workers: Processes, each with one thread; 1 works in this process.
         progressed: Called from time to time.
 
@@ -86,21 +86,21 @@ def run_crew(
     """
     if n_workers < 1:
         raise InputError(f"n_workers must be at least 1, got {n_workers}")
-    study = assignment.open()
+    study = job.open()
     study.recover()
     if study.counts().spent >= study.n_trials:
         return study
     if n_workers == 1:
-        work(study, assignment.space, assignment.evaluate, lambda: progressed(study))
+        run_trials(study, job.space, job.evaluate, lambda: progressed(study))
         return study
     # By value: the usual way to hand over tensors needs an open file for each of them.
-    content = pickle.dumps(assignment)
-    crew = [_start(content) for _ in range(n_workers)]
+    content = pickle.dumps(job)
+    workers = [_start(content) for _ in range(n_workers)]
     deaths = 0
     try:
-        while any(member.is_alive() for member in crew) or _left(study):
-            crew[0].join(_POLL)
-            for position, member in enumerate(crew):
+        while any(member.is_alive() for member in workers) or _left(study):
+            workers[0].join(_POLL)
+            for position, member in enumerate(workers):
                 if member.is_alive() or member.exitcode == 0:
                     continue
                 if member.exitcode is not None and member.exitcode > 0:
@@ -108,13 +108,13 @@ def run_crew(
                 deaths += 1
                 if deaths > _MOST_DEATHS:
                     raise RuntimeError(f"{deaths} workers of the search were killed; giving up")
-                crew[position] = _start(content)
+                workers[position] = _start(content)
             study.recover()
             progressed(study)
     finally:
-        for member in crew:
+        for member in workers:
             member.terminate()
-        for member in crew:
+        for member in workers:
             member.join()
     return study
 
@@ -137,8 +137,8 @@ def _join(content: bytes, parent: int) -> None:
     """Life of a worker process."""
     torch.set_num_threads(1)
     keep_large_blocks()
-    assignment: Assignment = pickle.loads(content)  # noqa: S301 - from the parent, not from a file
-    work(assignment.open(), assignment.space, assignment.evaluate, parent=parent)
+    job: SearchJob = pickle.loads(content)  # noqa: S301 - from the parent, not from a file
+    run_trials(job.open(), job.space, job.evaluate, parent=parent)
 
 
 class Space(Protocol):
@@ -148,7 +148,7 @@ class Space(Protocol):
     def variables(self) -> dict[str, tuple[float, float]]:
         """Bounds of what a sampler chooses."""
 
-    def place(self, point: Mapping[str, float]) -> Placement:
+    def decode(self, point: Mapping[str, float]) -> Candidate:
         """Rates for one point."""
 
 
@@ -176,10 +176,10 @@ class Identify:
 
     def __call__(self, point: Mapping[str, float]) -> str:
         """Text that points of equal networks share."""
-        return self.evaluate.identity(self.space.place(point).rates)
+        return self.evaluate.identity(self.space.decode(point).rates)
 
 
-def work(
+def run_trials(
     study: RateStudy,
     space: Space,
     evaluate: Evaluation,
@@ -206,24 +206,24 @@ def work(
             progressed()
             continue
         started = time.perf_counter()
-        placement = space.place(trial.params)
+        candidate = space.decode(trial.params)
         result: dict[str, object] = {
-            "rates": placement.rates,
-            "removed": placement.removed,
-            "penalty": placement.penalty,
-            "feasible": placement.feasible,
+            "rates": candidate.rates,
+            "removed": candidate.removed,
+            "penalty": candidate.penalty,
+            "feasible": candidate.feasible,
         }
-        value = placement.objective(0.0)
-        if placement.feasible:
-            identity = evaluate.identity(placement.rates)
+        value = candidate.objective(0.0)
+        if candidate.feasible:
+            identity = evaluate.identity(candidate.rates)
             known = _known(study, identity)
-            quality = evaluate(placement.rates) if known is None else known
+            quality = evaluate(candidate.rates) if known is None else known
             result |= {"network": identity, "reused": known is not None}
             if quality == quality:  # NaN has no place in a database
                 result["quality"] = quality
-            value = placement.objective(quality)
+            value = candidate.objective(quality)
         result["seconds"] = time.perf_counter() - started
-        study.finish(trial, [value, placement.removed][:n_objectives], result)
+        study.finish(trial, [value, candidate.removed][:n_objectives], result)
         progressed()
 
 

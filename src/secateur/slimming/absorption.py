@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from secateur.slimming.dependencies import Classes
-from secateur.slimming.graph import Trace, is_batch_norm
+from secateur.slimming.dependencies import ChannelClasses
+from secateur.slimming.graph import NetworkGraph, is_batch_norm
 from secateur.slimming.liveness import Reader
 from secateur.slimming.operators import bind
 
@@ -33,7 +33,7 @@ class Fold:
 
 
 def folds(
-    traced: Trace, readers: Mapping[str, Reader], kept: Tensor, tensors: Mapping[str, Tensor]
+    traced: NetworkGraph, readers: Mapping[str, Reader], kept: Tensor, tensors: Mapping[str, Tensor]
 ) -> list[Fold]:
     """Constants that removed channels contributed, and where each of them goes.
 
@@ -62,7 +62,7 @@ def folds(
     return found
 
 
-def _mean_behind(traced: Trace, reader: Reader) -> str | None:
+def _mean_behind(traced: NetworkGraph, reader: Reader) -> str | None:
     """Running mean of the batch norm that alone reads the layer, and nothing else does."""
     calls = {call.node for call in reader.calls}
     means: set[str | None] = set()
@@ -101,8 +101,8 @@ class Merge:
     dim: int
 
 
-def find_merges(
-    readers: Mapping[str, Reader], classes: Classes, live: Tensor
+def find_carriers(
+    readers: Mapping[str, Reader], classes: ChannelClasses, live: Tensor
 ) -> dict[int, tuple[Merge, ...]]:
     """Classes that a class beside them can stand for.
 
@@ -144,7 +144,7 @@ class _Place:
 
 
 def _constants(
-    readers: Mapping[str, Reader], classes: Classes, live: Tensor
+    readers: Mapping[str, Reader], classes: ChannelClasses, live: Tensor
 ) -> dict[int, dict[str, _Place]]:
     """Live classes that all their readers see as constants, the largest constants first."""
     constant = live & classes.removable

@@ -7,14 +7,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.slimming.absorption import find_merges, folds
-from secateur.slimming.constant_propagation import constants, values
-from secateur.slimming.dependencies import Classes, Flow, group
-from secateur.slimming.graph import Trace
-from secateur.slimming.liveness import Reader, live_classes, read_classes, readers, settle
+from secateur.slimming.absorption import find_carriers, folds
+from secateur.slimming.constant_propagation import constant_values, input_free_tensors
+from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies, find_classes
+from secateur.slimming.graph import NetworkGraph
+from secateur.slimming.liveness import (
+    Reader,
+    live_classes,
+    read_classes,
+    readers,
+    restore_valid_shapes,
+)
 from secateur.slimming.operators import owner_of
-from secateur.slimming.propagation import follow
-from secateur.slimming.reshape_probe import settle_spreads
+from secateur.slimming.propagation import propagate_channels
+from secateur.slimming.reshape_probe import resolve_reshapes
 from secateur.slimming.surgery import Cut
 
 
@@ -32,18 +38,18 @@ class Analysis:
         cut: What stays of each tensor.
     """
 
-    traced: Trace
-    flow: Flow
-    classes: Classes
+    traced: NetworkGraph
+    flow: ChannelDependencies
+    classes: ChannelClasses
     layers: dict[str, Reader]
     live: Tensor
     kept: Tensor
     cut: Cut
 
 
-def couple(
-    model: nn.Module, traced: Trace, *, fixed_sizes: bool = False
-) -> tuple[dict[fx.Node, Tensor], Flow, Classes]:
+def find_dependencies(
+    model: nn.Module, traced: NetworkGraph, *, fixed_sizes: bool = False
+) -> tuple[dict[fx.Node, Tensor], ChannelDependencies, ChannelClasses]:
     """Find the sets of channels of a network that go together.
 
     Args:
@@ -54,17 +60,17 @@ def couple(
     Returns:
         Values of the nodes that do not depend on inputs, the labels' flow, and their classes.
     """
-    known = constants(traced)
-    flow = follow(traced, known, dict(model.named_modules(remove_duplicate=False)))
+    known = input_free_tensors(traced)
+    flow = propagate_channels(traced, known, dict(model.named_modules(remove_duplicate=False)))
     if fixed_sizes:
         for labels in flow.sized:
             flow.pin(labels, "the forward reshapes it to a size that is written down")
-    settle_spreads(model, traced, flow)
-    return known, flow, group(flow)
+    resolve_reshapes(model, traced, flow)
+    return known, flow, find_classes(flow)
 
 
-def analyse(
-    model: nn.Module, traced: Trace, *, align: int = 1, fixed_sizes: bool = False
+def analyze(
+    model: nn.Module, traced: NetworkGraph, *, align: int = 1, fixed_sizes: bool = False
 ) -> Analysis:
     """Find out what can be removed from a network.
 
@@ -74,11 +80,13 @@ def analyse(
         align: Numbers of filters become multiples of this, or stay whole.
         fixed_sizes: Whether to keep all channels that are reshaped or split.
     """
-    _, flow, classes = couple(model, traced, fixed_sizes=fixed_sizes)
-    return judge(traced, flow, classes, align)
+    _, flow, classes = find_dependencies(model, traced, fixed_sizes=fixed_sizes)
+    return plan_cut(traced, flow, classes, align)
 
 
-def judge(traced: Trace, flow: Flow, classes: Classes, align: int = 1) -> Analysis:
+def plan_cut(
+    traced: NetworkGraph, flow: ChannelDependencies, classes: ChannelClasses, align: int = 1
+) -> Analysis:
     """What can be removed from a network that was coupled, for its tensors as they are now.
 
     Args:
@@ -87,16 +95,18 @@ def judge(traced: Trace, flow: Flow, classes: Classes, align: int = 1) -> Analys
         classes: Sets of channels that can only be removed together.
         align: Numbers of filters become multiples of this, or stay whole.
     """
-    layers = readers(flow, classes, values(traced, constants(traced)), traced.tensors)
+    layers = readers(
+        flow, classes, constant_values(traced, input_free_tensors(traced)), traced.tensors
+    )
     live = live_classes(layers, classes)
-    merges = find_merges(layers, classes, live)
+    merges = find_carriers(layers, classes, live)
     live = live_classes(layers, classes, absorbed=merges)
-    kept = settle(live, flow, classes, traced.tensors, align)
+    kept = restore_valid_shapes(live, flow, classes, traced.tensors, align)
     # What stays for its shape alone and is read must still compute what it did: a layer that is
     # called twice may have to keep channels for it whose constants no single bias can replace.
     while bool((needed := kept & ~live & read_classes(layers, classes, kept)).any()):
         live = live_classes(layers, classes, absorbed=merges, also=live | needed)
-        kept = settle(live, flow, classes, traced.tensors, align)
+        kept = restore_valid_shapes(live, flow, classes, traced.tensors, align)
     cut = replace(
         cut_to(kept, flow, classes),
         merges=[merge for index in merges if not kept[index] for merge in merges[index]],
@@ -105,7 +115,7 @@ def judge(traced: Trace, flow: Flow, classes: Classes, align: int = 1) -> Analys
     return Analysis(traced, flow, classes, layers, live, kept, cut)
 
 
-def cut_to(kept: Tensor, flow: Flow, classes: Classes) -> Cut:
+def cut_to(kept: Tensor, flow: ChannelDependencies, classes: ChannelClasses) -> Cut:
     """What stays of each tensor if these classes stay, (classes,) bool."""
     blocks: dict[str, Tensor] = {}
     groups = {

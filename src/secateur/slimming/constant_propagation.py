@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, fx
 
 from secateur.slimming.expanded_tensors import (
-    along,
+    along_dimension,
     broadcast_small,
     collapse,
     compress,
     shrink,
     varying_dimensions,
 )
-from secateur.slimming.graph import Trace, is_batch_norm, is_convolution, is_getitem
+from secateur.slimming.graph import NetworkGraph, is_batch_norm, is_convolution, is_getitem
 from secateur.slimming.operators import (
     AVERAGES,
     IDENTITIES,
@@ -24,7 +24,7 @@ from secateur.slimming.operators import (
     bind,
     is_pointwise,
     layout_of,
-    move,
+    move_elements,
     operator_name,
     reduced_dimensions,
     shapes_of,
@@ -32,7 +32,7 @@ from secateur.slimming.operators import (
 )
 
 
-def constants(traced: Trace) -> dict[fx.Node, Tensor]:
+def input_free_tensors(traced: NetworkGraph) -> dict[fx.Node, Tensor]:
     """Actual value of every node that depends on parameters, buffers and literals only.
 
     Args:
@@ -63,7 +63,7 @@ def constants(traced: Trace) -> dict[fx.Node, Tensor]:
 VARYING = float("nan")
 
 
-class Values(dict[fx.Node, tuple[Tensor, ...]]):
+class ConstantValues(dict[fx.Node, tuple[Tensor, ...]]):
     """Node -> one compressed tensor per result; known tensors are converted when asked for.
 
     Args:
@@ -81,7 +81,7 @@ class Values(dict[fx.Node, tuple[Tensor, ...]]):
         return self[node]
 
 
-def values(traced: Trace, known: Mapping[fx.Node, Tensor]) -> Values:
+def constant_values(traced: NetworkGraph, known: Mapping[fx.Node, Tensor]) -> ConstantValues:
     """Abstract values of every node's results.
 
     Args:
@@ -91,7 +91,7 @@ def values(traced: Trace, known: Mapping[fx.Node, Tensor]) -> Values:
     Returns:
         Node -> one compressed tensor per result.
     """
-    found = Values(known)
+    found = ConstantValues(known)
     for node in traced.nodes:
         if node in known or node.op == "output":
             continue
@@ -109,7 +109,9 @@ def channel_values(value: Tensor, dim: int) -> Tensor:
     return torch.where(uniform, rows[:, 0], VARYING).expand(value.shape[dim])
 
 
-def _call(node: fx.Node, found: Values, known: Mapping[fx.Node, Tensor]) -> tuple[Tensor, ...]:
+def _call(
+    node: fx.Node, found: ConstantValues, known: Mapping[fx.Node, Tensor]
+) -> tuple[Tensor, ...]:
     """Abstract values of a call's results: one rule per class of operators."""
     if is_getitem(node):
         source, index = node.args
@@ -131,7 +133,7 @@ def _call(node: fx.Node, found: Values, known: Mapping[fx.Node, Tensor]) -> tupl
     elif name in IDENTITIES:
         result = first
     elif name in MOVES:
-        return move(node, lambda n: found[n][0], known) or blank
+        return move_elements(node, lambda n: found[n][0], known) or blank
     elif name in REDUCTIONS and len(node.all_input_nodes) == 1:
         result = _reduction(node, name, first)
     elif is_pointwise(node) or name in ("max", "min"):
@@ -154,7 +156,7 @@ def _layer(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) -> Te
     if a["bias"] is not None:
         constant = constant + known[a["bias"]].double()
     reads_varying = (layout.nonzero(weight) & varies).any(1)
-    return along(torch.where(reads_varying, VARYING, constant), layout.dim, shape)
+    return along_dimension(torch.where(reads_varying, VARYING, constant), layout.dim, shape)
 
 
 def _batch_norm(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) -> Tensor:
@@ -194,7 +196,7 @@ def _reduction(node: fx.Node, name: str, source: Tensor) -> Tensor:
     return first if first.dim() == len(shapes_of(node)[0]) else first.squeeze(dims)
 
 
-def _pointwise(node: fx.Node, name: str, found: Values) -> Tensor:
+def _pointwise(node: fx.Node, name: str, found: ConstantValues) -> Tensor:
     operands = node.all_input_nodes
     small = dict(zip(operands, broadcast_small(*(found[n][0] for n in operands)), strict=True))
     arguments = bind(node)

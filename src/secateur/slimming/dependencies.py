@@ -26,7 +26,7 @@ KEPT = 0  # the label of everything that is never removed
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class LayerCall:
     """One call of a convolution or linear layer that mixes channels.
 
     Args:
@@ -49,7 +49,7 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class SplitChannels:
     """A tensor whose channels lie along several dimensions, as a shuffle lays them.
 
     Args:
@@ -62,7 +62,7 @@ class Spread:
 
 
 @dataclass(slots=True)
-class Flow:
+class ChannelDependencies:
     """What following labels through a trace has found.
 
     Args:
@@ -80,7 +80,7 @@ class Flow:
         n_labels: Number of labels given out, ``KEPT`` included.
     """
 
-    reads: list[Read] = field(default_factory=list)
+    reads: list[LayerCall] = field(default_factory=list)
     slices: dict[tuple[str, int], Tensor] = field(default_factory=dict)
     grouped: dict[str, Tensor] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class Flow:
     pins: list[tuple[Tensor, str]] = field(default_factory=list)
     equal_rows: list[Tensor] = field(default_factory=list)
     sized: list[Tensor] = field(default_factory=list)
-    spreads: list[Spread] = field(default_factory=list)
+    spreads: list[SplitChannels] = field(default_factory=list)
     n_labels: int = 1
 
     def fresh(self, count: int) -> Tensor:
@@ -158,7 +158,7 @@ def _stretched(labels: Tensor, shape: Sequence[int]) -> set[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Classes:
+class ChannelClasses:
     """Labels grouped by what the network ties together.
 
     Args:
@@ -181,7 +181,7 @@ class Classes:
         return free
 
 
-def group(flow: Flow) -> Classes:
+def find_classes(flow: ChannelDependencies) -> ChannelClasses:
     """Classes of joined labels: connected components, with the pins of their members."""
     of = _components(flow)
     pending = [_rows(spread.labels) for spread in flow.spreads]
@@ -204,10 +204,10 @@ def group(flow: Flow) -> Classes:
         pinned.setdefault(index, "no layer writes it")
     slices = {key: of[labels] for key, labels in flow.slices.items()}
     _slice_elements(flow, of, pinned, slices)
-    return Classes(of, count, pinned, slices)
+    return ChannelClasses(of, count, pinned, slices)
 
 
-def _components(flow: Flow) -> Tensor:
+def _components(flow: ChannelDependencies) -> Tensor:
     """Component of each label; that of ``KEPT`` is 0."""
     free = [(a != KEPT) & (b != KEPT) for a, b in flow.joins]
     return connected(
@@ -235,7 +235,7 @@ def _rows(labels: Tensor) -> Tensor:
     return rows.reshape(-1, rows.shape[-1])
 
 
-def _join_columns(flow: Flow, of: Tensor, spreads: Sequence[Tensor]) -> int | None:
+def _join_columns(flow: ChannelDependencies, of: Tensor, spreads: Sequence[Tensor]) -> int | None:
     """Join equal columns of the first spread whose rows cannot go as a whole; its position."""
     for position, rows in enumerate(spreads):
         classes = of[rows]
@@ -247,7 +247,10 @@ def _join_columns(flow: Flow, of: Tensor, spreads: Sequence[Tensor]) -> int | No
 
 
 def _slice_elements(
-    flow: Flow, of: Tensor, pinned: dict[int, str], slices: dict[tuple[str, int], Tensor]
+    flow: ChannelDependencies,
+    of: Tensor,
+    pinned: dict[int, str],
+    slices: dict[tuple[str, int], Tensor],
 ) -> None:
     """Turn the labels of plain parameters into slices, and pin what no slice can express."""
     before = -1

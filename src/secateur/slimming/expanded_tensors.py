@@ -38,7 +38,7 @@ def varying_dimensions(tensor: Tensor) -> tuple[int, ...]:
     return tuple(d for d, size in enumerate(shrink(tensor).shape) if size > 1)
 
 
-def along(vector: Tensor, dim: int, shape: Iterable[int]) -> Tensor:
+def along_dimension(vector: Tensor, dim: int, shape: Iterable[int]) -> Tensor:
     """``vector`` laid along one dimension of ``shape`` and constant along the others."""
     sizes = tuple(shape)
     view = [1] * len(sizes)

@@ -34,7 +34,7 @@ _MAYBE_VIEWS = frozenset(f"aten::{name}" for name in ("reshape", "contiguous", "
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class NetworkGraph:
     """A functional graph of ATen operators: no operator changes a tensor in place.
 
     Args:
@@ -69,7 +69,7 @@ def _on_cpu(value: Any) -> Any:  # noqa: ANN401  leaves of arguments are of any 
     return value.detach().cpu() if isinstance(value, Tensor) and not value.is_cpu else value
 
 
-def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Trace:
+def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> NetworkGraph:
     """Record the operators of one forward in evaluation mode; the model stays untouched.
 
     Args:
@@ -134,7 +134,7 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Trace:
         elif spec.kind is InputKind.CONSTANT_TENSOR:
             constants[node] = program.constants[spec.target]
     tensors = {name: _on_cpu(originals[name]) for name in names.values()}
-    return Trace(nodes, tuple(inputs), names_of, constants, tensors, arguments)
+    return NetworkGraph(nodes, tuple(inputs), names_of, constants, tensors, arguments)
 
 
 def module_name(node: fx.Node) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from secateur.slimming.constant_propagation import VARYING, Values, channel_values
-from secateur.slimming.dependencies import Classes, Flow, Read
+from secateur.slimming.constant_propagation import VARYING, ConstantValues, channel_values
+from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies, LayerCall
 from secateur.slimming.operators import Layout
 
 
@@ -29,7 +29,7 @@ class Reader:
         seen: Value of each channel in each call, NaN where it varies, (calls, channels).
     """
 
-    calls: tuple[Read, ...]
+    calls: tuple[LayerCall, ...]
     layout: Layout
     inputs: Tensor
     outputs: Tensor
@@ -39,7 +39,10 @@ class Reader:
 
 
 def readers(
-    flow: Flow, classes: Classes, values: Values, tensors: Mapping[str, Tensor]
+    flow: ChannelDependencies,
+    classes: ChannelClasses,
+    values: ConstantValues,
+    tensors: Mapping[str, Tensor],
 ) -> dict[str, Reader]:
     """Weight name -> the layer that reads through it.
 
@@ -49,7 +52,7 @@ def readers(
         values: Abstract values of every node.
         tensors: Parameters and buffers of the network by name.
     """
-    calls: dict[str, list[Read]] = {}
+    calls: dict[str, list[LayerCall]] = {}
     for read in flow.reads:
         calls.setdefault(read.weight, []).append(read)
     biases = {weight: {read.bias for read in reads} for weight, reads in calls.items()}
@@ -78,7 +81,7 @@ def readers(
 
 def live_classes(
     readers: Mapping[str, Reader],
-    classes: Classes,
+    classes: ChannelClasses,
     absorbed: Collection[int] = (),
     also: Tensor | None = None,
 ) -> Tensor:
@@ -110,7 +113,7 @@ def live_classes(
     return live
 
 
-def read_classes(readers: Mapping[str, Reader], classes: Classes, live: Tensor) -> Tensor:
+def read_classes(readers: Mapping[str, Reader], classes: ChannelClasses, live: Tensor) -> Tensor:
     """Classes that a filter of a live class reads with a non-zero weight, (classes,) bool."""
     found = torch.zeros(classes.count, dtype=torch.bool)
     for reader in readers.values():
@@ -118,10 +121,10 @@ def read_classes(readers: Mapping[str, Reader], classes: Classes, live: Tensor) 
     return found
 
 
-def settle(
+def restore_valid_shapes(
     live: Tensor,
-    flow: Flow,
-    classes: Classes,
+    flow: ChannelDependencies,
+    classes: ChannelClasses,
     tensors: Mapping[str, Tensor],
     align: int = 1,
     cost: Tensor | None = None,
@@ -169,7 +172,7 @@ def settle(
     return kept
 
 
-def _parameters(classes: Classes, tensors: Mapping[str, Tensor]) -> Tensor:
+def _parameters(classes: ChannelClasses, tensors: Mapping[str, Tensor]) -> Tensor:
     """Parameters that go with each class, counted alone, (classes,)."""
     count = torch.zeros(classes.count)
     for (name, _), members in classes.slices.items():

@@ -133,7 +133,7 @@ _VIEWS = frozenset({"_reshape_alias", "_unsafe_view", "view", "view_as"})
 _INDICES = frozenset({"index", "indices", "mask", "repeats", "tensor_indices_or_sections"})
 
 
-def move(
+def move_elements(
     node: fx.Node,
     carried: Callable[[fx.Node], Tensor],
     known: Mapping[fx.Node, Tensor],

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.slimming.dependencies import KEPT, Flow, Read, Spread
-from secateur.slimming.expanded_tensors import along, collapse, shrink, varying_dimensions
-from secateur.slimming.graph import Trace, is_convolution, is_getitem, module_name
+from secateur.slimming.dependencies import KEPT, ChannelDependencies, LayerCall, SplitChannels
+from secateur.slimming.expanded_tensors import along_dimension, collapse, shrink, varying_dimensions
+from secateur.slimming.graph import NetworkGraph, is_convolution, is_getitem, module_name
 from secateur.slimming.operators import (
     EQUAL_PARTS,
     IDENTITIES,
@@ -27,7 +27,7 @@ from secateur.slimming.operators import (
     bind,
     is_pointwise,
     layout_of,
-    move,
+    move_elements,
     operator_name,
     owner_of,
     reduced_dimensions,
@@ -36,12 +36,12 @@ from secateur.slimming.operators import (
 )
 
 
-def follow(
-    traced: Trace,
+def propagate_channels(
+    traced: NetworkGraph,
     known: Mapping[fx.Node, Tensor],
     modules: Mapping[str, nn.Module],
     written: Mapping[tuple[str, int], Tensor] | None = None,
-) -> Flow:
+) -> ChannelDependencies:
     """Follow labels from every layer that writes channels to every one that reads them.
 
     Args:
@@ -53,7 +53,7 @@ def follow(
     Returns:
         Slices, joins, pins and constraints.
     """
-    follower = _Follower(traced, known, modules, written or {})
+    follower = _ChannelPropagation(traced, known, modules, written or {})
     for node in traced.nodes:
         if node.op == "call_function":
             follower.labels[node] = follower.call(node)
@@ -67,12 +67,12 @@ def follow(
     return flow
 
 
-class _Follower:
+class _ChannelPropagation:
     """One walk over a trace; ``labels`` holds what the results of each node carry."""
 
     def __init__(
         self,
-        traced: Trace,
+        traced: NetworkGraph,
         known: Mapping[fx.Node, Tensor],
         modules: Mapping[str, nn.Module],
         written: Mapping[tuple[str, int], Tensor],
@@ -80,7 +80,9 @@ class _Follower:
         self.traced = traced
         self.known = known
         self.modules = modules
-        self.flow = Flow(n_labels=1 + max((int(v.max()) for v in written.values()), default=0))
+        self.flow = ChannelDependencies(
+            n_labels=1 + max((int(v.max()) for v in written.values()), default=0)
+        )
         self.written = dict(written)
         self.labels: dict[fx.Node, tuple[Tensor, ...]] = {}
 
@@ -89,7 +91,7 @@ class _Follower:
         if node not in self.labels:
             name = self.traced.names.get(node)
             if name is None:
-                self.labels[node] = _unlabelled(node)
+                self.labels[node] = _unlabeled(node)
             else:
                 shape = self.traced.tensors[name].shape
                 if name not in self.flow.elements:
@@ -116,7 +118,7 @@ class _Follower:
         name = operator_name(node)
         where = f"{module_name(node) or 'the network itself'} ({name or node.target})"
         if not node.all_input_nodes:
-            return _unlabelled(node)
+            return _unlabeled(node)
         if is_convolution(node) or name == "linear":
             return self._layer(node, where)
         if name in _RULES:
@@ -170,8 +172,10 @@ class _Follower:
             self.flow.slice(bias, 0, outputs, where)
         if not depthwise:
             bias = bias or self._free_bias(module, weight)
-            self.flow.reads.append(Read(node, a["input"], weight, bias, inputs, outputs, layout))
-        return (along(outputs, layout.dim, shape),)
+            self.flow.reads.append(
+                LayerCall(node, a["input"], weight, bias, inputs, outputs, layout)
+            )
+        return (along_dimension(outputs, layout.dim, shape),)
 
     def _module_of(self, node: fx.Node, weight: str) -> nn.Module | None:
         """The layer that made the call with its own weight; None for a functional call."""
@@ -206,7 +210,7 @@ class _Follower:
                 self.flow.join(self.of(parameter).reshape(-1), vector, where)
             else:
                 self.flow.slice(name, 0, vector, where)
-        return self._same(node, along(vector, dim, labels.shape))
+        return self._same(node, along_dimension(vector, dim, labels.shape))
 
     def _mixing_norm(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
         """Layer norm and group norm: their statistics run over channels."""
@@ -217,19 +221,19 @@ class _Follower:
     # Everything else ---------------------------------------------------------------------------
 
     def _same(self, node: fx.Node, labels: Tensor) -> tuple[Tensor, ...]:
-        return (labels, *_unlabelled(node)[1:])
+        return (labels, *_unlabeled(node)[1:])
 
     def _unknown(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
         for operand in node.all_input_nodes:
             self.pin(operand, f"{where} needs all of its input")
-        return _unlabelled(node)
+        return _unlabeled(node)
 
     def _reduction(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
         labels = self.of(node.all_input_nodes[0])
         dims = reduced_dimensions(node, labels.dim())
         if set(varying_dimensions(labels)) & set(dims):
             self.flow.pin(labels, f"{where} mixes channels")
-            return _unlabelled(node)
+            return _unlabeled(node)
         first = collapse(labels, dims)
         return tuple(
             (first if first.dim() == len(shape) else first.squeeze(dims)).expand(shape)
@@ -245,11 +249,11 @@ class _Follower:
                 self.pin(operand, f"{where} applies it to every channel")
             else:
                 result = labels if result is None else self.flow.meet(result, labels, where)
-        blank = _unlabelled(node)
+        blank = _unlabeled(node)
         return blank if result is None else (result.expand(blank[0].shape), *blank[1:])
 
     def _move(self, node: fx.Node, name: str, where: str) -> tuple[Tensor, ...]:
-        moved = move(node, lambda n: self.of(n).double(), self.known, fill=KEPT)
+        moved = move_elements(node, lambda n: self.of(n).double(), self.known, fill=KEPT)
         if moved is None:
             return self._unknown(node, where)
         after = tuple(shrink(part).long().expand(part.shape) for part in moved)
@@ -283,21 +287,21 @@ class _Follower:
         return after
 
     def _spread(self, node: fx.Node, labels: Tensor) -> None:
-        self.flow.spreads.append(Spread(self.traced.nodes.index(node), labels))
+        self.flow.spreads.append(SplitChannels(self.traced.nodes.index(node), labels))
 
 
 _RULES = {
-    "batch_norm": _Follower._per_channel,
-    "_native_batch_norm_legit_no_training": _Follower._per_channel,
-    "instance_norm": _Follower._per_channel,
-    "prelu": _Follower._per_channel,
-    "_prelu_kernel": _Follower._per_channel,
-    "layer_norm": _Follower._mixing_norm,
-    "native_layer_norm": _Follower._mixing_norm,
-    "group_norm": _Follower._mixing_norm,
-    "native_group_norm": _Follower._mixing_norm,
+    "batch_norm": _ChannelPropagation._per_channel,
+    "_native_batch_norm_legit_no_training": _ChannelPropagation._per_channel,
+    "instance_norm": _ChannelPropagation._per_channel,
+    "prelu": _ChannelPropagation._per_channel,
+    "_prelu_kernel": _ChannelPropagation._per_channel,
+    "layer_norm": _ChannelPropagation._mixing_norm,
+    "native_layer_norm": _ChannelPropagation._mixing_norm,
+    "group_norm": _ChannelPropagation._mixing_norm,
+    "native_group_norm": _ChannelPropagation._mixing_norm,
 }
 
 
-def _unlabelled(node: fx.Node) -> tuple[Tensor, ...]:
+def _unlabeled(node: fx.Node) -> tuple[Tensor, ...]:
     return tuple(torch.tensor(KEPT).expand(shape) for shape in shapes_of(node))

@@ -53,7 +53,7 @@ class SlimReport:
         return "\n".join(lines)
 
 
-def report(
+def build_report(
     model: nn.Module,
     slimmed: nn.Module,
     analysis: Analysis,
@@ -90,7 +90,7 @@ def report(
     )
 
 
-def chain(first: SlimReport, second: SlimReport) -> SlimReport:
+def chain_reports(first: SlimReport, second: SlimReport) -> SlimReport:
     """One account of two slimmings, the second of what the first returned."""
     return SlimReport(
         kept={n: tuple(first.kept[n][i] for i in kept) for n, kept in second.kept.items()},

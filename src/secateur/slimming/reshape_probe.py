@@ -14,14 +14,20 @@ import torch
 from torch import Tensor, fx, nn
 
 from secateur.errors import InputError
-from secateur.slimming.dependencies import Classes, Flow, Spread, connected, group
+from secateur.slimming.dependencies import (
+    ChannelClasses,
+    ChannelDependencies,
+    SplitChannels,
+    connected,
+    find_classes,
+)
 from secateur.slimming.expanded_tensors import shrink, varying_dimensions
-from secateur.slimming.graph import Trace, trace
+from secateur.slimming.graph import NetworkGraph, trace
 from secateur.slimming.operators import SHUFFLES, bind, operator_name, owner_of, shapes_of
-from secateur.slimming.surgery import Cut, operate
+from secateur.slimming.surgery import Cut, apply_cut
 
 
-def settle_spreads(model: nn.Module, traced: Trace, flow: Flow) -> None:
+def resolve_reshapes(model: nn.Module, traced: NetworkGraph, flow: ChannelDependencies) -> None:
     """Join the labels of every spread that go together, and pin those of written-down sizes.
 
     Args:
@@ -32,10 +38,10 @@ def settle_spreads(model: nn.Module, traced: Trace, flow: Flow) -> None:
     """
     if not flow.spreads:
         return
-    classes = group(replace(flow, spreads=[]))
+    classes = find_classes(replace(flow, spreads=[]))
     components = _components(flow, classes)
     fixed = set(components[~classes.removable].tolist())
-    open_spreads: dict[int, list[Spread]] = {}
+    open_spreads: dict[int, list[SplitChannels]] = {}
     for spread in flow.spreads:
         component = int(components[classes.of[shrink(spread.labels).reshape(-1)[0]]])
         if component not in fixed:
@@ -54,7 +60,10 @@ def settle_spreads(model: nn.Module, traced: Trace, flow: Flow) -> None:
 
 
 def _settle(
-    spread: Spread, flow: Flow, nodes: Sequence[fx.Node], wider: Sequence[fx.Node] | None
+    spread: SplitChannels,
+    flow: ChannelDependencies,
+    nodes: Sequence[fx.Node],
+    wider: Sequence[fx.Node] | None,
 ) -> None:
     """Channels go along the one dimension that has doubled, with all that lies across it."""
     grown: list[int] = []
@@ -76,7 +85,7 @@ def _sizes(node: fx.Node) -> tuple[int, ...]:
     return groups, shape[1] // groups
 
 
-def _components(flow: Flow, classes: Classes) -> Tensor:
+def _components(flow: ChannelDependencies, classes: ChannelClasses) -> Tensor:
     """Sets of classes that have to double together for any forward to run, (classes,)."""
     matrices = [shrink(spread.labels) for spread in flow.spreads] + flow.equal_rows
     for weight, inputs in flow.grouped.items():
@@ -86,7 +95,11 @@ def _components(flow: Flow, classes: Classes) -> Tensor:
 
 
 def _wider(
-    model: nn.Module, traced: Trace, flow: Flow, classes: Classes, doubled: Tensor
+    model: nn.Module,
+    traced: NetworkGraph,
+    flow: ChannelDependencies,
+    classes: ChannelClasses,
+    doubled: Tensor,
 ) -> tuple[fx.Node, ...] | None:
     """Nodes of the network with some classes twice; None if that runs no such forward.
 
@@ -100,14 +113,14 @@ def _wider(
     if not bool(doubled.any()):
         return None
     try:
-        wider = trace(operate(model, _doubling(doubled, flow, classes)), traced.arguments).nodes
+        wider = trace(apply_cut(model, _doubling(doubled, flow, classes)), traced.arguments).nodes
     except InputError:
         return None
     same = [node.target for node in wider] == [node.target for node in traced.nodes]
     return wider if same else None
 
 
-def _doubling(doubled: Tensor, flow: Flow, classes: Classes) -> Cut:
+def _doubling(doubled: Tensor, flow: ChannelDependencies, classes: ChannelClasses) -> Cut:
     """The cut that takes every channel of some classes twice."""
     times = 1 + doubled.long()
     kept = {

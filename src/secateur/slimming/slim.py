@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from secateur.errors import InputError
 from secateur.filters import as_arguments
-from secateur.slimming.analysis import analyse
+from secateur.slimming.analysis import analyze
 from secateur.slimming.equivalence import (
     TOLERANCE,
     Difference,
@@ -23,9 +23,9 @@ from secateur.slimming.equivalence import (
     largest_difference,
     make_probes,
 )
-from secateur.slimming.graph import Trace, trace
-from secateur.slimming.report import SlimReport, chain, report
-from secateur.slimming.surgery import operate
+from secateur.slimming.graph import NetworkGraph, trace
+from secateur.slimming.report import SlimReport, build_report, chain_reports
+from secateur.slimming.surgery import apply_cut
 
 
 class SlimResult(NamedTuple):
@@ -65,7 +65,7 @@ def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int
         return result
     # A grouped convolution that has become an ordinary or a depthwise one can lose more.
     again = slim(result.model, example_inputs, align=align)
-    return SlimResult(again.model, chain(result.report, again.report))
+    return SlimResult(again.model, chain_reports(result.report, again.report))
 
 
 def _slim_once(model: nn.Module, arguments: tuple[Any, ...], align: int) -> tuple[SlimResult, bool]:
@@ -80,9 +80,9 @@ def _slim_once(model: nn.Module, arguments: tuple[Any, ...], align: int) -> tupl
     for fixed_sizes in (False, True):
         # A forward may have written a size down that depends on the number of channels. Nothing
         # in the trace tells, so if the first attempt fails, channels that are reshaped stay.
-        analysis = analyse(reduced, traced, align=align, fixed_sizes=fixed_sizes)
+        analysis = analyze(reduced, traced, align=align, fixed_sizes=fixed_sizes)
         cut = analysis.cut
-        candidate = operate(reduced, cut)
+        candidate = apply_cut(reduced, cut)
         found = in_full_precision(candidate)
         try:
             difference = compare(found, probes)
@@ -93,7 +93,7 @@ def _slim_once(model: nn.Module, arguments: tuple[Any, ...], align: int) -> tupl
             where = first_difference(exact, found, cut, probes[-1].arguments)
             failure = f"the slim network differs by {difference.relative:.1e} from {where} on"
             continue
-        account = report(model, candidate, analysis, dropped, difference.absolute)
+        account = build_report(model, candidate, analysis, dropped, difference.absolute)
         other_kinds = any(
             _kind(candidate.get_submodule(name)) != _kind(reduced.get_submodule(name))
             for name in cut.groups
@@ -112,7 +112,7 @@ __all__ = ["SlimResult", "largest_difference", "slim"]
 
 
 def drop_unused_modules(
-    model: nn.Module, traced: Trace, probes: Sequence[Probe]
+    model: nn.Module, traced: NetworkGraph, probes: Sequence[Probe]
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Replace modules whose parameters reach no output by ``nn.Identity``, where that is exact.
 
@@ -146,7 +146,7 @@ def drop_unused_modules(
     return (reduced, tuple(dropped)) if dropped else (model, ())
 
 
-def _unused_parameters(model: nn.Module, traced: Trace) -> set[str]:
+def _unused_parameters(model: nn.Module, traced: NetworkGraph) -> set[str]:
     """Names, aliases included, of parameters that reach no output."""
     reached: set[fx.Node] = set()
     stack = [traced.output]

@@ -41,7 +41,7 @@ class Cut:
     folds: Sequence[Fold] = ()
 
 
-def operate(model: nn.Module, cut: Cut) -> nn.Module:
+def apply_cut(model: nn.Module, cut: Cut) -> nn.Module:
     """A copy of the model with its tensors cut; sharing, types and gradients' switches stay.
 
     Args:

@@ -33,7 +33,7 @@ def instantiate(node: DictConfig | Mapping[str, Any], **extra: Any) -> Any:
     return hydra.utils.instantiate(node, **extra)
 
 
-def settle(config: DictConfig) -> DictConfig:
+def resolve_config(config: DictConfig) -> DictConfig:
     """Write out what the configuration leaves to other settings, so that it is saved as it ran.
 
     Phases and learning rate of a run from given weights differ from those of one from scratch.

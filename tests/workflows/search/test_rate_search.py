@@ -148,7 +148,7 @@ def test_sensitivity_of_a_detector(tmp_path: Path, weights: Path) -> None:
 
 
 @pytest.fixture
-def recogniser(tmp_path: Path) -> tuple[str, ...]:
+def recognizer(tmp_path: Path) -> tuple[str, ...]:
     """Overrides for weights of a SqueezeNet and its head, and for data of a few people."""
     torch.manual_seed(0)
     parts = {"network.": SqueezeNet().state_dict(), "head.": SoftmaxHead(1000, 6).state_dict()}
@@ -165,8 +165,8 @@ PEOPLE_SEARCHES = {
 
 
 @pytest.mark.parametrize("kind", PEOPLE_SEARCHES)
-def test_search_of_a_recogniser(tmp_path: Path, recogniser: tuple[str, ...], kind: str) -> None:
-    overrides = (*recogniser, *PEOPLE_SEARCHES[kind], "n_trials=2", "pruning.scope=coupled")
+def test_search_of_a_recogniser(tmp_path: Path, recognizer: tuple[str, ...], kind: str) -> None:
+    overrides = (*recognizer, *PEOPLE_SEARCHES[kind], "n_trials=2", "pruning.scope=coupled")
     found = search(composed(tmp_path, *overrides, "quantity=params", "target=0.5", faces=False))
     assert found is not None
     assert found <= 0
@@ -178,19 +178,19 @@ def test_search_of_a_recogniser(tmp_path: Path, recogniser: tuple[str, ...], kin
 
 @pytest.mark.parametrize("figure", ["loss", "EER"])
 def test_sensitivity_of_a_recogniser(
-    tmp_path: Path, recogniser: tuple[str, ...], figure: str
+    tmp_path: Path, recognizer: tuple[str, ...], figure: str
 ) -> None:
     kind = "loss" if figure == "loss" else "verification"
     settings = (f"objective={kind}", "objective.identities=0.5", "rates=[0.5]", "progress=false")
     if kind == "loss":
         settings = (settings[0], *settings[2:])
-    sensitivity(composed(tmp_path, *recogniser, *settings, command="sensitivity", faces=False))
+    sensitivity(composed(tmp_path, *recognizer, *settings, command="sensitivity", faces=False))
     rows = list(csv.DictReader((tmp_path / "run" / "sensitivity.csv").open()))
     assert next(row["part"] for row in rows if row["kind"] == "group") == "stem"
     assert all(float(row[figure]) >= 0 for row in rows)
 
 
-def test_a_head_for_other_people_is_of_no_use(tmp_path: Path, recogniser: tuple[str, ...]) -> None:
-    others = (*recogniser, "++data.n_train=7")
+def test_a_head_for_other_people_is_of_no_use(tmp_path: Path, recognizer: tuple[str, ...]) -> None:
+    others = (*recognizer, "++data.n_train=7")
     with pytest.raises(InputError, match="needs the head that was trained"):
         search(composed(tmp_path, *others, faces=False))

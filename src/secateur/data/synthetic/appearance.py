@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from secateur.data.synthetic.canvas import Colour, mix, shade
+from secateur.data.synthetic.canvas import Color, mix, shade
 
-_SKINS: tuple[Colour, ...] = (
+_SKINS: tuple[Color, ...] = (
     (255, 224, 196),
     (241, 194, 160),
     (224, 172, 125),
@@ -18,7 +18,7 @@ _SKINS: tuple[Colour, ...] = (
     (78, 50, 36),
 )
 
-_HAIRS: tuple[Colour, ...] = (
+_HAIRS: tuple[Color, ...] = (
     (24, 20, 20),
     (60, 38, 24),
     (106, 68, 38),
@@ -29,7 +29,7 @@ _HAIRS: tuple[Colour, ...] = (
     (236, 234, 230),
 )
 
-_EYES: tuple[Colour, ...] = (
+_EYES: tuple[Color, ...] = (
     (70, 44, 24),
     (40, 30, 26),
     (60, 96, 140),
@@ -65,10 +65,10 @@ class FaceLooks:
         contrast: Strength of the light, 0..1.
     """
 
-    skin: Colour
-    hair: Colour
-    iris: Colour
-    cloth: Colour
+    skin: Color
+    hair: Color
+    iris: Color
+    cloth: Color
     cut: str
     width: float
     jaw: float
@@ -99,7 +99,7 @@ def draw_looks(generator: np.random.Generator) -> FaceLooks:
         skin=skin,
         hair=shade(_HAIRS[int(generator.integers(len(_HAIRS)))], generator.uniform(0.8, 1.1)),
         iris=_EYES[int(generator.integers(len(_EYES)))],
-        cloth=random_colour(generator),
+        cloth=random_color(generator),
         cut=cut,
         width=generator.uniform(0.7, 0.84),
         jaw=generator.uniform(0.08, 0.32),
@@ -117,8 +117,8 @@ def draw_looks(generator: np.random.Generator) -> FaceLooks:
     )
 
 
-def random_colour(generator: np.random.Generator) -> Colour:
+def random_color(generator: np.random.Generator) -> Color:
     """Any colour that is neither black nor white, mostly a muted one."""
     red, green, blue = (int(value) for value in generator.integers(25, 235, 3))
-    grey = (red + green + blue) // 3
-    return mix((red, green, blue), (grey, grey, grey), 0.6 * generator.random())
+    gray = (red + green + blue) // 3
+    return mix((red, green, blue), (gray, gray, gray), 0.6 * generator.random())

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.data.synthetic.appearance import random_colour
+from secateur.data.synthetic.appearance import random_color
 from secateur.data.synthetic.canvas import Pen, mix, shade
 
 Rgb = NDArray[np.uint8]
@@ -30,7 +30,7 @@ def draw_background(height: int, width: int, generator: np.random.Generator) -> 
 
 def _gradient(height: int, width: int, generator: np.random.Generator) -> Rgb:
     """Four random corners, blended."""
-    base = np.array(random_colour(generator), dtype=np.float32)
+    base = np.array(random_color(generator), dtype=np.float32)
     corners = base + generator.normal(0, 30, (2, 2, 3)).astype(np.float32)
     share = np.linspace(0, 1, 32, dtype=np.float32)[:, None]
     sides = corners[0] * (1 - share[..., None]) + corners[1] * share[..., None]
@@ -58,11 +58,11 @@ def _paint_houses(pen: Pen, generator: np.random.Generator) -> None:
     """A row of houses with windows."""
     height, width = pen.image.shape[:2]
     ground = height * generator.uniform(0.6, 0.9)
-    pen.polygon(_rectangle(0, ground, width, height), random_colour(generator))
+    pen.polygon(_rectangle(0, ground, width, height), random_color(generator))
     x = -generator.uniform(0, 60)
     while x < width:
         wide, tall = generator.uniform(50, 130), generator.uniform(0.4, 1.0) * ground
-        wall = random_colour(generator)
+        wall = random_color(generator)
         pen.polygon(_rectangle(x, ground - tall, wide, tall), wall)
         pane = mix(wall, (230, 225, 180), 0.5) if generator.random() < 0.5 else shade(wall, 0.5)
         step = generator.uniform(20, 34)
@@ -75,14 +75,14 @@ def _paint_houses(pen: Pen, generator: np.random.Generator) -> None:
 def _paint_wall(pen: Pen, generator: np.random.Generator) -> None:
     """Bricks or tiles."""
     height, width = pen.image.shape[:2]
-    brick = random_colour(generator)
+    brick = random_color(generator)
     wide, tall = generator.uniform(30, 70), generator.uniform(14, 40)
     shift = generator.choice([0.0, 0.5])
     for row in range(int(height / tall) + 1):
         for column in range(-1, int(width / wide) + 1):
             x = (column + shift * (row % 2)) * wide
-            colour = shade(brick, generator.uniform(0.88, 1.1))
-            pen.polygon(_rectangle(x + 1.5, row * tall + 1.5, wide - 3, tall - 3), colour)
+            color = shade(brick, generator.uniform(0.88, 1.1))
+            pen.polygon(_rectangle(x + 1.5, row * tall + 1.5, wide - 3, tall - 3), color)
 
 
 def _paint_meadow(pen: Pen, generator: np.random.Generator) -> None:
@@ -111,7 +111,7 @@ def _paint_meadow(pen: Pen, generator: np.random.Generator) -> None:
 def _paint_stripes(pen: Pen, generator: np.random.Generator) -> None:
     """Slanted stripes."""
     height, width = pen.image.shape[:2]
-    colour, angle = random_colour(generator), generator.uniform(0, np.pi)
+    color, angle = random_color(generator), generator.uniform(0, np.pi)
     step = generator.uniform(16, 60)
     along = np.array([np.cos(angle), np.sin(angle)]) * (width + height)
     across = np.array([-np.sin(angle), np.cos(angle)])
@@ -119,4 +119,4 @@ def _paint_stripes(pen: Pen, generator: np.random.Generator) -> None:
     reach = int((width + height) / step / 2)
     for index in range(-reach, reach):
         start = middle + across * index * step
-        pen.stroke([start - along, start + along], step * 0.45, colour)
+        pen.stroke([start - along, start + along], step * 0.45, color)

@@ -10,7 +10,7 @@ _SHIFT = 4  # OpenCV takes points as whole 1/16 pixels
 
 _CORNERS = 28
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 Points = NDArray[np.float64]
 
@@ -38,18 +38,18 @@ class Pen:
         """Units (n, 2) to pixels (n, 2)."""
         return np.asarray(points, dtype=np.float64) @ self.matrix[:, :2].T + self.matrix[:, 2]
 
-    def polygon(self, points: ArrayLike, colour: Colour) -> None:
+    def polygon(self, points: ArrayLike, color: Color) -> None:
         """Fill the polygon with corners (n, 2)."""
         fixed = np.rint(self.place(points) * (1 << _SHIFT)).astype(np.int32)
-        cv2.fillPoly(self.image, [fixed], (*colour, 255), cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(self.image, [fixed], (*color, 255), cv2.LINE_AA, _SHIFT)
 
     def ellipse(
-        self, x: float, y: float, width: float, height: float, colour: Colour, tilt: float = 0.0
+        self, x: float, y: float, width: float, height: float, color: Color, tilt: float = 0.0
     ) -> None:
         """Fill an ellipse given by centre and half axes, turned by ``tilt`` radians."""
-        self.polygon(ellipse_points(x, y, width, height, tilt), colour)
+        self.polygon(ellipse_points(x, y, width, height, tilt), color)
 
-    def stroke(self, points: ArrayLike, width: float, colour: Colour) -> None:
+    def stroke(self, points: ArrayLike, width: float, color: Color) -> None:
         """Draw a line of that width through points (n, 2)."""
         line = np.asarray(points, dtype=np.float64)
         along = np.empty_like(line)
@@ -57,14 +57,14 @@ class Pen:
         along[1:-1] = line[2:] - line[:-2]
         along /= np.maximum(np.hypot(*along.T), 1e-9)[:, None]
         across = np.column_stack([-along[:, 1], along[:, 0]]) * width / 2
-        self.polygon(np.concatenate([line + across, (line - across)[::-1]]), colour)
+        self.polygon(np.concatenate([line + across, (line - across)[::-1]]), color)
 
     def ring(
-        self, x: float, y: float, width: float, height: float, thickness: float, colour: Colour
+        self, x: float, y: float, width: float, height: float, thickness: float, color: Color
     ) -> None:
         """Draw the border of an ellipse."""
         points = ellipse_points(x, y, width, height)
-        self.stroke(np.concatenate([points, points[:1]]), thickness, colour)
+        self.stroke(np.concatenate([points, points[:1]]), thickness, color)
 
 
 def ellipse_points(
@@ -90,13 +90,13 @@ def ellipse_points(
     return turned
 
 
-def shade(colour: Colour, factor: float) -> Colour:
+def shade(color: Color, factor: float) -> Color:
     """A lighter (factor above 1) or darker colour."""
-    red, green, blue = (int(min(255, max(0, round(value * factor)))) for value in colour)
+    red, green, blue = (int(min(255, max(0, round(value * factor)))) for value in color)
     return red, green, blue
 
 
-def mix(first: Colour, second: Colour, share: float) -> Colour:
+def mix(first: Color, second: Color, share: float) -> Color:
     """A colour between two, ``share`` of the second."""
     red, green, blue = (
         round(a * (1 - share) + b * share) for a, b in zip(first, second, strict=True)

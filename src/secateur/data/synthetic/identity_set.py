@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.data.pairs import draw_pairs, write_pairs
-from secateur.data.synthetic.appearance import FaceLooks, draw_looks, random_colour
+from secateur.data.synthetic.appearance import FaceLooks, draw_looks, random_color
 from secateur.data.synthetic.background import draw_background
 from secateur.data.synthetic.canvas import Pen, ellipse_points
 from secateur.data.synthetic.face import paint_face
@@ -131,7 +131,7 @@ def _vary(looks: FaceLooks, generator: np.random.Generator) -> FaceLooks:
         smile=generator.uniform(-0.4, 1.0),
         open_mouth=bool(generator.random() < 0.3),
         closed_eyes=bool(generator.random() < 0.08),
-        cloth=random_colour(generator),
+        cloth=random_color(generator),
         eyewear="shades" if shades else looks.eyewear,
         hat="none" if generator.random() < 0.85 else ("cap", "brim")[int(generator.integers(2))],
         light=generator.uniform(0, 2 * np.pi),

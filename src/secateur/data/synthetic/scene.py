@@ -137,8 +137,8 @@ def _paint_person(
         ]
     )
     shadow = Pen(owner, upright.matrix)
-    for shape, colour in ((legs[0], trousers), (legs[1], trousers), (body, looks.cloth)):
-        upright.polygon(shape, colour)
+    for shape, color in ((legs[0], trousers), (legs[1], trousers), (body, looks.cloth)):
+        upright.polygon(shape, color)
         shadow.polygon(shape, (0, 0, 0))
     upright.stroke([(-0.5, 1.3), (0, 1.75), (0.5, 1.3)], 0.16, shade(looks.cloth, 0.7))
     _paint_patch(image, person)

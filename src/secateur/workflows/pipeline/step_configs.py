@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from secateur.errors import InputError
-from secateur.workflows.search.trial_setup import settle_judging
+from secateur.workflows.search.trial_setup import resolve_search_config
 
 CONF = Path(__file__).resolve().parents[4] / "conf"
 
@@ -130,7 +130,7 @@ def search_config(config: DictConfig, folder: Path, weights: Path) -> DictConfig
         # data: of search.yaml itself: some are held out; the search sets what else it needs
         found.data.holdout = limits["holdout"]
         found.weights, found.output_dir, found.resume = str(weights), str(folder), "auto"
-    return settle_judging(found)
+    return resolve_search_config(found)
 
 
 @cache

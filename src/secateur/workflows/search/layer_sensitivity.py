@@ -17,7 +17,11 @@ from secateur.pruning.sensitivity import SensitivityPoint, measure_sensitivity
 from secateur.reports.sensitivity_plots import plot_sensitivity
 from secateur.reports.tables import print_table
 from secateur.workflows.run_folder import RunFolder, open_run_folder
-from secateur.workflows.search.trial_setup import build_judge, build_pruner, settle_judging
+from secateur.workflows.search.trial_setup import (
+    build_evaluator,
+    build_pruner,
+    resolve_search_config,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +37,7 @@ def sensitivity(config: DictConfig) -> None:
     Raises:
         InputError: If a rate is out of range or something does not suit the model.
     """
-    config = settle_judging(config)
+    config = resolve_search_config(config)
     rates = [float(rate) for rate in config.rates]
     if not rates or not all(0 < rate < 1 for rate in rates):
         raise InputError(f"rates must lie above 0 and below 1, got {rates}")
@@ -45,7 +49,7 @@ def sensitivity(config: DictConfig) -> None:
     parts |= {name: [name] for name in pruner.layers}
     points = list(
         track(
-            measure_sensitivity(pruner, parts, rates, build_judge(config, pruner.model)),
+            measure_sensitivity(pruner, parts, rates, build_evaluator(config, pruner.model)),
             description="sensitivity",
             total=1 + len(parts) * len(rates),
             disable=not config.progress,

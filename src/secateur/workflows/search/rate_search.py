@@ -7,12 +7,12 @@ import time
 
 from omegaconf import DictConfig
 
-from secateur.search.workers import run_crew
+from secateur.search.workers import run_workers
 from secateur.workflows.run_folder import open_run_folder
 from secateur.workflows.search.progress import SearchProgress
-from secateur.workflows.search.search_job import build_assignment
+from secateur.workflows.search.search_job import build_search_job
 from secateur.workflows.search.search_report import write_results
-from secateur.workflows.search.trial_setup import settle_judging
+from secateur.workflows.search.trial_setup import resolve_search_config
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +27,13 @@ def search(config: DictConfig) -> float | None:
         The best objective, which a sweep may optimise.
     """
     started = time.perf_counter()
-    config = settle_judging(config)
+    config = resolve_search_config(config)
     run = open_run_folder(config, _run_name(config))
     log.info("run folder: %s", run.path)
-    assignment = build_assignment(config, run)
-    with SearchProgress(assignment.n_trials) as progress:
-        study = run_crew(assignment, int(config.n_workers), progress.update)
-    return write_results(config, run, assignment, study, time.perf_counter() - started)
+    job = build_search_job(config, run)
+    with SearchProgress(job.n_trials) as progress:
+        study = run_workers(job, int(config.n_workers), progress.update)
+    return write_results(config, run, job, study, time.perf_counter() - started)
 
 
 def _run_name(config: DictConfig) -> str:

@@ -17,15 +17,15 @@ from secateur.search.exact_space import ExactSpace, FrontSpace
 from secateur.search.level_sizes import CoupledSparsity, LevelSizes, levels_of_sizes
 from secateur.search.objective import Objective, TrialNetwork
 from secateur.search.published_space import PublishedSpace, highest_rate
-from secateur.search.rate_levels import Levels, Removal, make_levels
+from secateur.search.rate_levels import Levels, RateMasks, make_levels
 from secateur.search.sampling import SamplerSettings, StagedSampler, StartupPoints
-from secateur.search.slim_level_sizes import SlimLevels
-from secateur.search.workers import Assignment, Evaluation, Identify, Space
+from secateur.search.slim_level_sizes import SlimLevelSizes
+from secateur.search.workers import Evaluation, Identify, SearchJob, Space
 from secateur.workflows.run_folder import RunFolder
-from secateur.workflows.search.trial_setup import build_judge, build_pruner
+from secateur.workflows.search.trial_setup import build_evaluator, build_pruner
 
 
-def build_assignment(config: DictConfig, run: RunFolder) -> Assignment:
+def build_search_job(config: DictConfig, run: RunFolder) -> SearchJob:
     """Everything that a worker needs, from the configuration.
 
     Raises:
@@ -35,12 +35,12 @@ def build_assignment(config: DictConfig, run: RunFolder) -> Assignment:
         raise InputError(f"n_trials must be at least 1, got {config.n_trials}")
     check_quantity(config)
     pruner = build_pruner(config)
-    removal = Removal(pruner, _highest(config))
-    space = build_space(config, pruner, removal)
-    trial_network = TrialNetwork(pruner.model, removal)
-    judge = build_judge(config, pruner.model, config.train_steps)
-    evaluate = Objective(trial_network, judge)
-    return Assignment(
+    rate_masks = RateMasks(pruner, _highest(config))
+    space = build_space(config, pruner, rate_masks)
+    trial_network = TrialNetwork(pruner.model, rate_masks)
+    evaluator = build_evaluator(config, pruner.model, config.train_steps)
+    evaluate = Objective(trial_network, evaluator)
+    return SearchJob(
         storage=str(config.storage or run.path / "study.journal"),
         name=str(config.study),
         sampler=build_sampler(config, space, evaluate),
@@ -70,7 +70,7 @@ def check_quantity(config: DictConfig) -> None:
 
 
 def build_sizes(
-    config: DictConfig, pruner: Pruner, removal: Removal
+    config: DictConfig, pruner: Pruner, rate_masks: RateMasks
 ) -> tuple[dict[str, Levels], float, LevelSizes | None]:
     """Levels of every group, what is gone before any rate, and sizes that are no plain sums."""
     quantity = str(config.quantity)
@@ -78,20 +78,20 @@ def build_sizes(
         weigh = NominalSparsity(pruner.model, pruner.layers, pruner.batchnorms)
         levels = {
             name: make_levels(layers, pruner.scores, weigh, _highest(config))
-            for name, layers in removal.layers.items()
+            for name, layers in rate_masks.layers.items()
         }
         return levels, weigh({}), None
-    sizes: CoupledSparsity | SlimLevels
+    sizes: CoupledSparsity | SlimLevelSizes
     if quantity == "sparsity":
-        sizes = CoupledSparsity(pruner, removal)
+        sizes = CoupledSparsity(pruner, rate_masks)
     else:
         side = int(config.search_size)
         inputs = torch.zeros(1, 3, side, side).contiguous(memory_format=torch.channels_last)
-        sizes = SlimLevels(pruner, removal, (inputs,), quantity)
-    return levels_of_sizes(removal.layers, removal.thresholds, sizes), sizes.start, sizes
+        sizes = SlimLevelSizes(pruner, rate_masks, (inputs,), quantity)
+    return levels_of_sizes(rate_masks.layers, rate_masks.thresholds, sizes), sizes.start, sizes
 
 
-def build_space(config: DictConfig, pruner: Pruner, removal: Removal) -> Space:
+def build_space(config: DictConfig, pruner: Pruner, rate_masks: RateMasks) -> Space:
     """The space of ``space=``.
 
     Raises:
@@ -101,7 +101,7 @@ def build_space(config: DictConfig, pruner: Pruner, removal: Removal) -> Space:
     kind = str(config.space.kind)
     if kind not in ("exact", "front", "published"):
         raise InputError(f"space.kind={kind} does not exist; choose exact, published or front")
-    levels, start, sizes = build_sizes(config, pruner, removal)
+    levels, start, sizes = build_sizes(config, pruner, rate_masks)
     if kind == "exact":
         return ExactSpace(levels, target, start, sizes)
     if kind == "front":

@@ -22,7 +22,7 @@ from secateur.search.records import (
     write_trials,
 )
 from secateur.search.study import RateStudy
-from secateur.search.workers import Assignment
+from secateur.search.workers import SearchJob
 from secateur.workflows.run_folder import RunFolder
 from secateur.workflows.search.trial_setup import objective_name
 
@@ -30,21 +30,21 @@ log = logging.getLogger(__name__)
 
 
 def write_results(
-    config: DictConfig, run: RunFolder, assignment: Assignment, study: RateStudy, seconds: float
+    config: DictConfig, run: RunFolder, job: SearchJob, study: RateStudy, seconds: float
 ) -> float | None:
     """Everything in the run folder, and the closing table."""
     records = [read_trial(trial) for trial in study.trials()]
     write_trials(run.path / "trials.csv", records)
     found = best(records)
     fronts = front(records)
-    chosen = fronts[-1] if isinstance(assignment.space, FrontSpace) and fronts else found
+    chosen = fronts[-1] if isinstance(job.space, FrontSpace) and fronts else found
     summary = _summary(config, records, found, seconds)
     _draw(config, run.path / "plots", records, fronts)
     if chosen is not None:
         _write_rates(run.path / "rates.yaml", config, chosen)
-    if isinstance(assignment.space, FrontSpace):
+    if isinstance(job.space, FrontSpace):
         write_trials(run.path / "front.csv", fronts)
-    _closing_table(config, summary, fronts if isinstance(assignment.space, FrontSpace) else [])
+    _closing_table(config, summary, fronts if isinstance(job.space, FrontSpace) else [])
     write_json(run.summary, summary)
     log.info("run folder: %s", run.path)
     if chosen is None:

@@ -13,9 +13,9 @@ from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
 from secateur.recognizers.classification_heads import make_head
 from secateur.runtime.allocator import keep_large_blocks
-from secateur.search.face_objective import judge_faces
-from secateur.search.identity_objective import judge_identities
-from secateur.search.objective import Judge, ObjectiveSettings
+from secateur.search.face_objective import face_evaluator
+from secateur.search.identity_objective import identity_evaluator
+from secateur.search.objective import ObjectiveSettings, TrialEvaluator
 from secateur.weights.detector_weights import read_weights
 from secateur.weights.recognizer_weights import head_weights, is_imagenet
 from secateur.workflows.build import build_data, build_network, excluded_layers, pruning_groups
@@ -27,7 +27,7 @@ TRACE_SIZE = 128  # pixels; which batch norm follows a layer does not depend on 
 _FACE_SIZE = 320  # pixels; recognisers keep the size of their data
 
 
-def settle_judging(config: DictConfig) -> DictConfig:
+def resolve_search_config(config: DictConfig) -> DictConfig:
     """Write out what depends on the kind of model, so that it is saved as it ran.
 
     Raises:
@@ -80,7 +80,9 @@ def build_pruner(config: DictConfig) -> Pruner:
     return pruner
 
 
-def build_judge(config: DictConfig, network: nn.Module, train_steps: object = 0) -> Judge:
+def build_evaluator(
+    config: DictConfig, network: nn.Module, train_steps: object = 0
+) -> TrialEvaluator:
     """What judges masked networks, on pictures held out of the training list.
 
     Raises:
@@ -93,7 +95,7 @@ def build_judge(config: DictConfig, network: nn.Module, train_steps: object = 0)
     settings = ObjectiveSettings(**OmegaConf.to_container(config.objective, resolve=True))  # type: ignore[arg-type]
     steps, seed = _train_steps(train_steps), int(config.seed)
     if config.model.task == "detection":
-        return judge_faces(
+        return face_evaluator(
             data.training_pictures(),
             data.holdout_pictures(),
             settings,
@@ -101,9 +103,9 @@ def build_judge(config: DictConfig, network: nn.Module, train_steps: object = 0)
             steps,
             seed,
         )
-    images, labels, _ = data.labelled
+    images, labels, _ = data.labeled
     head = trained_head(config, network, data.n_identities)
-    return judge_identities(
+    return identity_evaluator(
         images, labels, data.training, data.held_out, data.cut, head, settings, steps, seed
     )
 

@@ -20,9 +20,9 @@ from callbacks.stage_recorder import StageRecorder
 from secateur.cost.latency import measure_side_by_side
 from secateur.cost.macs import count_macs
 from secateur.cost.parameters import count_nonzero, count_parameters, sparsity
-from secateur.cost.report import account
+from secateur.cost.report import compare_costs
 from secateur.files import write_json
-from secateur.pruning.artifact import PICTURES, save_proved_slim
+from secateur.pruning.artifact import PICTURES, save_verified_slim
 from secateur.reports.plots import Span
 from secateur.reports.run_report import closing_table, draw_plots
 from secateur.reports.summary import write_summary
@@ -34,7 +34,7 @@ from secateur.workflows.run_folder import RunFolder
 log = logging.getLogger(__name__)
 
 
-class Finish:
+class RunFinalizer:
     """Everything that follows the last epoch.
 
     Args:
@@ -79,7 +79,7 @@ class Finish:
         Returns:
             The flat record that ``summary.json`` holds.
         """
-        slimmed, difference = save_proved_slim(
+        slimmed, difference = save_verified_slim(
             self.run.path,
             self.masked,
             self.architecture,
@@ -173,7 +173,7 @@ class Finish:
         """Everything a person or another program reads; ``summary.json`` last marks the end."""
         if self.pruning is not None:
             pruner = self.pruning.pruner
-            report = account(
+            report = compare_costs(
                 self.masked,
                 slimmed,
                 (self.example,),

@@ -38,12 +38,12 @@ from secateur.workflows.build import (
     group_rates,
     instantiate,
     pruning_groups,
-    settle,
+    resolve_config,
     size_target,
 )
 from secateur.workflows.loggers import log_objective, open_loggers
 from secateur.workflows.run_folder import RunFolder, open_run_folder
-from secateur.workflows.train.finalize import Finish
+from secateur.workflows.train.finalize import RunFinalizer
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def train(config: DictConfig) -> float | list[float | None] | None:
     """
     _quieten()
     keep_large_blocks()
-    config = settle(config)
+    config = resolve_config(config)
     with open_run_folder(config, run_name(config)).held() as run:
         return _train_in(run, config)
 
@@ -100,7 +100,7 @@ def _train_in(run: RunFolder, config: DictConfig) -> float | list[float | None] 
             log.warning("stopped by SIGTERM at step %d", trainer.global_step)
             # Lightning would exit with status 0, as if the run had come to its end.
             raise SystemExit(128 + signal.SIGTERM) from error
-        finish = Finish(config, run, network, architecture, data, recorder, pruning, loggers)
+        finish = RunFinalizer(config, run, network, architecture, data, recorder, pruning, loggers)
         summary = finish(wall_seconds=time.perf_counter() - started)
         value = objective(config, summary)
         log_objective(loggers, config, value)
