@@ -1,4 +1,8 @@
-"""Files that are whole or absent: written beside their place, then renamed into it."""
+"""Files that are whole or absent: written beside their place, flushed to the disk, renamed.
+
+A kill, a power cut or a full disk at any moment leaves either what was there before or what was
+to be written, never a part of it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ import dataclasses
 import json
 import os
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from secateur.errors import write_error
 
 
 @contextlib.contextmanager
@@ -24,14 +30,22 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         A path in the same folder with the same suffix, to write to.
+
+    Raises:
+        WriteError: If it cannot be written; what was there before is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            flush(temporary)
+            temporary.replace(path)
+            flush(path.parent)
+        finally:
+            with contextlib.suppress(OSError):  # else it would hide what went wrong before
+                temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -43,17 +57,72 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
     Yields:
         A folder beside it, to write into.
+
+    Raises:
+        WriteError: If it cannot be written.
     """
+    path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        # a folder that holds something cannot be replaced in one step
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.replace(path)
-    finally:
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    with writing(path):
         shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                flush(file)
+            flush(temporary)
+            # A folder that holds something cannot be replaced in one step; it steps aside first.
+            if path.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                path.replace(old)
+            try:
+                temporary.replace(path)
+            except OSError:
+                if old.exists() and not path.exists():
+                    old.replace(path)
+                raise
+            flush(path.parent)
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about a write into one sentence.
+
+    Args:
+        path: What is being written.
+
+    Raises:
+        WriteError: In place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def flush(path: Path) -> None:
+    """Wait until a file or the entries of a folder are on the disk, not only in memory.
+
+    Args:
+        path: An existing file or folder; others are passed over, and file systems that cannot.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        # Some network file systems cannot flush a folder; a file that cannot be is not written.
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def atomic_write(path: Path, content: str | bytes) -> Path:
@@ -65,6 +134,9 @@ def atomic_write(path: Path, content: str | bytes) -> Path:
 
     Returns:
         The file written.
+
+    Raises:
+        WriteError: If it cannot be written; what was there before is still there.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -85,6 +157,7 @@ def write_json(path: Path, value: object) -> Path:
     Raises:
         TypeError: A value has no JSON form.
         ValueError: A number is not finite, which JSON cannot say.
+        WriteError: The file cannot be written.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=to_plain)
     return atomic_write(path, text + "\n")
@@ -109,16 +182,3 @@ def to_plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

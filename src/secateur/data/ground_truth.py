@@ -12,10 +12,13 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
+from secateur.data.matlab import read_matlab
 from secateur.errors import InputError
 
 OFFICIAL_SETTINGS = ("easy", "medium", "hard")
 FILES = ("wider_face_val.mat", *(f"wider_{setting}_val.mat" for setting in OFFICIAL_SETTINGS))
+_VARIABLES = ("event_list", "file_list", "face_bbx_list", "gt_list")
+_FARTHEST = 1e6  # pixels
 _REMEDY = "get the four files again from eval_tools.zip of WIDER FACE"
 
 
@@ -58,22 +61,37 @@ def read_ground_truth(folder: Path) -> GroundTruth:
     Raises:
         InputError: If a file is missing, not MATLAB's, or the four do not fit together.
     """
-    faces, *lists = (_load(folder / name) for name in FILES)
+    faces, *lists = (read_matlab(folder / name, _REMEDY, _VARIABLES) for name in FILES)
     boxes: dict[str, NDArray[np.float64]] = {}
     evaluated: dict[str, NDArray[np.bool_]] = {}
     path = folder / FILES[0]
-    for event_row, event_cell in enumerate(_cells(faces, "event_list", path)):
-        event = _text(event_cell)
-        pictures = _cells(faces, "file_list", path)[event_row].ravel()
-        event_boxes = _cells(faces, "face_bbx_list", path)[event_row].ravel()
-        for row, picture in enumerate(pictures):
-            name = f"{event}/{_text(picture)}.jpg"
-            rows = np.asarray(event_boxes[row], dtype=np.float64).reshape(-1, 4)
-            keep = np.zeros((len(OFFICIAL_SETTINGS), len(rows)), dtype=np.bool_)
-            for setting, (content, file) in enumerate(zip(lists, FILES[1:], strict=True)):
-                keep[setting] = _keep_mask(content, folder / file, event_row, row, name, len(rows))
-            boxes[name] = rows
-            evaluated[name] = keep
+    events = [_name(cell, path, "event_list") for cell in _cells(faces, "event_list", path)]
+    pictures_of = _events(faces, "file_list", path, len(events))
+    boxes_of = _events(faces, "face_bbx_list", path, len(events))
+    lists_of = [
+        (_events(content, "gt_list", folder / file), folder / file)
+        for content, file in zip(lists, FILES[1:], strict=True)
+    ]
+    for row, event in enumerate(events):
+        pictures = [f"{event}/{_name(cell, path, 'file_list')}.jpg" for cell in pictures_of[row]]
+        if len(boxes_of[row]) != len(pictures):
+            raise InputError(
+                f"{path} has not as many lists of boxes as pictures in {event}: {_REMEDY}"
+            )
+        for setting, (cells, file) in enumerate(lists_of):
+            listed = len(cells[row]) if row < len(cells) else 0
+            if listed < len(pictures):
+                raise InputError(f"{file} has no entry for {pictures[listed]}: {_REMEDY}")
+            for number, name in enumerate(pictures):
+                if setting == 0:
+                    if name in boxes:
+                        raise InputError(f"{path} names {name} twice: {_REMEDY}")
+                    boxes[name] = _boxes(boxes_of[row][number], path, name)
+                    evaluated[name] = np.zeros(
+                        (len(OFFICIAL_SETTINGS), len(boxes[name])), dtype=np.bool_
+                    )
+                indices = _indices(cells[row][number], file, name, len(boxes[name]))
+                evaluated[name][setting, indices] = True
     return GroundTruth(boxes, evaluated)
 
 
@@ -122,17 +140,6 @@ def write_ground_truth(folder: Path, truth: GroundTruth) -> None:
         scipy.io.savemat(folder / file, {**common, "gt_list": lists}, do_compression=True)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    """Content of one .mat file."""
-    if not path.is_file():
-        raise InputError(f"{path} is missing: {_REMEDY}")
-    try:
-        content: dict[str, Any] = scipy.io.loadmat(path)
-    except Exception as error:  # scipy lets many kinds escape from a broken file
-        raise InputError(f"{path} is not a readable MATLAB file ({error}): {_REMEDY}") from error
-    return content
-
-
 def _cells(content: Mapping[str, Any], key: str, path: Path) -> NDArray[np.object_]:
     """A cell array as a flat array of objects."""
     cells = content.get(key)
@@ -141,27 +148,53 @@ def _cells(content: Mapping[str, Any], key: str, path: Path) -> NDArray[np.objec
     return cells.ravel()
 
 
-def _text(cell: Any) -> str:  # noqa: ANN401 - scipy nests text in arrays of arrays
-    """The text in a cell."""
-    while isinstance(cell, np.ndarray):
+def _events(
+    content: Mapping[str, Any], key: str, path: Path, count: int | None = None
+) -> list[NDArray[np.object_]]:
+    """A cell array that holds a cell array for each event."""
+    cells = _cells(content, key, path)
+    if count is not None and len(cells) != count:
+        raise InputError(f"{path} has {len(cells)} events in {key}, not {count}: {_REMEDY}")
+    return [_cells({key: cell}, key, path) for cell in cells]
+
+
+def _name(cell: object, path: Path, key: str) -> str:
+    """The name in a cell, which can be a part of a path."""
+    while isinstance(cell, np.ndarray) and cell.dtype == object and cell.size == 1:
         cell = cell.ravel()[0]
-    return str(cell)
+    if not isinstance(cell, np.ndarray) or cell.dtype.kind != "U" or cell.size != 1:
+        raise InputError(f"{path} has something else than a name in {key}: {_REMEDY}")
+    text = str(cell.ravel()[0])
+    if not text.isprintable() or "/" in text or text in ("", ".", ".."):
+        raise InputError(f"{path} has the name {text[:40]!r} in {key}, which is none: {_REMEDY}")
+    return text
 
 
-def _keep_mask(
-    content: Mapping[str, Any], path: Path, event_row: int, row: int, name: str, count: int
-) -> NDArray[np.bool_]:
-    """Mask (G,) from the 1-based indices that a list gives for one picture."""
-    try:
-        indices = np.asarray(_cells(content, "gt_list", path)[event_row].ravel()[row])
-    except IndexError as error:
-        raise InputError(f"{path} has no entry for {name}: {_REMEDY}") from error
-    indices = indices.ravel().astype(np.int64)
-    if indices.size and (indices.min() < 1 or indices.max() > count):
-        raise InputError(f"{path} names face {indices.max()} of {count} in {name}: {_REMEDY}")
-    mask = np.zeros(count, dtype=np.bool_)
-    mask[indices - 1] = True
-    return mask
+def _boxes(cell: object, path: Path, name: str) -> NDArray[np.float64]:
+    """Boxes (G, 4) of one picture."""
+    if not isinstance(cell, np.ndarray) or cell.dtype.kind not in "iuf" or cell.ndim != 2:
+        raise InputError(f"{path} has no boxes for {name}: {_REMEDY}")
+    if cell.size == 0:
+        return np.zeros((0, 4))
+    rows = cell.astype(np.float64)
+    if rows.shape[1] != 4 or not (np.abs(rows) <= _FARTHEST).all():  # NaN is no pixel either
+        raise InputError(f"{path} has boxes for {name} that are none: {_REMEDY}")
+    return rows
+
+
+def _indices(cell: object, path: Path, name: str, count: int) -> NDArray[np.int64]:
+    """The faces of one picture that a list names, from 0."""
+    if not isinstance(cell, np.ndarray) or cell.dtype.kind not in "iuf":
+        raise InputError(f"{path} has no entry for {name}: {_REMEDY}")
+    numbers = cell.ravel()
+    fits = (numbers >= 1) & (numbers <= count)
+    if not fits.all():
+        wrong = numbers[~fits][0]
+        raise InputError(f"{path} names face {wrong} of {count} in {name}: {_REMEDY}")
+    indices = numbers.astype(np.int64)
+    if (indices != numbers).any() or len(np.unique(indices)) != len(indices):
+        raise InputError(f"{path} names a face of {name} twice or by half: {_REMEDY}")
+    return indices - 1
 
 
 def _column(items: Iterable[Any]) -> NDArray[np.object_]:

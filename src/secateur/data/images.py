@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 from pathlib import Path
 
 import cv2
@@ -12,9 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from secateur.errors import InputError
+from secateur.readers import MEBI, open_regular, read_bytes
 
 Picture8 = NDArray[np.uint8]
+MOST_PIXELS = 64_000_000
+_MOST_BYTES = 256 * MEBI
 _REMEDY = "replace the file, or take it out of the list"
+# Pillow knows more, among them EPS, for which it starts another program.
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+# An 8 x 8 block takes at least a bit in each of its scans, so more pixels than these per byte are
+# a file of some hundred bytes that wants gigabytes and minutes.
+_PIXELS_PER_BYTE, _PIXELS_FREE = 512, 1 << 20
+_MOST_PIXELS_IN_SCANS = 10 * MOST_PIXELS  # a progressive file decodes every pixel once per scan
 
 
 def read_image(path: str | Path, apply_exif: bool = False) -> Picture8:
@@ -33,12 +43,7 @@ def read_image(path: str | Path, apply_exif: bool = False) -> Picture8:
     Raises:
         InputError: If the file is missing, truncated or no picture.
     """
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): {_REMEDY}") from error
-    return decode_image(content, str(path), apply_exif)
+    return decode_image(read_bytes(path, _REMEDY, _MOST_BYTES), str(path), apply_exif)
 
 
 def decode_image(content: bytes, name: str, apply_exif: bool = False) -> Picture8:
@@ -57,11 +62,16 @@ def decode_image(content: bytes, name: str, apply_exif: bool = False) -> Picture
     """
     # OpenCV decodes JPEG twice as fast as Pillow but fills what is cut off with grey and says
     # nothing, so it only gets files that end with the end marker.
-    if content.startswith(b"\xff\xd8") and content.rstrip(b"\0\r\n").endswith(b"\xff\xd9"):
-        flags = cv2.IMREAD_COLOR_RGB | (0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION)
-        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-        if decoded is not None:
-            return np.asarray(decoded, dtype=np.uint8)
+    if content.startswith(b"\xff\xd8"):
+        _check_jpeg(content, name)
+        if content.rstrip(b"\0\r\n").endswith(b"\xff\xd9"):
+            flags = cv2.IMREAD_COLOR_RGB | (0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION)
+            try:
+                decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+            except cv2.error:  # what it refuses, Pillow can tell about
+                decoded = None
+            if decoded is not None:
+                return np.asarray(decoded, dtype=np.uint8)
     return _read_with_pillow(name, content, apply_exif)
 
 
@@ -69,11 +79,14 @@ def read_size(path: str | Path) -> tuple[int, int]:
     """Height and width of the stored picture, from the header alone.
 
     Raises:
-        InputError: If the file is missing or no picture.
+        InputError: If the file is missing, no picture, or declares too many pixels.
     """
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file, formats=_FORMATS) as image:
+            _check_size(str(path), image.height, image.width)
             return image.height, image.width
+    except InputError:
+        raise
     except Exception as error:  # Pillow lets struct, syntax and memory errors escape
         raise InputError(f"{path} is not a readable picture ({error}): {_REMEDY}") from error
 
@@ -98,12 +111,15 @@ def shrink(image: Picture8, max_pixels: int) -> tuple[Picture8, float]:
 def _read_with_pillow(name: str, content: bytes, apply_exif: bool) -> Picture8:
     """Decode with the strict reader."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            _check_size(name, image.height, image.width)
             image.load()
             upright = ImageOps.exif_transpose(image) if apply_exif else image
             if upright.mode.startswith("I") or upright.mode == "F":
                 return _from_deep(np.asarray(upright))
             return np.array(upright.convert("RGB"), dtype=np.uint8)
+    except InputError:
+        raise
     except Exception as error:  # Pillow lets struct, syntax and memory errors escape
         raise InputError(
             f"{name} is not a readable picture, perhaps cut short ({error}): {_REMEDY}"
@@ -116,3 +132,66 @@ def _from_deep(gray: NDArray[np.generic]) -> Picture8:
     if gray.dtype.itemsize == 2 or values.max() > 255:
         values = values // 256
     return np.repeat(np.clip(values, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def _check_size(name: str, height: int, width: int) -> None:
+    """Refuse a picture before it is decoded that would not fit.
+
+    Raises:
+        InputError: If it declares more pixels than `MOST_PIXELS`, or none.
+    """
+    if height < 1 or width < 1:
+        raise InputError(f"{name} declares {width} x {height} pixels: {_REMEDY}")
+    if height * width > MOST_PIXELS:
+        raise InputError(
+            f"{name} declares {width:,} x {height:,} pixels, and at most {MOST_PIXELS:,} are "
+            "read: shrink the picture, or take it out of the list"
+        )
+
+
+def _check_jpeg(content: bytes, name: str) -> None:
+    """Refuse a JPEG whose declared size is out of proportion to its bytes.
+
+    Raises:
+        InputError: If so.
+    """
+    found = _jpeg_frame(content)
+    if found is None:
+        return  # the decoders say what is wrong with it
+    height, width, one_scan = found
+    _check_size(name, height, width)
+    pixels = height * width
+    # within a scan the byte 0xff is always followed by zero, so this counts scans and thumbnails
+    scans = 1 if one_scan else max(1, content.count(b"\xff\xda"))
+    too_empty = pixels > _PIXELS_PER_BYTE * len(content) + _PIXELS_FREE
+    if too_empty or pixels * scans > _MOST_PIXELS_IN_SCANS:
+        raise InputError(
+            f"{name} declares {width:,} x {height:,} pixels in {scans:,} scans, which its "
+            f"{len(content):,} bytes cannot hold: {_REMEDY}"
+        )
+
+
+def _jpeg_frame(content: bytes) -> tuple[int, int, bool] | None:
+    """Height and width that a JPEG declares, and whether its first scan is all there is.
+
+    Returns:
+        The largest frame, or None if there is none.
+    """
+    position, height, width, one_scan, components = 2, 0, 0, False, 0
+    while position + 9 < len(content) and content[position] == 0xFF:
+        marker = content[position + 1]
+        if marker == 0xFF:  # filling
+            position += 1
+            continue
+        if marker == 0xDA:
+            one_scan = one_scan and content[position + 4] == components
+            break
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            frame = struct.unpack_from(">HH", content, position + 5)
+            height, width = max((height, width), frame, key=math.prod)
+            one_scan, components = marker in (0xC0, 0xC1), content[position + 9]
+        if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # markers without content
+            position += 2
+            continue
+        position += 2 + int.from_bytes(content[position + 2 : position + 4])
+    return (height, width, one_scan) if height and width else None

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from secateur.errors import InputError
-from secateur.files import write_whole
+from secateur.files import atomic_write
 from secateur.slimming.equivalence import TOLERANCE, Probe, compare, outputs
 from secateur.slimming.scattered_conv import ScatteredConv2d, scatter_zero_filters
 from secateur.slimming.slim import slim
@@ -59,8 +59,8 @@ def save_slim(folder: str | Path, model: nn.Module, architecture: Mapping[str, A
         **describe(model),
     }
     text = json.dumps(specification, indent=2, allow_nan=False)
-    write_whole(folder / WEIGHTS, weights)
-    write_whole(folder / SPECIFICATION, text.encode())
+    atomic_write(folder / WEIGHTS, weights)
+    atomic_write(folder / SPECIFICATION, text.encode())
 
 
 def load_slim(folder: str | Path, builders: Builders) -> nn.Module:

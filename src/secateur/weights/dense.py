@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from secateur.files import write_whole
+from secateur.files import atomic_write
 
 _KEY = "architecture"
 
@@ -28,7 +28,7 @@ def save_dense(path: Path, tensors: Mapping[str, Tensor], architecture: Mapping[
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, save(plain, metadata={_KEY: json.dumps(dict(architecture))}))
+    atomic_write(path, save(plain, metadata={_KEY: json.dumps(dict(architecture))}))
 
 
 def read_architecture(path: Path) -> dict[str, Any] | None:
