@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from secateur.data.ground_truth import OFFICIAL_SETTINGS, read_ground_truth
 from secateur.metrics.predictions import read_predictions, write_predictions
-from secateur.metrics.wider_face import Evaluation, evaluate
+from secateur.metrics.wider_face import Evaluation, evaluate_wider_face
 from secateur.reports.tables import print_table
 
 SETS = ("A_good", "B_medium")
@@ -46,14 +46,14 @@ def main() -> None:
         boxes = read_golden(golden / f"{name}_preds.npz", list(truth.boxes))
 
         def score(boxes: dict[str, NDArray[np.float64]] = boxes) -> Evaluation:
-            return evaluate(boxes, truth.boxes, evaluated)
+            return evaluate_wider_face(boxes, truth.boxes, evaluated)
 
         with tempfile.TemporaryDirectory() as folder:
             write_predictions(Path(folder), boxes)
 
             def score_files(folder: str = folder) -> Evaluation:
                 found = read_predictions(Path(folder), truth.boxes).boxes
-                return evaluate(found, truth.boxes, evaluated)
+                return evaluate_wider_face(found, truth.boxes, evaluated)
 
             seconds = [median_seconds(score), median_seconds(score_files)]
         official = results[name]["official"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from secateur.errors import InputError
 from secateur.metrics.wider_face import (
     average_precision,
-    evaluate,
+    evaluate_wider_face,
     normalize_scores,
     precision_recall,
 )
@@ -82,7 +82,7 @@ def draw_picture(
 def test_evaluate_equals_the_protocol_done_box_by_box(seed: int) -> None:
     random = np.random.default_rng(seed)
     pictures = {f"event{i % 2}/{i}.jpg": draw_picture(random) for i in range(6)}
-    result = evaluate(
+    result = evaluate_wider_face(
         {name: p[0] for name, p in pictures.items()},
         {name: p[1] for name, p in pictures.items()},
         {name: {"easy": p[2], "hard": np.ones(len(p[1]))} for name, p in pictures.items()},
@@ -121,7 +121,7 @@ def test_golden_sets_give_the_official_figures(reference: Path, name: str) -> No
         pytest.skip(f"the reference holds no golden set {name}")
     faces, masks = read_ground_truth(reference / "data/widerface_mini/ground_truth")
     predictions = read_predictions(reference / f"golden/eval/{name}_preds.npz", list(faces))
-    result = evaluate(predictions, faces, masks)
+    result = evaluate_wider_face(predictions, faces, masks)
     with np.load(reference / f"golden/eval/{name}_curves.npz") as curves:
         for setting in LISTED:
             got = result.settings[setting]
@@ -139,7 +139,7 @@ def test_order_of_predictions_does_not_matter(reference: Path) -> None:
     # the stable order that the toolkit sorts to, so that ties stay what they are
     ordered = {name: p[np.argsort(-p[:, 4], kind="stable")] for name, p in predictions.items()}
     official = read_results(reference / "golden/eval")["D_unsorted_missing"]["official"]
-    result = evaluate(ordered, faces, masks)
+    result = evaluate_wider_face(ordered, faces, masks)
     for setting in LISTED:
         assert result.settings[setting].ap == pytest.approx(official[setting], abs=1e-9)
 
@@ -152,7 +152,7 @@ def test_evaluation_takes_a_fortieth_of_the_published_tool(reference: Path) -> N
         seconds = []
         for _ in range(3):
             start = time.perf_counter()
-            evaluate(predictions, faces, masks)
+            evaluate_wider_face(predictions, faces, masks)
             seconds.append(time.perf_counter() - start)
         assert min(seconds) < golden["upstream_seconds"] / 40
 
@@ -164,7 +164,7 @@ def test_a_picture_that_takes_no_part_adds_no_false_alarm() -> None:
         "b/2.jpg": np.array([[70, 70, 10, 10, 0.9], [0, 0, 10, 10, 0.2]]),
     }
     masks = {"a/1.jpg": {"easy": [True]}, "b/2.jpg": {"unlisted": [True]}}
-    result = evaluate(predictions, faces, masks)
+    result = evaluate_wider_face(predictions, faces, masks)
     assert set(result.settings) == {"easy", "unlisted"}
     assert result.settings["easy"].ap == 1.0
     assert result.settings["unlisted"].ap == 0.5
@@ -175,24 +175,29 @@ def test_a_picture_that_takes_no_part_adds_no_false_alarm() -> None:
 def test_nothing_found_gives_zero() -> None:
     faces, masks = {"a/1.jpg": np.array([[0, 0, 9, 9]])}, {"a/1.jpg": {"easy": [True]}}
     for predictions in ({}, {"a/1.jpg": np.empty((0, 5))}):
-        result = evaluate(predictions, faces, masks)
+        result = evaluate_wider_face(predictions, faces, masks)
         assert result.settings["easy"].ap == 0.0
         assert result.n_predictions == 0
-    assert evaluate({}, faces, masks).missing == ("a/1.jpg",)
+    assert evaluate_wider_face({}, faces, masks).missing == ("a/1.jpg",)
 
 
 def test_no_face_leaves_the_setting_out() -> None:
     rows = {"a/1.jpg": np.array([[0, 0, 9, 9, 0.5]])}
-    assert evaluate(rows, {"a/1.jpg": np.empty((0, 4))}, {"a/1.jpg": {"easy": []}}).settings == {}
-    assert evaluate({}, {}, {}).settings == {}
+    assert (
+        evaluate_wider_face(rows, {"a/1.jpg": np.empty((0, 4))}, {"a/1.jpg": {"easy": []}}).settings
+        == {}
+    )
+    assert evaluate_wider_face({}, {}, {}).settings == {}
 
 
 def test_predictions_of_unknown_pictures_are_named_and_left_out() -> None:
     faces, masks = {"a/1.jpg": np.array([[0, 0, 9, 9]])}, {"a/1.jpg": {"easy": [True]}}
     row = np.array([[0, 0, 9, 9, 0.5]])
-    assert evaluate({"a/1.jpg": row, "a/2.jpg": row}, faces, masks).unknown == ("a/2.jpg",)
+    assert evaluate_wider_face({"a/1.jpg": row, "a/2.jpg": row}, faces, masks).unknown == (
+        "a/2.jpg",
+    )
     with pytest.raises(InputError, match=r"None of the 1 predicted pictures .* 'a/1'"):
-        evaluate({"a/1": row}, faces, masks)
+        evaluate_wider_face({"a/1": row}, faces, masks)
 
 
 @pytest.mark.parametrize(
@@ -205,12 +210,14 @@ def test_predictions_of_unknown_pictures_are_named_and_left_out() -> None:
 def test_bad_predictions_are_refused(rows: list[list[float]], message: str) -> None:
     faces, masks = {"a/1.jpg": np.array([[0, 0, 9, 9]])}, {"a/1.jpg": {"easy": [True]}}
     with pytest.raises(InputError, match=message):
-        evaluate({"a/1.jpg": rows}, faces, masks)
+        evaluate_wider_face({"a/1.jpg": rows}, faces, masks)
 
 
 def test_a_mask_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(InputError, match=r"setting easy for a/1.jpg must have shape \(1,\)"):
-        evaluate({}, {"a/1.jpg": np.array([[0, 0, 9, 9]])}, {"a/1.jpg": {"easy": [True, True]}})
+        evaluate_wider_face(
+            {}, {"a/1.jpg": np.array([[0, 0, 9, 9]])}, {"a/1.jpg": {"easy": [True, True]}}
+        )
 
 
 def test_equal_scores_count_at_every_threshold() -> None:

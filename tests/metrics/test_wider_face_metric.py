@@ -7,7 +7,7 @@ from torch import Tensor
 
 from secateur.errors import InputError
 from secateur.metrics.predictions import from_corners
-from secateur.metrics.wider_face import evaluate
+from secateur.metrics.wider_face import evaluate_wider_face
 from secateur.metrics.wider_face_metric import WiderFaceAP
 from tests.ddp import run_processes
 
@@ -45,7 +45,7 @@ def update_all(metric: WiderFaceAP, seeds: range) -> None:
 
 def evaluate_all(seeds: range) -> dict[str, float]:
     pictures = {f"e/{seed}.jpg": draw_picture(seed) for seed in seeds}
-    result = evaluate(
+    result = evaluate_wider_face(
         {name: from_corners(p[0].numpy()) for name, p in pictures.items()},
         {name: p[1].numpy() for name, p in pictures.items()},
         {

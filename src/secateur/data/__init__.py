@@ -1,1 +1,5 @@
-"""Annotation and image formats, augmentation and procedural pictures."""
+"""Pictures, annotations and their formats, augmentation, samplers and drawn faces."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

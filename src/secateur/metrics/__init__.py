@@ -1,1 +1,5 @@
-"""Face metrics: pure functions and their torchmetrics shells."""
+"""Figures of detection and verification: pure functions and their torchmetrics shells."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

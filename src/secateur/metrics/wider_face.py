@@ -123,7 +123,7 @@ def average_precision(precision: Floats, recall: Floats) -> float:
     return float(np.sum(steps[gained] * envelope[gained]))
 
 
-def evaluate(
+def evaluate_wider_face(
     predictions: Mapping[str, ArrayLike],
     faces: Mapping[str, ArrayLike],
     evaluated: Mapping[str, Mapping[str, ArrayLike]],

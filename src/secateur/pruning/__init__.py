@@ -1,9 +1,8 @@
-"""Filter pruning and physical slimming of any convolutional network.
+"""Filter pruning of any convolutional network: what to remove, and masks that remove it.
 
-``prune`` does all of it in one call; the modules of this package are its parts.
+``prune`` does all of it in one call, slimming included; the other names are its parts.
 """
 
-from secateur.pruning.prune import PruneReport, PruneResult, prune
-from secateur.pruning.taylor import TaylorStatistics
+import lazy_loader
 
-__all__ = ["PruneReport", "PruneResult", "TaylorStatistics", "prune"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
-"""Face recognisers: networks, identification heads, their weights and the LightningModule."""
+"""Face recognizers: networks, classification heads and the LightningModule."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

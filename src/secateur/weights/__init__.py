@@ -1,1 +1,5 @@
-"""Weights on disk: read safely, told by their content, loaded strictly."""
+"""Weights on disk: read safely, recognized by their content, loaded strictly."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,7 +14,7 @@ from secateur.data.face_dataset import FacePictures
 from secateur.data.ground_truth import OFFICIAL_SETTINGS, read_ground_truth
 from secateur.data.images import read_image, read_size
 from secateur.errors import InputError
-from secateur.metrics.wider_face import SETTINGS, Evaluation, evaluate
+from secateur.metrics.wider_face import SETTINGS, Evaluation, evaluate_wider_face
 
 WHOLE = "all"
 
@@ -91,7 +91,7 @@ class EvaluationSet:
                 name: {**masks, WHOLE: np.all(self.faces[name][:, 2:] > 0, axis=1)}
                 for name, masks in evaluated.items()
             }
-        return evaluate(predictions, self.faces, evaluated, settings)
+        return evaluate_wider_face(predictions, self.faces, evaluated, settings)
 
 
 class PictureFiles(Dataset[tuple[str, NDArray[np.uint8]] | InputError]):

@@ -1,0 +1,14 @@
+from .latency import Latency as Latency
+from .latency import measure_side_by_side as measure_side_by_side
+from .layer_latency import LatencyTable as LatencyTable
+from .layer_latency import measure_layers as measure_layers
+from .macs import Costs as Costs
+from .macs import LayerCost as LayerCost
+from .macs import count_macs as count_macs
+from .parameters import count_nonzero as count_nonzero
+from .parameters import count_parameters as count_parameters
+from .parameters import sparsity as sparsity
+from .report import CostReport as CostReport
+from .report import LayerCosts as LayerCosts
+from .report import TotalCosts as TotalCosts
+from .report import compare_costs as compare_costs

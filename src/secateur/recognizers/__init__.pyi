@@ -1,0 +1,9 @@
+from .classification_heads import MarginHead as MarginHead
+from .classification_heads import SoftmaxHead as SoftmaxHead
+from .classification_heads import arcface_logits as arcface_logits
+from .classification_heads import cosface_logits as cosface_logits
+from .classification_heads import make_head as make_head
+from .mobilenet_v2 import MobileNetV2 as MobileNetV2
+from .resnet50 import ResNet50 as ResNet50
+from .squeezenet import SqueezeNet as SqueezeNet
+from .task import RecognizerTask as RecognizerTask

@@ -1,0 +1,10 @@
+from .equivalence import largest_difference as largest_difference
+from .graph import NetworkGraph as NetworkGraph
+from .graph import batchnorm_after as batchnorm_after
+from .graph import trace as trace
+from .report import SlimReport as SlimReport
+from .scattered_conv import ScatteredConv2d as ScatteredConv2d
+from .scattered_conv import ScatterResult as ScatterResult
+from .scattered_conv import scatter_zero_filters as scatter_zero_filters
+from .slim import SlimResult as SlimResult
+from .slim import slim as slim
