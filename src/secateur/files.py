@@ -15,9 +15,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from secateur.errors import write_error
 
 
@@ -177,8 +174,11 @@ def to_plain(value: object) -> object:
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
-        return value.tolist()
+    # numbers and arrays of numpy and torch, neither of which is imported to write a text
+    to_list = getattr(value, "tolist", None)
+    if callable(to_list):
+        plain: object = to_list()
+        return plain
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -1,0 +1,8 @@
+"""Put runs beside each other: ``python compare.py outputs/ sort=ap_hard``."""
+
+if __name__ == "__main__":
+    from secateur.workflows.cli import run_command
+    from secateur.workflows.compare import command_line, compare
+
+    command_line()
+    run_command("compare", compare)

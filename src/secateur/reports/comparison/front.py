@@ -1,0 +1,79 @@
+"""Networks that no other one beats in size and quality at once, and points to compare with."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from secateur.errors import InputError
+
+
+def pareto_front(
+    sizes: Sequence[float], qualities: Sequence[float], *, larger_is_better: bool = True
+) -> list[int]:
+    """Find the points that no point of the same or a smaller size equals or beats.
+
+    Args:
+        sizes: (N,) smaller is better.
+        qualities: (N,) of the same points.
+        larger_is_better: Of the quality; False for an error rate.
+
+    Returns:
+        Indices of the best points by rising size.
+
+    Example:
+        >>> pareto_front([1, 2, 3], [0.5, 0.4, 0.9])
+        [0, 2]
+    """
+    sign = 1.0 if larger_is_better else -1.0
+    best: list[int] = []
+    for i in sorted(range(len(sizes)), key=lambda i: (sizes[i], -sign * qualities[i])):
+        if not best or sign * qualities[i] > sign * qualities[best[-1]]:
+            best.append(i)
+    return best
+
+
+def read_references(path: Path) -> list[dict[str, str | float]]:
+    """Read points that runs are compared with, such as published figures.
+
+    Args:
+        path: A CSV file with a head line, or a YAML or JSON list of mappings. Each point has a
+            ``name`` and figures under the keys of ``summary.json``.
+
+    Returns:
+        Name and figures of each point.
+
+    Raises:
+        InputError: If the file is missing or holds something else.
+    """
+    if not path.is_file():
+        raise InputError(f"references={path} does not exist; give a CSV or YAML file of points")
+    text = path.read_text(encoding="utf-8")
+    rows: object
+    if path.suffix.lower() == ".csv":
+        rows = list(csv.DictReader(text.splitlines()))
+    else:
+        try:
+            rows = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            what = str(error).splitlines()[0]
+            raise InputError(f"references={path} is not valid YAML: {what}") from error
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise InputError(f"references={path} must be a list of points, each with name: and figures")
+    points = []
+    for row in rows:
+        if not row.get("name"):
+            raise InputError(f"references={path} has a point without a name: {dict(row)}")
+        point: dict[str, str | float] = {"name": str(row["name"])}
+        for key, value in row.items():
+            if key == "name" or value in (None, ""):
+                continue
+            try:
+                point[str(key)] = float(value)
+            except (TypeError, ValueError):
+                point[str(key)] = str(value)
+        points.append(point)
+    return points

@@ -1,0 +1,208 @@
+"""Compare runs: find them, print the table, write the page."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from secateur.errors import InputError
+from secateur.reports.comparison.front import read_references
+from secateur.reports.comparison.runs import Collection, Run, collect_runs
+from secateur.reports.comparison.table import (
+    all_names,
+    check_names,
+    common_values,
+    default_columns,
+    head_of,
+    rows_of,
+    select_runs,
+    terminal_columns,
+)
+from secateur.reports.tables import print_table
+
+log = logging.getLogger(__name__)
+
+
+def command_line() -> None:
+    """Let folders stand without a key, and a condition without the quotes that Hydra wants."""
+    sys.argv[1:] = rewrite_arguments(sys.argv[1:])
+
+
+def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
+    """Arguments as Hydra reads them.
+
+    Args:
+        arguments: As given, such as ``["outputs/", "where=params_slim<60k"]``.
+
+    Returns:
+        Folders gathered under ``folders=``, texts quoted.
+
+    Example:
+        >>> rewrite_arguments(["outputs/", "where=rate<=30%"])
+        ["where='rate<=30%'", "folders=['outputs/']"]
+    """
+    folders, rest = [], []
+    options = iter(arguments)
+    for argument in options:
+        key, sign, value = argument.partition("=")
+        if argument.startswith("-"):
+            rest.append(argument)
+            if argument in ("--config-name", "--config-path", "--config-dir", "--cfg", "--package"):
+                rest += [next(options, "")]
+        elif sign and re.fullmatch(r"[+~\w.@/]+", key) and not Path(argument).exists():
+            quoted = key in ("where", "title", "references", "output_dir", "wandb")
+            rest.append(f"{key}={_quoted(value)}" if quoted and value != "null" else argument)
+        else:
+            folders.append(argument)
+    if folders:
+        rest.append(f"folders=[{','.join(map(_quoted, folders))}]")
+    return rest
+
+
+def _quoted(text: str) -> str:
+    """A text in the quotes of Hydra's grammar."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text
+    escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", text)
+    return f"'{escaped}'"
+
+
+def compare(config: DictConfig) -> None:
+    """Run the comparison.
+
+    Args:
+        config: Composed ``conf/compare.yaml``.
+
+    Raises:
+        InputError: If there is nothing to compare, or an option is not understood.
+    """
+    folders = [Path(str(folder)) for folder in config.folders]
+    if not folders and config.wandb is None:
+        raise InputError(
+            "say what to compare, as run folders or folders that hold some: "
+            "python compare.py outputs/"
+        )
+    found = collect_runs(folders) if folders else Collection([], [])
+    runs = found.runs
+    if config.wandb is not None:
+        from secateur.reports.comparison.wandb_runs import fetch_runs
+
+        runs = [*runs, *fetch_runs(str(config.wandb))]
+    references = [] if config.references is None else read_references(Path(str(config.references)))
+    chosen = select_runs(runs, config.where, config.sort)
+    for problem in found.problems:
+        log.warning("%s", problem)
+    if not chosen:
+        raise InputError(
+            f"none of the {len(runs)} runs meets where={config.where!r}"
+            if runs
+            else "no run could be read"
+        )
+    columns = None if config.columns is None else [str(name) for name in config.columns]
+    print_comparison(chosen, columns, monitor=config.sort)
+    if config.page:
+        folder = _folder(config, folders)
+        title = str(config.title or _title(folders, str(config.wandb or "")))
+        path = write_comparison(folder, chosen, title, references, found.problems)
+        log.info("page: %s", path)
+
+
+def print_comparison(
+    runs: Sequence[Run],
+    columns: Sequence[str] | None = None,
+    *,
+    monitor: str | None = None,
+    console: Console | None = None,
+) -> None:
+    """Print the table of some runs.
+
+    Args:
+        runs: Its rows.
+        columns: Names of values; None chooses as many as fit the terminal.
+        monitor: A value that has to be among the chosen ones.
+        console: Where to print; standard output when absent.
+
+    Raises:
+        InputError: If no run has a value of such a name.
+    """
+    console = console or Console()
+    if columns is not None:
+        check_names(columns, all_names(runs), "columns")
+        shown = list(columns)
+    else:
+        monitor = None if monitor is None else monitor.removeprefix("-")
+        shown = _fitting(runs, terminal_columns(default_columns(runs), monitor), console.width)
+    shared = common_values(runs)
+    print_table(
+        f"{len(runs)} runs" if len(runs) != 1 else "1 run",
+        [head_of(name) for name in shown],
+        rows_of(runs, shown),
+        caption=f"all: {shared}" if shared else None,
+        console=console,
+    )
+
+
+def _fitting(runs: Sequence[Run], columns: list[str], width: int) -> list[str]:
+    """Leave out columns, sizes and settings first, until a table fits."""
+    least = ["latency_ratio", "ap_easy", "macs_slim", "seed", "data", "scope", "ap_drop", "kind"]
+    shown = list(columns)
+    while len(shown) > 3:
+        cells = [[head_of(name) for name in shown], *rows_of(runs, shown)]
+        needed = sum(max(map(len, column)) + 3 for column in zip(*cells, strict=True))
+        if needed <= width:
+            break
+        shown.remove(next((name for name in least if name in shown), shown[-1]))
+    return shown
+
+
+def write_comparison(
+    folder: Path,
+    runs: Sequence[Run],
+    title: str,
+    references: Sequence[dict[str, str | float]] = (),
+    problems: Sequence[str] = (),
+) -> Path:
+    """Write table, plots and page.
+
+    Args:
+        folder: Where they go: ``runs.csv``, ``comparison.html`` and ``plots/``.
+        runs: The runs in their order.
+        title: Head of the page.
+        references: Points to compare with.
+        problems: What could not be read.
+
+    Returns:
+        The page.
+    """
+    # matplotlib and the pictures are not needed for a table
+    from secateur.files import atomic_write
+    from secateur.reports.comparison.page import page_data, write_page
+    from secateur.reports.comparison.plots import draw_comparison
+    from secateur.reports.comparison.table import write_csv
+
+    atomic_write(folder / "runs.csv", write_csv(runs))
+    draw_comparison(folder / "plots", runs, page_data(runs, references=references))
+    return write_page(
+        folder / "comparison.html", runs, title=title, references=references, problems=problems
+    )
+
+
+def _folder(config: DictConfig, folders: Sequence[Path]) -> Path:
+    if config.output_dir is not None:
+        return Path(str(config.output_dir))
+    if len(folders) == 1:
+        return folders[0] / "comparison"
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return Path(str(config.paths.outputs)) / "comparison" / stamp
+
+
+def _title(folders: Sequence[Path], project: str) -> str:
+    names = [folder.resolve().name for folder in folders] + ([project] if project else [])
+    return "Comparison of " + ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")

@@ -1,0 +1,110 @@
+"""The page: what it embeds, that it asks for nothing, and that it works in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from secateur.reports.comparison.page import page_data, write_page
+from secateur.reports.comparison.plots import draw_comparison
+from secateur.reports.comparison.runs import Run, collect_runs
+from tests.reports.comparison.folders import write_run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    """Four trainings that differ, with their evaluations."""
+    for i in range(4):
+        write_run(
+            tmp_path / "sweep" / str(i),
+            rate=0.1 * i,
+            criterion=("fpgm", "l1")[i % 2],
+            ap_hard=0.9 - 0.05 * i,
+            params_slim=90_000 - 10_000 * i,
+        )
+    return collect_runs([tmp_path / "sweep"]).runs
+
+
+def test_the_page_asks_nothing_of_the_network_and_holds_its_data(
+    tmp_path: Path, runs: list[Run]
+) -> None:
+    runs[0].name = "</script><script>alert(1)</script> @PLOTLY@"
+    text = write_page(tmp_path / "page.html", runs, title="a < b").read_text()
+    assert "<title>a &lt; b</title>" in text
+    own = text[: text.index('id="data"')]
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)""", own)
+    assert "connect-src 'none'" in own
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert found
+    data = json.loads(found[1])
+    assert data["runs"][0]["name"] == runs[0].name
+    assert data["quality"] == "ap_hard"
+
+
+def test_every_plot_lies_beside_the_page_with_its_numbers(tmp_path: Path, runs: list[Run]) -> None:
+    written = draw_comparison(tmp_path / "plots", runs, page_data(runs))
+    names = {path.stem for path in written}
+    assert {"front_params_slim", "parallel", "precision_recall_hard"} <= names
+    assert {"curves_val_ap_hard", "kept_filters_eresfd"} <= names
+    assert all(path.stat().st_size > 1000 for path in written)
+    assert all(path.with_suffix(".csv").is_file() for path in written)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.parametrize(("width", "scheme"), [(1600, "light"), (420, "dark")])
+def test_the_page_in_a_browser(tmp_path: Path, runs: list[Run], width: int, scheme: str) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    references = [{"name": "YuNet", "params_slim": 75856.0, "ap_hard": 0.7}]
+    path = write_page(tmp_path / "page.html", runs, title="sweep", references=references)
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme
+        ).new_page()
+        errors, requests = [], []
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector("#front .points path.point")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        # sort by the keyboard
+        head = page.locator("#table th button", has_text="AP hard").first
+        head.focus()
+        page.keyboard.press("Enter")
+        cells = page.locator("#table tbody tr td:first-child span").all_inner_texts()
+        assert cells[0].startswith("0")
+        # filter
+        page.fill("#filter", "l1 params_slim<70k training")
+        assert page.locator("#table tbody tr").count() == 1
+        page.fill("#filter", "nonsense<3")
+        assert "nonsense" in page.inner_text("#filter-problem")
+        page.fill("#filter", "training")
+        # the front by keyboard and by mouse
+        page.focus("#front")
+        page.keyboard.press("ArrowRight")
+        assert page.inner_text("#front-point").startswith("1 of 5")
+        assert page.locator("#front .hovertext").count() == 1
+        page.keyboard.press("Enter")
+        assert page.locator("#table tr.picked").count() == 1
+        page.locator("#front").scroll_into_view_if_needed()
+        box = page.locator("#front .points path.point").nth(1).bounding_box()
+        page.mouse.move(5, 5)
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+        page.wait_for_selector("#front .hovertext")
+        page.check("#front-log")
+        with page.expect_download() as download:
+            page.click('[data-csv="front"]')
+        rows = Path(download.value.path()).read_text().splitlines()
+        assert len(rows) == 1 + 4 + 1
+        page.click("#theme")
+        browser.close()
+    assert errors == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []

@@ -1,0 +1,63 @@
+"""The command: its arguments and what it writes."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+
+from secateur.errors import InputError
+from secateur.reports.comparison.runs import collect_runs
+from secateur.workflows.compare import compare, print_comparison, rewrite_arguments
+from tests.reports.comparison.folders import write_run
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+def run(*arguments: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        compare(compose("compare", rewrite_arguments(arguments)))
+
+
+def test_folders_stand_without_a_key_and_conditions_without_quotes() -> None:
+    given = ["out puts/", "where=a<3 and b='it'", "sort=-ap_hard", "--cfg", "job", "b"]
+    rewritten = rewrite_arguments(given)
+    assert rewritten[-1] == "folders=['out puts/','b']"
+    assert rewritten[0] == "where='a<3 and b=\\'it\\''"
+    assert rewritten[2:4] == ["--cfg", "job"]
+
+
+def test_table_csv_plots_and_page_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i, rate in enumerate((0.1, 0.5)):
+        write_run(tmp_path / "sweep" / str(i), rate=rate, params_slim=90_000 - i * 40_000)
+    run(f"{tmp_path}/sweep", "where=params_slim<60k or rate<20%", "sort=params_slim")
+    printed = capsys.readouterr().out
+    assert printed.index("50,000") < printed.index("90,000")
+    out = tmp_path / "sweep" / "comparison"
+    assert {path.name for path in out.iterdir()} == {"comparison.html", "runs.csv", "plots"}
+    # what it wrote is no run
+    run(f"{tmp_path}/sweep", "page=false")
+
+
+def test_nothing_to_compare_is_said(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    with pytest.raises(InputError, match="none of the 2 runs meets"):
+        run(str(tmp_path), "where=rate>0.9", "page=false")
+    with pytest.raises(InputError, match="say what to compare"):
+        run()
+    with pytest.raises(InputError, match="did you mean ap_hard"):
+        run(str(tmp_path), "columns=[ap_had]", "page=false")
+
+
+def test_the_table_fits_a_narrow_terminal(tmp_path: Path) -> None:
+    for i in range(2):
+        write_run(tmp_path / f"run-with-a-long-name-{i}", rate=i / 10, ap_hard=0.7 + i / 10)
+    text = StringIO()
+    print_comparison(collect_runs([tmp_path]).runs, console=Console(file=text, width=80))
+    assert max(map(len, text.getvalue().splitlines())) <= 80
+    assert "…" not in text.getvalue()
