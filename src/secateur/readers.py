@@ -187,15 +187,15 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401
         """One node, unless it is an alias or too deep."""
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.composer.ComposerError(
                 None, None, "aliases (*name) are not allowed", event.start_mark
             )
         self.depth += 1
         if self.depth > DEEPEST:
             raise yaml.composer.ComposerError(
-                None, None, "it is nested too deeply", self.peek_event().start_mark
+                None, None, "it is nested too deeply", event.start_mark
             )
         try:
             return super().compose_node(parent, index)

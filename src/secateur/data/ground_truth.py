@@ -189,7 +189,7 @@ def _indices(cell: object, path: Path, name: str, count: int) -> NDArray[np.int6
     numbers = cell.ravel()
     fits = (numbers >= 1) & (numbers <= count)
     if not fits.all():
-        wrong = numbers[~fits][0]
+        wrong = numbers[~fits].max()
         raise InputError(f"{path} names face {wrong} of {count} in {name}: {_REMEDY}")
     indices = numbers.astype(np.int64)
     if (indices != numbers).any() or len(np.unique(indices)) != len(indices):

@@ -28,7 +28,7 @@ _MATRIX, _COMPRESSED = 14, 15
 _CELL, _CHARACTERS = 1, 4
 _TAG = struct.Struct("<II")
 _OPENING = struct.Struct("<8I")  # flags with their tag, two dimensions with theirs
-_NUMBERS = {
+_NUMBERS: dict[int, np.dtype[Any]] = {
     1: np.dtype("<i1"),
     2: np.dtype("<u1"),
     3: np.dtype("<i2"),
@@ -180,7 +180,7 @@ class _Reader:
         count = rows * columns
         if count > (end - position) // _TAG.size:
             raise _DamageError(f"a cell array of {rows} x {columns} is cut short")
-        cells = np.empty(count, dtype=object)
+        cells: Array = np.empty(count, dtype=np.object_)
         for index in range(count):
             kind, start, stop, position = _element(buffer, position, end)
             if kind != _MATRIX:

@@ -123,7 +123,7 @@ def read_resume_point(path: Path) -> ResumePoint:
     state = read_torch(path, "delete it and give the same command again")
     if not isinstance(state, Mapping) or not all(name in state for name in _PARTS):
         raise InputError(f"{path} is no checkpoint of a run: delete it")
-    epoch, step = state.get("epoch"), state.get("global_step")
+    epoch, step = state.get("epoch", -1), state.get("global_step", -1)
     if not is_count(epoch) or not is_count(step):
         raise InputError(f"{path} does not say how far it is: delete it")
     weights = state["state_dict"]
