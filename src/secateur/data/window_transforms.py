@@ -76,7 +76,7 @@ class WindowCrop(albumentations.DualTransform):  # type: ignore[misc]
             data: Holds ``bboxes`` (G, 4 or more) in 0..1.
         """
         height, width = params["shape"][:2]
-        boxes = _to_pixels(np.asarray(data["bboxes"]), height, width)
+        boxes = to_pixels(np.asarray(data["bboxes"]), height, width)
         for _ in range(_REDRAWS if len(boxes) else 0):
             drawn = self.draw_window(boxes, height, width)
             if drawn is None:
@@ -98,7 +98,7 @@ class WindowCrop(albumentations.DualTransform):  # type: ignore[misc]
         **params: object,
     ) -> Boxes:
         """Boxes (K, 4 or more) in 0..1 of the window."""
-        pixels = _to_pixels(bboxes, shape[0], shape[1])
+        pixels = to_pixels(bboxes, shape[0], shape[1])
         kept, rows = boxes_in_window(pixels, drawn, self.size, smallest)
         return np.concatenate([kept, bboxes[rows, 4:]], axis=1)
 
@@ -157,7 +157,7 @@ class FitSquare(albumentations.ImageOnlyTransform):  # type: ignore[misc]
         return fit_window(img, drawn, height, width, self.size, interpolation, self.fill)
 
 
-def _to_pixels(bboxes: Boxes, height: int, width: int) -> NDArray[np.float64]:
+def to_pixels(bboxes: Boxes, height: int, width: int) -> NDArray[np.float64]:
     """Corners in pixels, cut at the picture's borders."""
     pixels = bboxes[:, :4].astype(np.float64) * [width, height, width, height]
     return clip_to_picture(pixels, height, width)

@@ -1,0 +1,1 @@
+"""Random changes of training pictures, beside those of the published recipes."""
