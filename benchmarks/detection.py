@@ -32,6 +32,7 @@ from secateur.detectors.multibox_loss import multibox_loss
 from secateur.detectors.postprocess import detect_faces
 from secateur.pruning.criteria import fpgm
 from secateur.pruning.pruner import Pruner
+from secateur.pruning.settings import PruningSettings
 from secateur.reports.tables import print_table
 
 HEIGHT, WIDTH = 480, 640
@@ -91,7 +92,9 @@ def comparisons(network: EResFD) -> Iterator[Comparison]:
         repeats=3,
     )
     for name, model in (("EResFD", network), ("EXTD-64", EXTD(64).requires_grad_(False))):
-        pruner = Pruner(model, (torch.zeros(1, 3, 64, 64),), "fpgm", 0.3, exclude=HEADS)
+        pruner = Pruner(
+            model, (torch.zeros(1, 3, 64, 64),), PruningSettings("fpgm", 0.3, exclude=HEADS)
+        )
         weights = [layer.weight for layer in pruner.layers.values()]
         yield compare(
             f"FPGM pass over {name}: score, plan, mask",

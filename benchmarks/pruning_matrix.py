@@ -29,6 +29,7 @@ from secateur.detectors.extd import EXTD
 from secateur.errors import InputError
 from secateur.pruning.layers import prunable_layers
 from secateur.pruning.pruner import Pruner
+from secateur.pruning.settings import PruningSettings
 from secateur.pruning.taylor import TaylorStatistics
 from secateur.search.objective import recalibrate
 from secateur.slimming.graph import batchnorm_after
@@ -108,7 +109,9 @@ def measure(name: str, scope: str, keys: list[tuple[str, str, str, float]]) -> I
         subject = copy.deepcopy(model)
         try:
             started = time.process_time()
-            pruner = Pruner(subject, (images,), criterion, rate, exclude=exclude, scope=scope)
+            pruner = Pruner(
+                subject, (images,), PruningSettings(criterion, rate, exclude=exclude, scope=scope)
+            )
             pruner.statistics = statistics
             pruner.apply(pruner.plan())
             result = slim(subject, images)

@@ -23,6 +23,7 @@ from secateur.cost.latency import measure_side_by_side
 from secateur.cost.macs import count_macs
 from secateur.cost.parameters import count_parameters
 from secateur.pruning.pruner import Pruner
+from secateur.pruning.settings import PruningSettings
 from secateur.recognizers import mobilenet_v2, resnet50, squeezenet
 from secateur.search.objective import recalibrate
 from secateur.slimming.equivalence import largest_difference
@@ -87,7 +88,7 @@ def pruned(
     """The slim network and its largest difference from the masked one, at full size."""
     small = (image[..., :TRACE_SIZE, :TRACE_SIZE],)
     masked = copy.deepcopy(dense)
-    pruner = Pruner(masked, small, "l1", rate, exclude=heads, scope=scope)
+    pruner = Pruner(masked, small, PruningSettings("l1", rate, exclude=heads, scope=scope))
     pruner.apply(pruner.plan())
     slimmed, _ = slim(masked, small)
     return slimmed, largest_difference(masked, slimmed, [(image,)])

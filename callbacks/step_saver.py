@@ -53,14 +53,21 @@ class StepSaver:
         architecture: Name and arguments that build the dense network.
         builders: Architecture name -> what builds it.
         input_size: Side of the picture that MACs are counted for, in pixels.
+        align: Numbers of filters become multiples of this, or stay whole.
     """
 
     def __init__(
-        self, folder: Path, architecture: Mapping[str, Any], builders: Builders, input_size: int
+        self,
+        folder: Path,
+        architecture: Mapping[str, Any],
+        builders: Builders,
+        input_size: int,
+        align: int = 1,
     ) -> None:
         self.folder = Path(folder)
         self.architecture = architecture
         self.builders = builders
+        self.align = align
         self.example = torch.zeros(1, 3, input_size, input_size)
 
     def save(self, trainer: pl.Trainer, pl_module: pl.LightningModule, name: str) -> SavedStep:
@@ -92,6 +99,7 @@ class StepSaver:
                 self.builders,
                 self.example,
                 ((picture,) for picture in pictures),
+                align=self.align,
             )
             if found is not None:
                 assert isinstance(pl_module, RecognizerTask)

@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("secateur", deadline=None)
+settings.load_profile("secateur")
 
 
 @pytest.fixture(scope="session")

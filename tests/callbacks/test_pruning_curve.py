@@ -12,13 +12,14 @@ from callbacks.pruning_curve import PruningCurve
 from callbacks.soft_pruning import SoftPruningCallback
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule, ScheduleKind
+from secateur.pruning.settings import PruningSettings
 from tests.callbacks.test_soft_pruning import EXAMPLE, Task
 
 
 def fit(folder: Path, kind: ScheduleKind) -> PruningCurve:
     torch.manual_seed(0)
     task = Task()
-    pruner = Pruner(task.network, EXAMPLE, "l1", 0.5)
+    pruner = Pruner(task.network, EXAMPLE, PruningSettings("l1", 0.5))
     schedule = Schedule(kind, dense_epochs=2, prune_epochs=4, finetune_epochs=2)
     curve = PruningCurve(folder, "val/ap_hard")
     data = DataLoader(TensorDataset(torch.randn(8, 3, 8, 8), torch.randn(8, 4)), batch_size=4)

@@ -15,6 +15,7 @@ from callbacks.soft_pruning import SoftPruningCallback
 from callbacks.stage_recorder import StageRecorder
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule, ScheduleKind
+from secateur.pruning.settings import PruningSettings
 
 EXAMPLE = (torch.zeros(1, 3, 8, 8),)
 
@@ -64,7 +65,7 @@ def fit(
     images = torch.randn(16, 3, 8, 8, generator=generator)
     targets = torch.randn(16, 4, generator=generator)
     loader = DataLoader(TensorDataset(images, targets), batch_size=4)
-    pruner = Pruner(task.network, EXAMPLE, "fpgm", rate=0.5, exclude=["3"])
+    pruner = Pruner(task.network, EXAMPLE, PruningSettings("fpgm", rate=0.5, exclude=["3"]))
     callback = SoftPruningCallback(pruner, schedule)
     recorder = StageRecorder(schedule)
     trainer = pl.Trainer(

@@ -19,6 +19,7 @@ from secateur.metrics.verification import verify
 from secateur.pruning.artifact import load_slim
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
+from secateur.pruning.settings import PruningSettings
 from secateur.recognizers.task import RecognizerTask
 from secateur.weights.dense import read_architecture
 from tests.recognizers.test_task import TinyData
@@ -60,7 +61,9 @@ def fit(
     """Four phases of pruning by steps; ``stop`` ends after that many epochs."""
     torch.manual_seed(0)
     task = RecognizerTask(TwoLayers(12), optimizer=lambda p: torch.optim.SGD(p, lr=0.05))
-    pruner = Pruner(task.network, (torch.zeros(1, 3, 8, 8),), "l1", 0.5, exclude=["last"])
+    pruner = Pruner(
+        task.network, (torch.zeros(1, 3, 8, 8),), PruningSettings("l1", 0.5, exclude=["last"])
+    )
     schedule = Schedule("iterative", dense_epochs=1, prune_epochs=3, finetune_epochs=2)
     curve = PruningCurve(folder, "val/eer", save_steps)
     curve.saver = StepSaver(folder, ARCHITECTURE, {"two": TwoLayers}, 8)

@@ -16,6 +16,7 @@ from callbacks.soft_pruning import SoftPruningCallback
 from callbacks.taylor_statistics import TaylorStatisticsCallback
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
+from secateur.pruning.settings import PruningSettings
 from tests.ddp import run_processes
 
 EXAMPLE = (torch.zeros(1, 3, 8, 8),)
@@ -56,7 +57,7 @@ def fit(
     images = torch.randn(16, 3, 8, 8, generator=generator)[parts]
     targets = torch.randn(16, 4, generator=generator)[parts]
     loader = DataLoader(TensorDataset(images, targets), batch_size=4)
-    pruner = Pruner(task.network, EXAMPLE, criterion, rate=0.5, exclude=["2"])
+    pruner = Pruner(task.network, EXAMPLE, PruningSettings(criterion, rate=0.5, exclude=["2"]))
     callbacks = [
         TaylorStatisticsCallback(pruner, schedule),
         SoftPruningCallback(pruner, schedule),
@@ -103,7 +104,7 @@ def test_state_is_plain_and_comes_back(tmp_path: Path) -> None:
     _, pruner = fit("taylor", Schedule("soft", prune_epochs=1))
     schedule = Schedule("soft", prune_epochs=1)
     torch.save(TaylorStatisticsCallback(pruner, schedule).state_dict(), tmp_path / "state.pt")
-    fresh = Pruner(Task(0.0).network, EXAMPLE, "taylor", rate=0.5, exclude=["2"])
+    fresh = Pruner(Task(0.0).network, EXAMPLE, PruningSettings("taylor", rate=0.5, exclude=["2"]))
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     TaylorStatisticsCallback(fresh, schedule).load_state_dict(state)
     assert torch.equal(fresh.statistics["0"], pruner.statistics["0"])

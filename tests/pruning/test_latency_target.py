@@ -8,6 +8,7 @@ from secateur.cost.layer_latency import FRACTIONS, LatencyTable, TimedLayer, mea
 from secateur.errors import InputError
 from secateur.pruning import prune
 from secateur.pruning.pruner import Pruner
+from secateur.pruning.settings import PruningSettings
 from secateur.pruning.targets import LatencyTarget, Shapes, Target
 from tests import fake_timing
 
@@ -103,7 +104,9 @@ def test_network_lands_on_the_latency_that_was_asked_for() -> None:
 def test_rising_rates_measure_slim_networks_once(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 40, 3), nn.Conv2d(40, 40, 3), nn.Conv2d(40, 4, 1)).train()
-    pruner = Pruner(model, (IMAGES,), "l1", 0.3, target={"latency": 0.6}, exclude=["2"])
+    pruner = Pruner(
+        model, (IMAGES,), PruningSettings("l1", 0.3, target={"latency": 0.6}, exclude=["2"])
+    )
     half = pruner.plan(0.5)
     monkeypatch.setattr("secateur.pruning.sizes.measure_share", None)
     whole = pruner.plan()

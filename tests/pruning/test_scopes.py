@@ -20,6 +20,7 @@ from secateur.pruning.ranking import (
     rates_of_sets,
     score_sets,
 )
+from secateur.pruning.settings import PruningSettings
 from secateur.slimming.slim import slim
 from tests.pruning.networks import (
     Classifier,
@@ -91,7 +92,7 @@ class Gate(nn.Module):
 def slimmed(model: nn.Module, scope: str, rate: float) -> tuple[nn.Module, dict[str, Tensor]]:
     """A network that was pruned and slimmed, and the masks that it had."""
     model = copy.deepcopy(model)
-    pruner = Pruner(model, (IMAGES,), "l1", rate, scope=scope)
+    pruner = Pruner(model, (IMAGES,), PruningSettings("l1", rate, scope=scope))
     keep = pruner.plan()
     pruner.apply(keep)
     return slim(model, IMAGES).model, keep
@@ -149,7 +150,7 @@ def test_gate_that_stays_constant_is_not_offered() -> None:
 
 def test_excluded_layer_keeps_all_it_is_coupled_with() -> None:
     model = Residual()
-    pruner = Pruner(model, (IMAGES,), "l1", 0.5, scope="coupled", exclude=["stem"])
+    pruner = Pruner(model, (IMAGES,), PruningSettings("l1", 0.5, scope="coupled", exclude=["stem"]))
     keep = pruner.plan()
     assert keep["outer"].all()
     assert int((~keep["inner"]).sum()) == 3
@@ -159,7 +160,9 @@ def test_lowest_rate_of_a_set_counts() -> None:
     model = Residual()
     groups = {"a": ["stem"], "b": ["outer"]}
     pruner = Pruner(
-        model, (IMAGES,), "l1", 0.5, rates={"a": 0.25, "b": 0.75}, groups=groups, scope="coupled"
+        model,
+        (IMAGES,),
+        PruningSettings("l1", 0.5, rates={"a": 0.25, "b": 0.75}, groups=groups, scope="coupled"),
     )
     assert int((~pruner.plan()["outer"]).sum()) == 2
 
@@ -211,7 +214,9 @@ def test_groups_with_a_rate_are_ranked_in_themselves() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 10, 1), nn.Conv2d(10, 20, 1), nn.Conv2d(20, 30, 1))
     pruner = Pruner(
-        model, (IMAGES,), "l1", 0.5, rates={"a": 0.1}, groups={"a": ["0"]}, scope="global"
+        model,
+        (IMAGES,),
+        PruningSettings("l1", 0.5, rates={"a": 0.1}, groups={"a": ["0"]}, scope="global"),
     )
     gone = {name: int((~mask).sum()) for name, mask in pruner.plan().items()}
     assert gone["0"] == 1
@@ -221,7 +226,7 @@ def test_groups_with_a_rate_are_ranked_in_themselves() -> None:
 def test_groups_of_a_convolution_shrink_together_under_a_global_ranking() -> None:
     torch.manual_seed(0)
     model = Grouped()
-    pruner = Pruner(model, (IMAGES,), "l1", 0.5, scope="global_coupled")
+    pruner = Pruner(model, (IMAGES,), PruningSettings("l1", 0.5, scope="global_coupled"))
     keep = pruner.plan()
     for name in ("first", "grouped"):
         counts = keep[name].view(2, -1).sum(1)
@@ -231,18 +236,22 @@ def test_groups_of_a_convolution_shrink_together_under_a_global_ranking() -> Non
 def test_unknown_scope_and_impossible_combinations_are_refused() -> None:
     model = Plain()
     with pytest.raises(InputError, match="did you mean coupled"):
-        Pruner(model, (IMAGES,), "l1", 0.5, scope="couple")
+        Pruner(model, (IMAGES,), PruningSettings("l1", 0.5, scope="couple"))
     with pytest.raises(InputError, match="mask_batchnorm"):
-        Pruner(model, (IMAGES,), "l1", 0.5, scope="coupled", mask_batchnorm=False)
+        Pruner(model, (IMAGES,), PruningSettings("l1", 0.5, scope="coupled", mask_batchnorm=False))
     with pytest.raises(InputError, match="min_keep"):
-        Pruner(model, (IMAGES,), "l1", 0.5, min_keep=1.0)
+        Pruner(model, (IMAGES,), PruningSettings("l1", 0.5, min_keep=1.0))
     with pytest.raises(InputError, match="has no channels that can be removed"):
-        Pruner(nn.Sequential(nn.Conv2d(3, 4, 1)), (IMAGES,), "l1", 0.5, scope="coupled")
+        Pruner(
+            nn.Sequential(nn.Conv2d(3, 4, 1)),
+            (IMAGES,),
+            PruningSettings("l1", 0.5, scope="coupled"),
+        )
 
 
 def test_fractions_of_a_rate_remove_ever_more() -> None:
     model = Residual()
-    pruner = Pruner(model, (IMAGES,), "l1", 0.6, scope="coupled")
+    pruner = Pruner(model, (IMAGES,), PruningSettings("l1", 0.6, scope="coupled"))
     before: dict[str, Tensor] = {}
     for fraction in (0.2, 0.5, 0.8, 1.0):
         keep = pruner.plan(fraction)

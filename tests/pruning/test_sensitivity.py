@@ -7,6 +7,7 @@ from torch import nn
 
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.sensitivity import measure_sensitivity
+from secateur.pruning.settings import PruningSettings
 from tests.pruning.networks import Residual
 
 IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
@@ -16,7 +17,7 @@ def test_each_part_is_pruned_alone_and_the_network_left_as_it_was() -> None:
     torch.manual_seed(0)
     model = Residual()
     before = copy.deepcopy(model.state_dict())
-    pruner = Pruner(model, (IMAGES,), "l1", 0.0)
+    pruner = Pruner(model, (IMAGES,), PruningSettings("l1", 0.0))
     seen: list[dict[str, int]] = []
 
     def evaluate(network: nn.Module) -> float:

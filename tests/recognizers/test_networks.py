@@ -12,6 +12,7 @@ from torch import nn
 from secateur.pruning.artifact import load_slim, save_slim
 from secateur.pruning.layers import prunable_layers, resolve_groups
 from secateur.pruning.pruner import Pruner
+from secateur.pruning.settings import PruningSettings
 from secateur.recognizers import mobilenet_v2, resnet50, squeezenet
 from secateur.recognizers.mobilenet_v2 import MobileNetV2
 from secateur.recognizers.resnet50 import ResNet50
@@ -119,7 +120,9 @@ def test_slims_losslessly_and_keeps_the_embedding(
 ) -> None:
     network = trained(build)
     example = torch.zeros(1, 3, 40, 40)
-    pruner = Pruner(network, (example,), "l1", rate, exclude=module.HEADS, scope=scope)
+    pruner = Pruner(
+        network, (example,), PruningSettings("l1", rate, exclude=module.HEADS, scope=scope)
+    )
     pruner.apply(pruner.plan())
     slimmed, _ = slim(network, (example,))
     images = torch.randn(2, 3, 56, 56)
@@ -137,7 +140,7 @@ def test_slims_losslessly_and_keeps_the_embedding(
 def test_slim_network_is_rebuilt_from_its_files(tmp_path: Path) -> None:
     network = trained(SqueezeNet)
     example = torch.zeros(1, 3, 40, 40)
-    pruner = Pruner(network, (example,), "l1", 0.5, exclude=squeezenet.HEADS)
+    pruner = Pruner(network, (example,), PruningSettings("l1", 0.5, exclude=squeezenet.HEADS))
     pruner.apply(pruner.plan())
     slimmed, _ = slim(network, (example,))
     save_slim(tmp_path, slimmed, {"name": "squeezenet", "arguments": {"stride": 1}})

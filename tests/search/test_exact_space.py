@@ -17,6 +17,7 @@ from secateur.detectors.extd import EXTD
 from secateur.detectors.extd import GROUPS as EXTD_GROUPS
 from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
+from secateur.pruning.settings import PruningSettings
 from secateur.pruning.targets import NominalSparsity
 from secateur.search.exact_space import SIZE, ExactSpace, FrontSpace
 from secateur.search.rate_levels import Levels, make_levels
@@ -33,10 +34,12 @@ def detector(kind: str) -> tuple[nn.Module, Pruner]:
     pruner = Pruner(
         network,
         (torch.zeros(1, 3, 64, 64),),
-        "l1",
-        rate=0.0,
-        groups=table,
-        exclude=["loc.*", "conf.*"],
+        PruningSettings(
+            "l1",
+            rate=0.0,
+            groups=table,
+            exclude=["loc.*", "conf.*"],
+        ),
     )
     return network, pruner
 

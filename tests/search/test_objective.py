@@ -15,6 +15,7 @@ from secateur.detectors.eresfd import GROUPS, EResFD
 from secateur.errors import InputError
 from secateur.pruning.masks import masks_from_zeros
 from secateur.pruning.pruner import Pruner
+from secateur.pruning.settings import PruningSettings
 from secateur.search.face_objective import HeldOutLoss, batch_loss, face_evaluator
 from secateur.search.fixed_batches import FixedBatches
 from secateur.search.objective import Objective, ObjectiveSettings, TrialNetwork, recalibrate
@@ -47,10 +48,12 @@ def parts() -> Parts:
     pruner = Pruner(
         network,
         (torch.zeros(1, 3, 64, 64),),
-        "fpgm",
-        rate=0.0,
-        groups=GROUPS["released"],
-        exclude=["loc.*", "conf.*"],
+        PruningSettings(
+            "fpgm",
+            rate=0.0,
+            groups=GROUPS["released"],
+            exclude=["loc.*", "conf.*"],
+        ),
     )
     return network, RateMasks(pruner, 0.9)
 

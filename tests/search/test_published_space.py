@@ -14,6 +14,7 @@ from secateur.detectors.extd import EXTD
 from secateur.detectors.extd import GROUPS as EXTD_GROUPS
 from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
+from secateur.pruning.settings import PruningSettings
 from secateur.pruning.targets import NominalSparsity
 from secateur.search.published_space import PublishedSpace, highest_rate, sparsity_penalty
 from secateur.search.rate_levels import Levels, make_levels
@@ -30,10 +31,12 @@ def published_levels(reference: Path, model: str) -> tuple[dict[str, Levels], fl
     pruner = Pruner(
         network,
         (torch.zeros(1, 3, 64, 64),),
-        "fpgm",
-        rate=0.0,
-        groups=(GROUPS if model == "eresfd" else EXTD_GROUPS)["script"],
-        mask_batchnorm=False,
+        PruningSettings(
+            "fpgm",
+            rate=0.0,
+            groups=(GROUPS if model == "eresfd" else EXTD_GROUPS)["script"],
+            mask_batchnorm=False,
+        ),
     )
     weigh = NominalSparsity(network, pruner.layers, {})
     scores = pruner.score()

@@ -16,6 +16,7 @@ from secateur.cost.parameters import count_parameters, sparsity
 from secateur.errors import InputError
 from secateur.pruning.masks import apply_masks
 from secateur.pruning.pruner import Pruner
+from secateur.pruning.settings import PruningSettings
 from secateur.search.exact_space import SIZE, ExactSpace, FrontSpace
 from secateur.search.level_sizes import CoupledSparsity, levels_of_sizes
 from secateur.search.rate_levels import RateMasks
@@ -39,7 +40,9 @@ def network() -> nn.Module:
 
 
 def pruner_of(model: nn.Module, scope: str) -> Pruner:
-    return Pruner(model, INPUTS, "l1", 0.0, groups=GROUPS, exclude=["8"], scope=scope)
+    return Pruner(
+        model, INPUTS, PruningSettings("l1", 0.0, groups=GROUPS, exclude=["8"], scope=scope)
+    )
 
 
 def size(model: nn.Module, quantity: str) -> int:
@@ -65,7 +68,11 @@ def test_fifty_points_are_on_target_within_one_filter(quantity: str, scope: str)
         assert abs(candidate.removed - 0.5) <= space.tolerance * (1 + 1e-9)
         if number < 3:  # what a real slimming of what the same rates prune leaves
             masked = copy.deepcopy(model)
-            real = Pruner(*(masked, INPUTS, "l1", 0.0, candidate.rates, GROUPS, ["8"]), scope=scope)
+            real = Pruner(
+                masked,
+                INPUTS,
+                PruningSettings("l1", 0.0, candidate.rates, GROUPS, ["8"], scope=scope),
+            )
             real.apply(real.plan())
             left = size(slim(masked, INPUTS).model, quantity) / size(model, quantity)
             assert candidate.removed == pytest.approx(1 - left, abs=1e-9)
@@ -117,7 +124,11 @@ def test_coupled_sparsity_is_that_of_the_masks() -> None:
         candidate = space.decode(point)
         assert abs(candidate.removed - 0.4) <= space.tolerance * (1 + 1e-9)
         masked = copy.deepcopy(model)
-        real = Pruner(*(masked, INPUTS, "l1", 0.0, candidate.rates, GROUPS, ["8"]), scope="coupled")
+        real = Pruner(
+            masked,
+            INPUTS,
+            PruningSettings("l1", 0.0, candidate.rates, GROUPS, ["8"], scope="coupled"),
+        )
         real.apply(real.plan())
         assert sparsity(masked) == pytest.approx(candidate.removed, abs=1e-9)
 
@@ -127,7 +138,9 @@ def test_masks_are_those_of_the_pruner(scope: str) -> None:
     model = network()
     rate_masks = RateMasks(pruner_of(model, scope), 0.9)
     rates = {"stem": 0.3, "blocks": 0.45, "tail": 0.29}
-    planned = Pruner(model, INPUTS, "l1", 0.0, rates, GROUPS, ["8"], scope=scope).plan()
+    planned = Pruner(
+        model, INPUTS, PruningSettings("l1", 0.0, rates, GROUPS, ["8"], scope=scope)
+    ).plan()
     found = rate_masks.masks(rates)
     assert found.keys() == planned.keys()
     assert all(torch.equal(found[name], planned[name]) for name in planned)

@@ -246,6 +246,7 @@ def save_verified_slim(
     inputs: Iterable[Sequence[Any]],
     *,
     scatter: bool = False,
+    align: int = 1,
 ) -> ProvedSlim:
     """Slim a network, save it, and prove what a fresh process will rebuild.
 
@@ -258,11 +259,12 @@ def save_verified_slim(
         inputs: Real inputs, positional arguments of the forward.
         scatter: Whether convolutions leave out zero filters that have to stay, where that is
             measured to be faster on the example.
+        align: Numbers of filters become multiples of this, or stay whole.
 
     Raises:
         RuntimeError: If the two networks differ.
     """
-    small = slim(masked, (example[..., :TRACE_SIZE, :TRACE_SIZE],)).model
+    small = slim(masked, (example[..., :TRACE_SIZE, :TRACE_SIZE],), align=align).model
     if scatter:
         small = scatter_zero_filters(small, example).model
     save_slim(folder, small, architecture)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from secateur.cost.report import CostReport, compare_costs
 from secateur.filters import as_arguments
 from secateur.pruning.pruner import Pruner
+from secateur.pruning.settings import PruningSettings
 from secateur.slimming.report import SlimReport
 from secateur.slimming.slim import slim
 
@@ -61,14 +62,9 @@ def prune(
     rate: float = 0.5,
     *,
     scope: str = "coupled",
-    target: Mapping[str, float] | None = None,
-    rates: Mapping[str, float] | None = None,
-    groups: Mapping[str, Sequence[str]] | None = None,
-    exclude: Sequence[str] = (),
-    min_keep: float = 0.1,
-    align: int = 1,
     statistics: Mapping[str, Tensor] | None = None,
-    seed: int = 0,
+    settings: PruningSettings | None = None,
+    **options: Any,  # noqa: ANN401  the other fields of PruningSettings, each with its type
 ) -> PruneResult:
     """Remove filters from a network physically; what it computes without them is proved equal.
 
@@ -81,15 +77,11 @@ def prune(
         rate: Fraction of filters to remove, in [0, 1).
         scope: ``coupled``, ``independent``, ``global`` or ``global_coupled``; under the first and
             last all that is pruned is removed.
-        target: Instead of a rate, one of ``sparsity``, ``params``, ``macs`` and ``latency`` with
-            its value; see ``secateur.pruning.targets``.
-        rates: Rates of groups, in [0, 1).
-        groups: Patterns of layer names per group.
-        exclude: Patterns of layer names that are never pruned.
-        min_keep: Share of the filters of each layer that a global ranking or a target leaves.
-        align: Numbers of filters become multiples of this, or stay whole.
         statistics: Scores that ``TaylorStatistics`` gathered.
-        seed: Seed of the criterion ``random``.
+        settings: All settings at once, such as a search wrote; in place of ``criterion``, ``rate``
+            and ``scope``.
+        options: Other fields of ``PruningSettings`` by name, such as ``target={"macs": 0.5}``,
+            ``exclude=["head.*"]`` or ``align=8``.
 
     Returns:
         The slim network and the report.
@@ -97,26 +89,15 @@ def prune(
     Raises:
         InputError: If a name or number does not fit, or the network cannot be traced.
     """
+    settings = settings or PruningSettings(criterion, rate, scope=scope)
+    settings = settings.with_options(options)
     arguments = as_arguments(example_inputs)
     masked = copy.deepcopy(model)
-    pruner = Pruner(
-        masked,
-        arguments,
-        criterion,
-        rate,
-        rates,
-        groups,
-        exclude,
-        scope=scope,
-        target=target,
-        min_keep=min_keep,
-        align=align,
-        seed=seed,
-    )
+    pruner = Pruner(masked, arguments, settings)
     pruner.statistics = dict(statistics or {})
     keep = pruner.plan()
     pruner.apply(keep)
-    result = slim(masked, arguments, align=align)
+    result = slim(masked, arguments, align=settings.align)
     accounted = compare_costs(
         masked,
         result.model,

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from secateur.errors import InputError
 from secateur.pruning.coupling import FilterSets, coupled_filters, single_filters
-from secateur.pruning.criteria import check_criterion, score_layers
+from secateur.pruning.criteria import score_layers
 from secateur.pruning.layers import prunable_layers, rates_per_layer, resolve_groups
 from secateur.pruning.masks import apply_masks
 from secateur.pruning.ranking import (
     Ranking,
-    check_scope,
     plan_masks,
     rank_together,
     rank_within_layers,
     rates_of_sets,
     score_sets,
 )
+from secateur.pruning.settings import PruningSettings
 from secateur.pruning.sizes import SizeUnderMasks
-from secateur.pruning.targets import Target, read_target
+from secateur.pruning.targets import Target
 from secateur.slimming.graph import batchnorm_after
 
 
@@ -35,76 +34,40 @@ class Pruner:
     Args:
         model: Network to prune; kept by reference.
         example_inputs: Arguments of one forward call, to find what belongs to a filter.
-        criterion: Name of the criterion, such as ``fpgm``.
-        rate: Rate of layers and groups without a rate of their own, in [0, 1).
-        rates: Rates of groups, in [0, 1).
-        groups: Patterns of layer names per group; empty puts every layer under ``rate``.
-        exclude: Patterns of layer names that are never pruned.
-        mask_batchnorm: Whether a pruned filter loses its batch-norm scale and shift too.
-        scope: ``independent``, ``coupled``, ``global`` or ``global_coupled``.
-        min_keep: Share of the filters of each layer that a global ranking or a target leaves, in
-            [0, 1); one filter stays in any case.
-        align: Under a coupled scope, numbers of filters become multiples of this or stay whole.
-        seed: Seed of the criterion ``random``, which then picks the same filters every time.
-        target: One of ``sparsity``, ``params``, ``macs`` and ``latency`` with its value: rates
-            then say how fast layers shrink relative to each other, and go as far as it takes.
+        settings: What decides which filters it loses.
 
     Raises:
         InputError: If a name fits nothing or a number is out of range.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        example_inputs: tuple[Tensor, ...],
-        criterion: str,
-        rate: float,
-        rates: Mapping[str, float] | None = None,
-        groups: Mapping[str, Sequence[str]] | None = None,
-        exclude: Sequence[str] = (),
-        mask_batchnorm: bool = True,
-        scope: str = "independent",
-        min_keep: float = 0.1,
-        align: int = 1,
-        seed: int = 0,
-        target: Mapping[str, float] | None = None,
+        self, model: nn.Module, example_inputs: tuple[Tensor, ...], settings: PruningSettings
     ) -> None:
-        check_criterion(criterion)
-        check_scope(scope)
-        if not 0 <= min_keep < 1:
-            raise InputError(f"min_keep must be at least 0 and below 1, got {min_keep:g}")
-        if scope.endswith("coupled") and not mask_batchnorm:
-            raise InputError(
-                f"scope={scope} needs mask_batchnorm=true: the batch norm of a pruned filter "
-                "would still emit a constant, and the filter could not be removed"
-            )
         self.model = model
-        self.criterion = criterion
-        self.scope = scope
-        self.min_keep = min_keep
-        self.seed = seed
-        self.layers = prunable_layers(model, exclude)
+        self.settings = settings
+        self.criterion = settings.criterion
+        self.scope = settings.scope
+        self.layers = prunable_layers(model, settings.exclude)
         # A group may name heads that are excluded here: patterns are held against all layers.
-        everything = resolve_groups(groups or {}, prunable_layers(model))
+        everything = resolve_groups(settings.groups, prunable_layers(model))
         self.groups = {
             group: [name for name in names if name in self.layers]
             for group, names in everything.items()
         }
-        self.rates = rates_per_layer(rate, rates or {}, self.groups, list(self.layers))
-        self._own_rates = list(rates or {})
+        self.rates = rates_per_layer(settings.rate, settings.rates, self.groups, list(self.layers))
         self._norms = batchnorm_after(model, example_inputs)
-        self.batchnorms = self._norms if mask_batchnorm else {}
+        self.batchnorms = self._norms if settings.mask_batchnorm else {}
         self.scores: dict[str, Tensor] = {}
         self.statistics: dict[str, Tensor] = {}
-        self.target = read_target(target)
+        self.target = settings.size
         self._sizes = (
-            SizeUnderMasks(model, example_inputs, self.target.quantity, align)
+            SizeUnderMasks(model, example_inputs, self.target.quantity, settings.align)
             if self.target is not None
             else None
         )
         self.sets: FilterSets = (
-            coupled_filters(model, example_inputs, self.layers, align=align)
-            if scope.endswith("coupled")
+            coupled_filters(model, example_inputs, self.layers, align=settings.align)
+            if settings.scope.endswith("coupled")
             else single_filters(self.layers)
         )
 
@@ -140,7 +103,7 @@ class Pruner:
             statistics = {
                 name: norm.weight for name, norm in norms.items() if isinstance(norm.weight, Tensor)
             }
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(self.settings.seed)
         return score_layers(self.layers, self.criterion, statistics=statistics, generator=generator)
 
     def rank(self, min_keep: float = 0.0) -> Ranking:
@@ -152,7 +115,7 @@ class Pruner:
         scores, rates = score_sets(self.sets, self.scores), rates_of_sets(self.sets, self.rates)
         if not self.scope.startswith("global"):
             return rank_within_layers(self.sets, scores, rates, min_keep)
-        return rank_together(self.sets, scores, rates, self._pools(rates), self.min_keep)
+        return rank_together(self.sets, scores, rates, self._pools(rates), self.settings.min_keep)
 
     def rates_of(self, keep: Mapping[str, Tensor]) -> dict[str, float]:
         """Rate of each layer; with a target, the share of its filters that the masks drop."""
@@ -168,7 +131,7 @@ class Pruner:
         """What is ranked together: all sets whose rate is that of one group, (n_sets,)."""
         pool_of = {
             name: number
-            for number, group in enumerate(self._own_rates, 1)
+            for number, group in enumerate(self.settings.rates, 1)
             for name in self.groups[group]
         }
         pools = torch.zeros(len(rates), dtype=torch.long)
@@ -181,7 +144,7 @@ class Pruner:
     def _plan_target(self, target: Target, fraction: float) -> dict[str, Tensor]:
         """Masks with which the network has the size that is wanted, or a share of them."""
         assert self._sizes is not None
-        ranking = self.rank(self.min_keep)
+        ranking = self.rank(self.settings.min_keep)
         order = ranking.order()
         sizes = self._sizes
         sizes.refresh(self.layers, self.batchnorms)

@@ -154,6 +154,7 @@ class SizeUnderMasks:
             InputError: If even ``most`` are not enough.
         """
         slim, latency = self._slim, self._latency
+        target = target.as_share(self.dense_amount)
         if slim is None or latency is None:
             return solve(lambda n: self._remaining(masks(n)), most, target)
         return latency.solve(
@@ -163,6 +164,17 @@ class SizeUnderMasks:
             ),
             most,
             target,
+        )
+
+    @property
+    def dense_amount(self) -> float:
+        """Parameters, multiply-accumulates or milliseconds of the dense network."""
+        if self._latency is not None:
+            return self._latency.table.dense_ms
+        if self._slim is None:
+            return float(count_parameters(self.model))
+        return float(
+            self._slim.dense_parameters if self.quantity == "params" else self._slim.dense_macs
         )
 
     def _remaining(self, keep: Mapping[str, Tensor]) -> float:

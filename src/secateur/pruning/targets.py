@@ -1,15 +1,18 @@
 """Targets: a size instead of a rate; all rates are scaled together until the network has it.
 
-A target says how large the network shall be: ``sparsity`` is the share of its parameters that is
-zero, ``params``, ``macs`` and ``latency`` are what the slim network shall have of the dense one.
-Filters go one by one in the order in which they would when all rates rise by a common factor, and
-the number of them that comes closest is found by bisection, without any training. Latency is that
-of one forward on one thread of this machine; how it is found is in ``latency_target``.
+A target is the value that a quantity has in the end: ``sparsity`` is the share of the network's
+parameters that is zero; ``params``, ``macs`` and ``latency`` are what the slim network has of the
+dense one, as a share in (0, 1) or as an amount (``params=50000``, ``macs=40M``, ``latency=8ms``).
+Filters are removed one by one in the order in which they would be when all rates rise by a common
+factor, and the number of them that comes closest is found by bisection, without any training.
+Latency is that of one forward on one thread of this machine; ``LatencyTarget`` finds it.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -25,41 +28,116 @@ from secateur.filters import filters_of
 QUANTITIES = ("sparsity", "params", "macs", "latency")
 
 
+_PREFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_UNITS = {"params": _PREFIXES, "macs": _PREFIXES, "latency": {"ms": 1.0, "us": 1e-3, "s": 1e3}}
+_AMOUNT = re.compile(r"(?P<number>\d+\.?\d*(?:e[+-]?\d+)?)\s*(?P<unit>[a-z]*)", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a network shall be once it is pruned.
 
     Args:
         quantity: ``sparsity``, ``params``, ``macs`` or ``latency``.
-        value: Share in (0, 1): zero parameters of all, or slim over dense.
+        value: Share in (0, 1): zero parameters of all, or slim over dense. NaN for an amount whose
+            share is not known before the dense network is.
+        amount: Parameters, multiply-accumulates or milliseconds instead of a share.
     """
 
     quantity: str
     value: float
+    amount: float | None = None
 
     @property
     def remaining(self) -> float:
         """What shall remain of the dense network, in (0, 1)."""
         return 1 - self.value if self.quantity == "sparsity" else self.value
 
+    def as_share(self, dense: float) -> Target:
+        """The same target as a share of what the dense network has.
 
-def read_target(target: Mapping[str, float] | None) -> Target | None:
+        Args:
+            dense: Parameters, multiply-accumulates or milliseconds of the dense network.
+
+        Raises:
+            InputError: If the dense network is that small already.
+        """
+        if self.amount is None:
+            return self
+        if self.amount >= dense:
+            raise InputError(
+                f"target.{self.quantity}={self} is no less than the {dense:,.6g} of the dense "
+                "network, so there is nothing to prune: ask for less"
+            )
+        return Target(self.quantity, self.amount / dense)
+
+    def __str__(self) -> str:
+        """The value as one writes it on the command line."""
+        if self.amount is None:
+            return f"{self.value:g}"
+        if self.quantity == "latency":
+            return f"{self.amount:g}ms"
+        for prefix in "gmk":
+            scaled = self.amount / _PREFIXES[prefix]
+            if scaled >= 1 and f"{scaled:g}" == f"{scaled:.12g}":
+                return f"{scaled:g}{prefix.upper() if prefix != 'k' else prefix}"
+        return f"{self.amount:g}"
+
+
+def read_target(target: Mapping[str, float | str | None] | None) -> Target | None:
     """The target of a mapping with one entry; None for none.
+
+    Args:
+        target: Quantity to value: a share in (0, 1), or an amount such as ``50000``, ``"40M"`` or
+            ``"8ms"``; entries that are None do not count.
 
     Raises:
         InputError: If it names something else or a value out of range.
+
+    Example:
+        >>> read_target({"macs": "40M"})
+        Target(quantity='macs', value=nan, amount=40000000.0)
+        >>> str(read_target({"params": 50000}))
+        '50k'
     """
     given = {name: value for name, value in (target or {}).items() if value is not None}
     if not given:
         return None
     if len(given) > 1:
-        raise InputError(f"target takes one of {', '.join(QUANTITIES)}, got {', '.join(given)}")
+        raise InputError(
+            f"target takes one quantity, got {' and '.join(given)}: set the others to null"
+        )
     quantity, value = next(iter(given.items()))
     if quantity not in QUANTITIES:
         raise InputError(f"target has no {quantity!r}; choose one of {', '.join(QUANTITIES)}")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        raise InputError(f"target.{quantity} must be above 0 and below 1, got {value!r}")
-    return Target(quantity, float(value))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and 0 < float(value) < 1:
+        return Target(quantity, float(value))
+    amount = _read_amount(quantity, value)
+    if amount is None:
+        examples = {"params": "50000", "macs": "40M", "latency": "8ms"}
+        other = f", or an amount such as {examples[quantity]}" if quantity in examples else ""
+        raise InputError(
+            f"target.{quantity} must be a share above 0 and below 1{other}, got {value!r}"
+        )
+    return Target(quantity, math.nan, amount)
+
+
+def _read_amount(quantity: str, value: object) -> float | None:
+    """Parameters, multiply-accumulates or milliseconds; None for what is no amount."""
+    units = _UNITS.get(quantity)
+    if units is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        # a bare number of milliseconds could as well be meant as seconds, so latency has a unit
+        return (
+            float(value) if value > 1 and math.isfinite(value) and quantity != "latency" else None
+        )
+    match = _AMOUNT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or match["unit"].lower() not in units:
+        return None
+    amount = float(match["number"]) * units[match["unit"].lower()]
+    return amount if amount > (0 if quantity == "latency" else 1) else None
 
 
 def solve(remaining: Callable[[int], float], most: int, target: Target) -> int:
@@ -98,7 +176,7 @@ def unreachable(target: Target, remaining: float, why: str = "") -> InputError:
     """
     reached = 1 - remaining if target.quantity == "sparsity" else remaining
     return InputError(
-        f"target.{target.quantity}={target.value:g} cannot be reached: with every filter gone "
+        f"target.{target.quantity}={target} cannot be reached: with every filter gone "
         f"that may go it is {reached:.3f}{why}; lower min_keep, exclude fewer layers, raise rates "
         "that are 0, or take another target"
     )

@@ -76,7 +76,7 @@ class ExactSpace:
         most = self.sizes.measure([len(group.thresholds) - 1 for group in self.levels.values()])
         if not self.start < target <= most:
             raise InputError(
-                f"target={target:g} is out of reach: rates of these groups give "
+                f"removing a share of {target:.3f} is out of reach: rates of these groups remove "
                 f"{self.start:.3f} to {most:.3f}; change the target or space.highest_rate"
             )
 
@@ -222,7 +222,7 @@ class FrontSpace:
         levels: Levels per group, up to the highest rate of each.
         target: Greatest share of the network to remove, in (0, 1).
         start: Share that is gone before any rate.
-        lowest_target: Smallest share to remove.
+        lowest_removed: Smallest share to remove.
         sizes: As for `ExactSpace`.
 
     Raises:
@@ -234,20 +234,20 @@ class FrontSpace:
         levels: Mapping[str, Levels],
         target: float,
         start: float = 0.0,
-        lowest_target: float = 0.05,
+        lowest_removed: float = 0.05,
         sizes: LevelSizes | None = None,
     ) -> None:
         if SIZE in levels:
             raise InputError(f"a group must not be called {SIZE!r} in a search of a front")
         self.exact = ExactSpace(levels, target, start, sizes)
-        self.exact.check(lowest_target)
-        self.lowest_target = lowest_target
+        self.exact.check(lowest_removed)
+        self.lowest_removed = lowest_removed
         self.target = target
 
     @property
     def variables(self) -> dict[str, tuple[float, float]]:
         """Bounds of what a sampler chooses: one relative rate per group, and the size."""
-        return {**self.exact.variables, SIZE: (self.lowest_target, self.target)}
+        return {**self.exact.variables, SIZE: (self.lowest_removed, self.target)}
 
     def decode(self, point: Mapping[str, float]) -> Candidate:
         """Rates for one point.

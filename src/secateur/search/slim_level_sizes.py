@@ -35,7 +35,7 @@ class SlimLevelSizes:
 
     Args:
         pruner: Network and layers; its present weights count.
-        removal: What levels of the groups remove.
+        rate_masks: What levels of the groups remove.
         example_inputs: Arguments of one forward, of the size whose latency counts.
         quantity: ``params``, ``macs`` or ``latency``; for the last, layers, the dense network and
             the smallest that levels allow are measured here, once.
@@ -53,9 +53,10 @@ class SlimLevelSizes:
         self.quantity = quantity
         self._removal = rate_masks
         self._batchnorms = dict(pruner.batchnorms)
+        self._align = pruner.settings.align
         self._model = copy.deepcopy(pruner.model)
         self._inputs = example_inputs
-        self._slim: SlimSizes | None = SlimSizes(self._model, example_inputs)
+        self._slim: SlimSizes | None = SlimSizes(self._model, example_inputs, self._align)
         self._table = self._measure_table(self._slim) if quantity == "latency" else None
         self._known: dict[tuple[int, ...], float] = {}
         self._dense = self._slim.dense_shapes
@@ -63,6 +64,11 @@ class SlimLevelSizes:
         self._read_classes(self._slim, pruner)
         self.largest_filter = self._largest(pruner)
         self.is_exact = self._proves_exact()
+
+    @property
+    def dense(self) -> float:
+        """Parameters, multiply-accumulates or milliseconds of the dense network."""
+        return self._table.dense_ms if self._table is not None else float(self._whole)
 
     def estimate(self, levels: LevelRows) -> NDArray[np.float64]:
         """Share removed (B,) at levels (B, G)."""
@@ -73,7 +79,7 @@ class SlimLevelSizes:
         key = tuple(int(level) for level in levels)
         if key not in self._known:
             if self._slim is None:
-                self._slim = SlimSizes(self._model, self._inputs)
+                self._slim = SlimSizes(self._model, self._inputs, self._align)
             shapes = self._slim.shapes(self._masks(key), self._batchnorms)
             if len(self._known) >= _CACHED:
                 self._known.clear()
@@ -92,7 +98,7 @@ class SlimLevelSizes:
         table = measure_layers(self._model, self._inputs)
         highest = [len(group) - 1 for group in self._removal.thresholds.values()]
         masks = self._masks(highest)
-        share = measure_share(self._model, self._inputs, masks, self._batchnorms)
+        share = measure_share(self._model, self._inputs, masks, self._batchnorms, self._align)
         shapes = slim.shapes(masks, self._batchnorms)
         return table.with_network(shapes, share * table.dense_ms)
 

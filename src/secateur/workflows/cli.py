@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -82,6 +83,11 @@ def _unknown_option(error: MissingConfigException) -> str:
 def _override_problem(error: Exception) -> str:
     """One sentence for an override that names an unknown key or does not parse."""
     cause = error.__cause__ or error
+    if match := re.search(r"full_key: rates\.(\S+)", str(cause)):
+        return (
+            f"rates.{match[1]}: the model declares no such group (the names are in conf/model and "
+            f"conf/group_rates); for a group of your own in model.groups say +rates.{match[1]}=RATE"
+        )
     text = str(error).splitlines()[0].rstrip(".")
     detail = str(cause).splitlines()[0] if cause is not error else ""
     return f"{text}: {detail}" if detail and detail not in text else text

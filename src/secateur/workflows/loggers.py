@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from secateur.errors import InputError
-from secateur.workflows.build import group_rates, pruning_groups
+from secateur.workflows.pruning_config import group_rates, pruning_groups
 from secateur.workflows.run_folder import RunFolder, plain
 from secateur.workflows.sweep import SweepJob, sweep_job
 

@@ -30,7 +30,12 @@ def composed(tmp_path: Path, *overrides: str) -> DictConfig:
         return compose(
             "train",
             [
-                *("experiment=bfpgm/pipeline", "data=demo_faces", "debug=fast", "target=0.3"),
+                *(
+                    "experiment=bfpgm/pipeline",
+                    "data=demo_faces",
+                    "debug=fast",
+                    "target.sparsity=0.3",
+                ),
                 *(f"paths.data={tmp_path}/data", f"output_dir={tmp_path}/run", "callbacks={}"),
                 *("data.n_train=10", "data.n_val=2", "data.input_size=64", "data.batch_size=2"),
                 *("data.num_workers=0", "holdout=0.4", "trainer=cpu"),
@@ -107,7 +112,7 @@ def test_settings_reach_the_steps(
     assert configs["pretrain"].weights is None
     assert configs["pretrain"].pruning.criterion is None
     found = configs["search"]
-    assert (found.n_workers, found.n_trials, found.target) == (2, 5, 0.3)
+    assert (found.n_workers, found.n_trials, found.target.sparsity) == (2, 5, 0.3)
     assert (found.data.input_size, found.data.holdout) == (96, 0.4)
     assert found.data.official_lists is False
     assert found.sampler.startup == 4  # of debug=fast
@@ -224,7 +229,7 @@ def test_folder_has_a_fixed_name(tmp_path: Path) -> None:
         return open_pipeline_folder(composed(tmp_path, *settings))
 
     first = folder()
-    assert first.name.startswith("pipeline-eresfd-fpgm-0.3-demo_faces-seed0-")
+    assert first.name.startswith("pipeline-eresfd-fpgm-sparsity0.3-demo_faces-seed0-")
     assert folder("n_workers=2", "n_trials=9") == first
     assert len({first, folder("seed=1"), folder("search_size=96"), folder("model=extd_64")}) == 4
 
@@ -234,8 +239,9 @@ def test_what_cannot_be(tmp_path: Path, recorder: Recorder) -> None:
         ("rate=0.3", "rate cannot be given"),
         ("rates.g2=0.3", r"rates\.g2 cannot be given"),
         ("rates=rates.yaml", "rates cannot be given"),
-        ("target=1.5", "between 0 and 1"),
-        ("target={macs: 0.5}", "between 0 and 1"),
+        ("target.sparsity=1.5", "above 0 and below 1"),
+        ("target.macs=0.5", "set the others to null"),
+        ("target=0.3", r"it is target\.sparsity=0\.3 now"),
         ("pruning=taylor", "pruning=taylor does not fit"),
         ("pruning=none", "pruning=none does not fit"),
         ("model=squeezenet", "detectors only"),
@@ -247,7 +253,7 @@ def test_what_cannot_be(tmp_path: Path, recorder: Recorder) -> None:
     assert recorder.ran == []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", ["target=0.3"])
-    with pytest.raises(InputError, match="experiment=bfpgm/pipeline"):
+    with pytest.raises(InputError, match=r"it is target\.sparsity=0\.3 now"):
         train_command(config)
 
 

@@ -16,11 +16,12 @@ from secateur.detectors.eresfd import EResFD
 from secateur.errors import InputError
 from secateur.recognizers.classification_heads import SoftmaxHead
 from secateur.recognizers.squeezenet import SqueezeNet
-from secateur.workflows.build import group_rates
+from secateur.workflows.pruning_config import group_rates, read_rates_file
 from secateur.workflows.search.layer_sensitivity import sensitivity
 from secateur.workflows.search.rate_search import search
 
 CONF = Path(__file__).parents[3] / "conf"
+TARGET = ("target.sparsity=0.3",)
 
 
 def composed(
@@ -36,6 +37,7 @@ def composed(
                 *(("data.n_train=10", "data.n_val=2") if faces else ()),
                 "holdout=0.4",
                 *(("debug=search",) if command == "search" else ()),
+                *(() if command != "search" or any("target" in o for o in overrides) else TARGET),
                 *overrides,
             ],
         )
@@ -80,12 +82,12 @@ def test_search_and_more_of_it(tmp_path: Path, weights: Path) -> None:
     config = DictConfig({"rates": str(folder / "rates.yaml"), "model": config.model})
     assert group_rates(config) == summary["rates"]
     with pytest.raises(InputError, match="another configuration"):
-        search(composed(tmp_path, "target=0.2"))
+        search(composed(tmp_path, "target.sparsity=0.2"))
 
 
 @pytest.mark.slow
 def test_front_of_size_against_quality(tmp_path: Path, weights: Path) -> None:
-    search(composed(tmp_path, "sampler=nsga2", "target=0.6", "n_trials=10"))
+    search(composed(tmp_path, "sampler=nsga2", "target.sparsity=0.6", "n_trials=10"))
     rows = list(csv.DictReader((tmp_path / "run" / "front.csv").open()))
     removed = [float(row["removed"]) for row in rows]
     quality = [float(row["objective"]) for row in rows]
@@ -97,17 +99,20 @@ def test_front_of_size_against_quality(tmp_path: Path, weights: Path) -> None:
 def test_what_cannot_be(tmp_path: Path, weights: Path) -> None:
     for override, message in (
         ("n_trials=0", "n_trials must be at least 1"),
-        ("quantity=weight", "quantity must be"),
+        ("quantity=macs", r"target\.macs=VALUE"),
+        ("target=0.3", r"it is target\.sparsity=0\.3 now"),
+        ("target.macs=1G", "nothing to prune"),
+        ("target.params=50 apples", "an amount such as 50000"),
         ("pruning=taylor", "scores come first"),
         ("pruning.scope=global", "lets one ranking decide"),
         ("objective=verification", "is for recognisers"),
-        ("target=0.99", "out of reach"),
+        ("target.sparsity=0.99", "out of reach"),
     ):
         folder = tmp_path / override.partition("=")[0]
         with pytest.raises(InputError, match=message):
             search(composed(tmp_path, override, f"output_dir={folder}"))
-    published = ("space=published", "quantity=macs", f"output_dir={tmp_path}/published")
-    with pytest.raises(InputError, match="knows quantity=sparsity"):
+    published = ("space=published", "target.macs=0.5", f"output_dir={tmp_path}/published")
+    with pytest.raises(InputError, match=r"knows target\.sparsity"):
         search(composed(tmp_path, *published))
 
 
@@ -116,7 +121,8 @@ DETECTOR_SEARCHES = {
     "ap": ("objective=ap", "objective.pictures=2"),
     "steps": ("train_steps=2", "objective.train_batch_size=2"),
     "epoch": ("train_steps=epoch", "objective.train_batch_size=4"),
-    "coupled macs": ("quantity=macs", "pruning.scope=coupled"),
+    "coupled macs": ("target.macs=0.7", "pruning.scope=coupled"),
+    "amount": ("target.params=60000", "pruning.scope=coupled"),
 }
 
 
@@ -167,13 +173,16 @@ PEOPLE_SEARCHES = {
 @pytest.mark.parametrize("kind", PEOPLE_SEARCHES)
 def test_search_of_a_recogniser(tmp_path: Path, recognizer: tuple[str, ...], kind: str) -> None:
     overrides = (*recognizer, *PEOPLE_SEARCHES[kind], "n_trials=2", "pruning.scope=coupled")
-    found = search(composed(tmp_path, *overrides, "quantity=params", "target=0.5", faces=False))
+    found = search(composed(tmp_path, *overrides, "target.params=0.5", faces=False))
     assert found is not None
     assert found <= 0
     record = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert record["best_removed"] == pytest.approx(0.5, abs=0.01)
     assert set(record["rates"]) == {"stem", "fire2_3", "fire4_5", "fire6_9"}
-    assert "pruning.scope=coupled" in (tmp_path / "run" / "rates.yaml").read_text()
+    settings, rates = read_rates_file(tmp_path / "run" / "rates.yaml")
+    assert settings is not None
+    assert (settings.scope, settings.exclude) == ("coupled", ["classifier.1"])
+    assert rates == record["rates"]
 
 
 @pytest.mark.parametrize("figure", ["loss", "EER"])

@@ -15,9 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from secateur.errors import InputError
 from secateur.reports.pipeline_table import print_pipeline
 from secateur.reports.summary import read_summary, write_summary
-from secateur.workflows.build import group_rates
 from secateur.workflows.pipeline.pipeline_step import Step
 from secateur.workflows.pipeline.step_configs import check_recipe, search_config, training_config
+from secateur.workflows.pruning_config import group_rates, required_target
 from secateur.workflows.run_folder import fingerprint, open_run_folder
 from secateur.workflows.search.rate_search import search
 from secateur.workflows.sweep import sweep_job
@@ -53,8 +53,9 @@ def open_pipeline_folder(config: DictConfig) -> Path:
     """The folder of a recipe: the one given, that of the sweep's job, or one by its fingerprint."""
     fixed = config.copy()
     if config.output_dir is None and sweep_job() is None:
+        target = required_target(config)
         name = (
-            f"pipeline-{config.model.name}-{config.pruning.criterion}-{float(config.target):g}"
+            f"pipeline-{config.model.name}-{config.pruning.criterion}-{target.quantity}{target}"
             f"-{config.data.name}-seed{config.seed}-{fingerprint(config)}"
         )
         fixed.output_dir = str(Path(str(config.paths.outputs)) / name)
@@ -132,7 +133,7 @@ class Pipeline:
         if not (self.search.folder / "rates.yaml").exists():
             raise InputError(
                 f"the search in {self.search.folder} found no rates for "
-                f"target={self.config.target:g}: give more n_trials, or take space=exact"
+                f"{self._target()}: give more n_trials, or take space=exact"
             )
 
     def _trials_are_enough(self) -> bool:
@@ -156,21 +157,25 @@ class Pipeline:
 
     def _title(self) -> str:
         config = self.config
-        size = f"{config.quantity} {float(config.target):g}"
-        return " · ".join([config.model.name, config.pruning.criterion, size, config.data.name])
+        parts = [config.model.name, config.pruning.criterion, self._target(), config.data.name]
+        return " · ".join(parts)
+
+    def _target(self) -> str:
+        target = required_target(self.config)
+        return f"target.{target.quantity}={target}"
 
     def _summary(
         self, records: dict[str, dict[str, Any]], how: dict[str, str], seconds: dict[str, float]
     ) -> dict[str, Any]:
         """The record of the final network; what it was before and how it came about beside it."""
-        config, pruned, found = self.config, records["prune"], records["search"]
+        pruned, found = records["prune"], records["search"]
         summary = {
             **records["finetune"],
             # before and right after the mask: fine-tuning itself begins with a masked network
             **{key: value for key, value in pruned.items() if key.endswith(("_start", "_masked"))},
             "criterion": pruned["criterion"],
             "schedule": pruned["schedule"],
-            "target": f"{config.quantity}={float(config.target):g}",
+            "target": self._target().removeprefix("target."),
             "rates": found["rates"],
             "best_objective": found["best_objective"],
             "trials": found["trials"],

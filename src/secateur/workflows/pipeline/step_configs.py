@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from secateur.errors import InputError
+from secateur.workflows.pruning_config import required_target
 from secateur.workflows.search.trial_setup import resolve_search_config
 
 CONF = Path(__file__).resolve().parents[4] / "conf"
@@ -44,11 +45,7 @@ def check_recipe(config: DictConfig) -> None:
             f"{', '.join(given)} cannot be given here, because the recipe searches the rates: "
             "leave it out, or train with these rates without experiment=.../pipeline"
         )
-    if not isinstance(config.target, int | float) or not 0 < config.target < 1:
-        raise InputError(
-            "target must be the share of the network to remove, between 0 and 1, as target=0.3; "
-            f"got {config.target}"
-        )
+    required_target(config)
     if config.trainer.devices != 1:
         raise InputError(
             f"the recipe runs on one device, got trainer.devices={config.trainer.devices}: "

@@ -8,6 +8,7 @@ import time
 from omegaconf import DictConfig
 
 from secateur.search.workers import run_workers
+from secateur.workflows.pruning_config import required_target
 from secateur.workflows.run_folder import open_run_folder
 from secateur.workflows.search.progress import SearchProgress
 from secateur.workflows.search.search_job import build_search_job
@@ -37,7 +38,8 @@ def search(config: DictConfig) -> float | None:
 
 
 def _run_name(config: DictConfig) -> str:
+    target = required_target(config)
     return (
         f"search-{config.model.name}-{config.space.kind}-{config.sampler.kind}"
-        f"-{float(config.target):g}-seed{config.seed}"
+        f"-{target.quantity}{target}-seed{config.seed}"
     )

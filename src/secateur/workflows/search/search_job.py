@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.targets import QUANTITIES, NominalSparsity
+from secateur.pruning.targets import NominalSparsity
 from secateur.search.exact_space import ExactSpace, FrontSpace
 from secateur.search.level_sizes import CoupledSparsity, LevelSizes, levels_of_sizes
 from secateur.search.objective import Objective, TrialNetwork
@@ -21,6 +22,7 @@ from secateur.search.rate_levels import Levels, RateMasks, make_levels
 from secateur.search.sampling import SamplerSettings, StagedSampler, StartupPoints
 from secateur.search.slim_level_sizes import SlimLevelSizes
 from secateur.search.workers import Evaluation, Identify, SearchJob, Space
+from secateur.workflows.pruning_config import required_target, size_target
 from secateur.workflows.run_folder import RunFolder
 from secateur.workflows.search.trial_setup import build_evaluator, build_pruner
 
@@ -33,7 +35,7 @@ def build_search_job(config: DictConfig, run: RunFolder) -> SearchJob:
     """
     if int(config.n_trials) < 1:
         raise InputError(f"n_trials must be at least 1, got {config.n_trials}")
-    check_quantity(config)
+    check_target(config)
     pruner = build_pruner(config)
     rate_masks = RateMasks(pruner, _highest(config))
     space = build_space(config, pruner, rate_masks)
@@ -53,18 +55,17 @@ def build_search_job(config: DictConfig, run: RunFolder) -> SearchJob:
     )
 
 
-def check_quantity(config: DictConfig) -> None:
-    """Refuse a quantity or scope that the space does not know, before anything takes time.
+def check_target(config: DictConfig) -> None:
+    """Refuse a target or scope that the space does not know, before anything takes time.
 
     Raises:
         InputError: If so.
     """
-    quantity, scope, kind = str(config.quantity), str(config.pruning.scope), config.space.kind
-    if quantity not in QUANTITIES:
-        raise InputError(f"quantity must be one of {', '.join(QUANTITIES)}, got {quantity}")
+    quantity = required_target(config).quantity
+    scope, kind = str(config.pruning.scope), config.space.kind
     if kind == "published" and (quantity != "sparsity" or scope != "independent"):
         raise InputError(
-            "space=published is the search of the paper, which knows quantity=sparsity and "
+            "space=published is the search of the paper, which knows target.sparsity and "
             f"pruning.scope=independent only, got {quantity} and {scope}: take space=exact"
         )
 
@@ -73,7 +74,7 @@ def build_sizes(
     config: DictConfig, pruner: Pruner, rate_masks: RateMasks
 ) -> tuple[dict[str, Levels], float, LevelSizes | None]:
     """Levels of every group, what is gone before any rate, and sizes that are no plain sums."""
-    quantity = str(config.quantity)
+    quantity = required_target(config).quantity
     if quantity == "sparsity" and pruner.scope == "independent":
         weigh = NominalSparsity(pruner.model, pruner.layers, pruner.batchnorms)
         levels = {
@@ -97,15 +98,16 @@ def build_space(config: DictConfig, pruner: Pruner, rate_masks: RateMasks) -> Sp
     Raises:
         InputError: If there is none of that kind or the target is impossible.
     """
-    target = float(config.target)
     kind = str(config.space.kind)
     if kind not in ("exact", "front", "published"):
         raise InputError(f"space.kind={kind} does not exist; choose exact, published or front")
     levels, start, sizes = build_sizes(config, pruner, rate_masks)
+    dense = sizes.dense if isinstance(sizes, SlimLevelSizes) else math.nan
+    target = 1 - required_target(config).as_share(dense).remaining  # the share to remove
     if kind == "exact":
         return ExactSpace(levels, target, start, sizes)
     if kind == "front":
-        return FrontSpace(levels, target, start, float(config.space.lowest_target), sizes)
+        return FrontSpace(levels, target, start, float(config.space.lowest_removed), sizes)
     return PublishedSpace(
         levels,
         target,
@@ -132,7 +134,7 @@ def build_sampler(config: DictConfig, space: Space, evaluate: Evaluation) -> Sta
 def _highest(config: DictConfig) -> float:
     """No rate of any group above this."""
     if config.space.kind == "published":
-        return highest_rate(float(config.target))
+        return highest_rate(required_target(config).value)
     highest = float(config.space.highest_rate)
     if not 0 < highest < 1:
         raise InputError(f"space.highest_rate must be between 0 and 1, got {highest:g}")
@@ -145,11 +147,12 @@ def _identity(config: DictConfig, network: nn.Module) -> str:
     for name, tensor in network.state_dict().items():
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
     parts = ("pruning", "space", "sampler", "objective")
-    keys = ("target", "quantity", "train_steps", "search_size", "holdout", "seed")
+    keys = ("train_steps", "search_size", "holdout", "seed")
     settings: dict[str, Any] = {
         **{part: OmegaConf.to_container(config[part], resolve=True) for part in parts},
         **{key: config[key] for key in keys},
         "data": config.data.name,
+        "target": size_target(config),
     }
     digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()[:16]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from secateur.files import atomic_write, write_json
+from secateur.pruning.targets import Target
 from secateur.reports.search_plots import plot_history, plot_importance, plot_size_front
 from secateur.reports.tables import NOTHING, percent, print_table
 from secateur.search.exact_space import FrontSpace
@@ -23,6 +26,8 @@ from secateur.search.records import (
 )
 from secateur.search.study import RateStudy
 from secateur.search.workers import SearchJob
+from secateur.workflows.overrides import override
+from secateur.workflows.pruning_config import pruning_settings, required_target
 from secateur.workflows.run_folder import RunFolder
 from secateur.workflows.search.trial_setup import objective_name
 
@@ -50,7 +55,7 @@ def write_results(
     if chosen is None:
         log.warning("no trial was feasible, so there is no rates.yaml: try space=exact")
         return None
-    log.info("python train.py %s", _train_arguments(config, run.path / "rates.yaml"))
+    log.info("%s", _train_command(config, run.path / "rates.yaml"))
     return chosen.objective
 
 
@@ -59,6 +64,7 @@ def _summary(
 ) -> dict[str, Any]:
     """The flat record of the search."""
     done = completed(records)
+    target = required_target(config)
     states = [record.state for record in records]
     summary: dict[str, Any] = {
         "task": "search",
@@ -68,8 +74,7 @@ def _summary(
         "sampler": config.sampler.kind,
         "objective": config.objective.kind,
         "scope": config.pruning.scope,
-        "quantity": config.quantity,
-        "target": float(config.target),
+        "target": f"{target.quantity}={target}",
         "seed": int(config.seed),
         "data": config.data.name,
         "input_size": int(config.search_size),
@@ -89,6 +94,7 @@ def _summary(
             "best_objective": found.objective,
             "best_trial": found.number,
             "best_removed": found.removed,
+            f"best_{target.quantity}": _value(target, found),
             "rates": found.rates,
         }
     return summary
@@ -96,6 +102,8 @@ def _summary(
 
 def _closing_table(config: DictConfig, summary: dict[str, Any], fronts: list[TrialRecord]) -> None:
     """What was found, for the terminal."""
+    target = required_target(config)
+    quantity = target.quantity
     rows = [
         ["trials", f"{summary['trials_complete']:,}"],
         ["feasible", percent(summary["feasible_share"])],
@@ -106,18 +114,18 @@ def _closing_table(config: DictConfig, summary: dict[str, Any], fronts: list[Tri
     if "rates" in summary:
         rows += [
             ["best objective", f"{summary['best_objective']:.4f}"],
-            [f"its {config.quantity}", percent(summary["best_removed"])],
+            [f"its {quantity}", percent(summary[f"best_{quantity}"])],
             *([f"rate of {group}", f"{rate:.4f}"] for group, rate in summary["rates"].items()),
         ]
     title = f"{summary['model']} · {summary['space']} · {summary['sampler']}"
-    print_table(title, ["", f"target {percent(float(config.target))}"], rows)
+    print_table(title, ["", f"target {quantity} {target}"], rows)
     if fronts:
         print_table(
             "front of size against quality",
-            [str(config.quantity), str(config.objective.kind)],
+            [quantity, str(config.objective.kind)],
             [
                 [
-                    percent(record.removed),
+                    percent(_value(target, record)),
                     NOTHING if record.objective is None else f"{record.objective:.4f}",
                 ]
                 for record in fronts
@@ -149,26 +157,39 @@ def _draw(
         [record.quality or 0.0 for record in measured],
         [(record.removed or 0.0, record.objective or 0.0) for record in fronts],
         title=name,
-        size=str(config.quantity),
+        size=f"share removed ({required_target(config).quantity})",
         quantity=quantity,
     )
 
 
+def _value(target: Target, record: TrialRecord) -> float | None:
+    """What a trial leaves of the quantity of a target: zeros over all, or slim over dense."""
+    if record.removed is None:
+        return None
+    return record.removed if target.quantity == "sparsity" else 1 - record.removed
+
+
 def _write_rates(path: Path, config: DictConfig, found: TrialRecord) -> None:
-    """The file for ``train.py rates=``."""
+    """The file for ``train.py rates=``: the rates, and all settings that they were judged with."""
+    target = required_target(config)
     text = (
-        f"# {config.model.name}, {config.pruning.criterion}: {config.quantity} "
-        f"{found.removed:.4f} for a target of {float(config.target):g}; trial {found.number}, "
+        f"# {config.model.name}, {config.pruning.criterion}: {target.quantity} "
+        f"{_value(target, found):.4f} for a target of {target}; trial {found.number}, "
         f"objective {found.objective:.4f}\n"
-        f"#   python train.py {_train_arguments(config, path)}\n"
+        f"#   {_train_command(config, path)}\n"
     )
-    atomic_write(path, text + OmegaConf.to_yaml(OmegaConf.create({"rates": found.rates})))
+    settings = replace(pruning_settings(config), rate=0.0, rates={}, target={}).to_plain()
+    for beside in ("rates", "target", "seed"):
+        settings.pop(beside)
+    content = {"model": str(config.model.name), "settings": settings, "rates": found.rates}
+    atomic_write(path, text + OmegaConf.to_yaml(OmegaConf.create(content)))
 
 
-def _train_arguments(config: DictConfig, rates: Path) -> str:
-    """What train.py has to be told to remove what the search did."""
-    scope = config.pruning.scope
-    return (
-        f"model={config.model.name} pruning={config.pruning.criterion} "
-        f"{'' if scope == 'independent' else f'pruning.scope={scope} '}rate=0 rates={rates}"
-    )
+def _train_command(config: DictConfig, rates: Path) -> str:
+    """The command that prunes as was found: same network, weights and pictures."""
+    parts = {"model": config.model.name, "weights": config.weights, "data": config.data.name}
+    if config.data.get("root") is not None:
+        parts["data.root"] = config.data.root
+    parts["rates"] = rates
+    words = (shlex.quote(override(key, str(value))) for key, value in parts.items())
+    return " ".join(["python train.py", *words])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -18,7 +19,8 @@ from secateur.search.identity_objective import identity_evaluator
 from secateur.search.objective import ObjectiveSettings, TrialEvaluator
 from secateur.weights.detector_weights import read_weights
 from secateur.weights.recognizer_weights import head_weights, is_imagenet
-from secateur.workflows.build import build_data, build_network, excluded_layers, pruning_groups
+from secateur.workflows.build import build_data, build_network
+from secateur.workflows.pruning_config import pruning_settings
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ def resolve_search_config(config: DictConfig) -> DictConfig:
         else:
             config.search_size = config.search_size or config.data.input_size
         config.data.input_size = config.search_size
+        config.rate, config.rates = 0.0, {}  # what is searched for
     return config
 
 
@@ -59,19 +62,8 @@ def build_pruner(config: DictConfig) -> Pruner:
     network, _ = build_network(config)
     network.to(memory_format=torch.channels_last)
     network.eval()
-    pruner = Pruner(
-        network,
-        (torch.zeros(1, 3, TRACE_SIZE, TRACE_SIZE),),
-        criterion=str(config.pruning.criterion),
-        rate=0.0,
-        groups=pruning_groups(config),
-        exclude=excluded_layers(config),
-        mask_batchnorm=bool(config.pruning.mask_batchnorm),
-        scope=str(config.pruning.scope),
-        min_keep=float(config.pruning.min_keep),
-        align=int(config.pruning.align),
-        seed=int(config.seed),
-    )
+    settings = replace(pruning_settings(config), target={})
+    pruner = Pruner(network, (torch.zeros(1, 3, TRACE_SIZE, TRACE_SIZE),), settings)
     if pruner.needs_statistics:
         raise InputError(
             f"pruning={pruner.criterion} scores filters by what happens in training, and here "

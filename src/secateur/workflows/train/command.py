@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from secateur.errors import InputError
+from secateur.workflows.pruning_config import size_target
 from secateur.workflows.train.training import train
 
 
@@ -20,15 +20,10 @@ def train_command(config: DictConfig) -> float | list[float | None] | None:
     Raises:
         InputError: If the configuration cannot be run.
     """
+    size_target(config)  # written as it was before quantities had names, it is refused first
     if config.get("pipeline") is not None:
         # a training by itself need not load the search
         from secateur.workflows.pipeline.pipeline import run_pipeline
 
         return run_pipeline(config)
-    if not isinstance(config.target, DictConfig):
-        raise InputError(
-            f"target={config.target} needs a recipe that searches the rates, such as "
-            "experiment=bfpgm/pipeline; for one training say target.sparsity, target.params, "
-            "target.macs or target.latency"
-        )
     return train(config)

@@ -27,8 +27,9 @@ from secateur.reports.plots import Span
 from secateur.reports.run_report import closing_table, draw_plots
 from secateur.reports.summary import write_summary
 from secateur.weights.architectures import BUILDERS
-from secateur.workflows.build import group_rates, instantiate, size_target
+from secateur.workflows.build import instantiate
 from secateur.workflows.loggers import log_summary
+from secateur.workflows.pruning_config import group_rates, size_target
 from secateur.workflows.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class RunFinalizer:
             self.example,
             self.real_inputs(),
             scatter=bool(self.config.pruning.get("scatter", False)),
+            align=int(self.config.pruning.get("align", 1)),
         )
         log.info("slim against masked on real pictures: max abs difference %.2g", difference)
         final = self.evaluate(slimmed)
@@ -133,7 +135,7 @@ class RunFinalizer:
             "schedule": config.pruning.schedule if criterion else None,
             "rate": float(config.rate) if criterion else 0.0,
             "rates": group_rates(config) or None,
-            "target": ", ".join(f"{k}={v:g}" for k, v in size_target(config).items()) or None,
+            "target": ", ".join(f"{k}={v}" for k, v in size_target(config).items()) or None,
             "seed": int(config.seed),
             "data": config.data.name,
             "input_size": int(config.data.input_size),

@@ -32,16 +32,17 @@ from secateur.weights.architectures import BUILDERS
 from secateur.workflows.build import (
     build_data,
     build_network,
-    build_schedule,
     build_task,
-    excluded_layers,
-    group_rates,
     instantiate,
-    pruning_groups,
     resolve_config,
-    size_target,
 )
 from secateur.workflows.loggers import log_objective, open_loggers
+from secateur.workflows.pruning_config import (
+    build_schedule,
+    group_rates,
+    pruning_settings,
+    size_target,
+)
 from secateur.workflows.run_folder import RunFolder, open_run_folder
 from secateur.workflows.train.finalize import RunFinalizer
 
@@ -117,7 +118,7 @@ def run_name(config: DictConfig) -> str:
     """Readable part of a run folder's name."""
     parts = [config.model.name, config.pruning.criterion or "dense"]
     if config.pruning.criterion:
-        target = [f"{name}{value:g}" for name, value in size_target(config).items()]
+        target = [f"{name}{value}" for name, value in size_target(config).items()]
         parts += target or ["rates" if group_rates(config) else f"{config.rate:g}"]
     return "-".join([*map(str, parts), str(config.data.name), f"seed{config.seed}"])
 
@@ -155,27 +156,13 @@ def build_pruning(config: DictConfig, network: nn.Module) -> tuple[Pruner | None
     """
     if config.pruning.criterion is None:
         return None, None
-    pruner = Pruner(
-        network,
-        (example_input(config),),
-        criterion=config.pruning.criterion,
-        rate=float(config.rate),
-        rates=group_rates(config),
-        groups=pruning_groups(config),
-        exclude=excluded_layers(config),
-        mask_batchnorm=config.pruning.mask_batchnorm,
-        scope=config.pruning.scope,
-        min_keep=float(config.pruning.min_keep),
-        align=int(config.pruning.align),
-        seed=int(config.seed),
-        target=size_target(config),
-    )
+    pruner = Pruner(network, (example_input(config),), pruning_settings(config))
     schedule = build_schedule(config)
     if pruner.needs_statistics and schedule.prunes_before(0):
         raise InputError(
             f"pruning={pruner.criterion} scores filters by what happens in training, but a oneshot "
             "schedule without a dense epoch prunes before it: set phases.dense_epochs (with "
-            "weights: phases.dense_epochs_with_weights) to 1 or take another schedule"
+            "weights: phases.with_weights.dense_epochs) to 1 or take another schedule"
         )
     return pruner, schedule
 
@@ -203,7 +190,9 @@ def build_trainer(
     for callback in chosen:
         if isinstance(callback, PruningCurve):
             size = int(config.data.input_size)
-            callback.saver = StepSaver(run.path, architecture, BUILDERS, size)
+            callback.saver = StepSaver(
+                run.path, architecture, BUILDERS, size, align=int(config.pruning.align)
+            )
     callbacks += [
         recorder,
         DenseWeights(run.checkpoints, architecture, schedule),

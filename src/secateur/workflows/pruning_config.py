@@ -1,0 +1,234 @@
+"""Settings of a pruning as configuration and files of rates give them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from importlib import import_module
+from pathlib import Path
+
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from secateur.errors import InputError
+from secateur.pruning.schedule import Schedule
+from secateur.pruning.settings import PruningSettings
+from secateur.pruning.targets import QUANTITIES, Target, read_target
+
+log = logging.getLogger(__name__)
+
+# What a file of rates may say of conf/pruning; rate, rates, target and seed stand beside it.
+_OF_CONF = ("criterion", "scope", "min_keep", "align", "exclude", "mask_batchnorm", "groups")
+
+
+def pruning_settings(config: DictConfig) -> PruningSettings:
+    """The settings of ``train.py`` and ``search.py``; the latter has no rates of its own.
+
+    Raises:
+        InputError: If a name is unknown or a number out of range.
+    """
+    return PruningSettings(
+        criterion=str(config.pruning.criterion),
+        rate=float(config.get("rate") or 0.0),
+        rates=group_rates(config),
+        groups=pruning_groups(config),
+        exclude=excluded_layers(config),
+        mask_batchnorm=bool(config.pruning.mask_batchnorm),
+        scope=str(config.pruning.scope),
+        min_keep=float(config.pruning.min_keep),
+        align=int(config.pruning.align),
+        target=size_target(config),
+        seed=int(config.seed),
+    )
+
+
+def with_rates_file(config: DictConfig) -> DictConfig:
+    """A configuration in which ``rates=FILE`` is written out.
+
+    A file of a search holds all settings of its pruning, so that what it found is pruned as it was
+    judged. What the command line says by name goes before the file.
+
+    Raises:
+        InputError: If the file is missing or holds something else.
+    """
+    if not isinstance(config.rates, str):
+        return config
+    settings, rates = read_rates_file(Path(config.rates))
+    config = config.copy()
+    with open_dict(config):
+        config.rates = rates
+        if settings is not None:
+            said = _said_by_user()
+            if "rate" not in said:
+                config.rate = settings.rate
+            plain = settings.to_plain()
+            for name in _OF_CONF:
+                key = "pruning" if name == "criterion" else f"pruning.{name}"
+                if key in said or f"pruning.{name}" in said:
+                    log.info("%s=%s goes before the rates file", key, config.pruning[name])
+                else:
+                    config.pruning[name] = plain[name]
+    return config
+
+
+def read_rates_file(path: Path) -> tuple[PruningSettings | None, dict[str, float]]:
+    """Settings and rates of groups in a file that ``search.py`` wrote, or a person.
+
+    Args:
+        path: YAML with ``settings`` and ``rates``, with ``rates`` alone, or a mapping from group to
+            rate.
+
+    Raises:
+        InputError: If the file is missing or holds something else.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"rates={path} does not exist; search.py writes such a file") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"rates={path} is no YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"rates={path} must hold a mapping from group to rate")
+    settings = None
+    rates = content
+    if "rates" in content:
+        if extra := content.keys() - {"rates", "settings", "model"}:
+            raise InputError(f"rates={path} has the unknown key {min(map(str, extra))}")
+        rates = content["rates"]
+        if "settings" in content:
+            settings = PruningSettings.from_plain(content["settings"], f"settings in {path}")
+    return settings, _checked_rates(rates, str(path))
+
+
+def group_rates(config: DictConfig) -> dict[str, float]:
+    """Rates of groups from ``rates=``: a mapping on the command line or a file of a search.
+
+    Raises:
+        InputError: If the file is missing or holds something else.
+    """
+    wanted = config.get("rates")
+    if wanted is None:
+        return {}
+    if isinstance(wanted, str):
+        return read_rates_file(Path(wanted))[1]
+    return _checked_rates(OmegaConf.to_container(wanted, resolve=True), "the command line")
+
+
+def _checked_rates(wanted: object, source: str) -> dict[str, float]:
+    if not isinstance(wanted, dict):
+        raise InputError(f"rates of {source} must be a mapping from group to rate")
+    rates = {}
+    for group, rate in wanted.items():
+        if rate is None:
+            continue
+        if not isinstance(rate, int | float) or isinstance(rate, bool):
+            raise InputError(
+                f"the rate of group {group} in {source} must be a number, got {rate!r}"
+            )
+        rates[str(group)] = float(rate)
+    return rates
+
+
+def model_tables(
+    config: DictConfig,
+) -> tuple[dict[str, dict[str, tuple[str, ...]]], tuple[str, ...]]:
+    """Group tables and head patterns that the module of the network declares."""
+    module = import_module(str(config.model.network["_target_"]).rpartition(".")[0])
+    return getattr(module, "GROUPS", {}), tuple(getattr(module, "HEADS", ()))
+
+
+def pruning_groups(config: DictConfig) -> dict[str, list[str]]:
+    """Patterns of layer names per group: a named table of the model, or the user's own.
+
+    Raises:
+        InputError: If there is no table of that name.
+    """
+    wanted = config.pruning.groups
+    if isinstance(wanted, DictConfig):
+        return {str(group): [str(pattern) for pattern in wanted[group]] for group in wanted}
+    tables, _ = model_tables(config)
+    if wanted is None:
+        return {}
+    if wanted not in tables:
+        raise InputError(
+            f"pruning.groups={wanted} is no table of groups of {config.model.name}; "
+            f"choose from {', '.join(tables) or 'none'} or give patterns in YAML"
+        )
+    return {group: list(patterns) for group, patterns in tables[wanted].items()}
+
+
+def excluded_layers(config: DictConfig) -> list[str]:
+    """Patterns of layers that are never pruned."""
+    wanted = config.pruning.exclude
+    if wanted == "heads":
+        return list(model_tables(config)[1])
+    if wanted in (None, "none"):
+        return []
+    return [str(pattern) for pattern in wanted]
+
+
+def size_target(config: DictConfig) -> dict[str, float | str]:
+    """The size that ``target.macs=0.5`` and the like ask for; empty for none.
+
+    Raises:
+        InputError: If the target is written as it was before quantities had names.
+    """
+    wanted = config.get("target")
+    if wanted is None:
+        return {}
+    quantity = str(config.get("quantity") or "sparsity")
+    if not isinstance(wanted, DictConfig):
+        share = wanted if isinstance(wanted, float) and 0 < wanted < 1 else 0.3
+        value = share if quantity == "sparsity" else 1 - share
+        raise InputError(
+            f"target={wanted} does not say of what: it is target.{quantity}={value:g} now, the "
+            "value that this quantity has in the end (sparsity: zeros over all; params, macs and "
+            "latency: slim over dense)"
+        )
+    if config.get("quantity") is not None:
+        raise InputError(
+            f"quantity={config.quantity} is said by the target now: target.{quantity}=VALUE, what "
+            "remains of it in the end"
+        )
+    return {str(name): value for name, value in wanted.items() if value is not None}
+
+
+def required_target(config: DictConfig) -> Target:
+    """The target of a search, which cannot do without one.
+
+    Raises:
+        InputError: If there is none or it is impossible.
+    """
+    target = read_target(size_target(config))
+    if target is None:
+        names = ", ".join(f"target.{quantity}=" for quantity in QUANTITIES)
+        raise InputError(f"a search needs a size to search for: give one of {names}")
+    return target
+
+
+def build_schedule(config: DictConfig) -> Schedule:
+    """Phases of the run in epochs.
+
+    Raises:
+        InputError: If a number is impossible.
+    """
+    phases = config.phases
+    try:
+        return Schedule(
+            kind=config.pruning.schedule,
+            dense_epochs=int(phases.dense_epochs),
+            prune_epochs=int(phases.prune_epochs),
+            finetune_epochs=int(phases.finetune_epochs),
+            every_n_epochs=int(config.pruning.every_n_epochs),
+        )
+    except ValueError as error:
+        raise InputError(f"phases or pruning: {error}") from error
+
+
+def _said_by_user() -> set[str]:
+    """Keys that the command line sets by name; empty where Hydra did not start the program."""
+    if not HydraConfig.initialized():
+        return set()
+    overrides = [str(override) for override in HydraConfig.get().overrides.task]
+    return {re.split(r"[=@]", override.lstrip("+~"))[0] for override in overrides}
