@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from secateur.cost.latency import measure_side_by_side
+from secateur.cost.latency import machine_name, measure_side_by_side
 
 
 class Sleep(nn.Module):
@@ -81,3 +82,7 @@ def test_cuda_waits_for_the_result() -> None:
     result = measure_side_by_side({"a": model}, torch.zeros(8, 64, 256, 256).cuda(), runs=5)
     assert result["a"].device.startswith("cuda")
     assert result["a"].median_ms > 0.05
+
+
+def test_the_machine_has_a_name() -> None:
+    assert re.fullmatch(r".+, \d+ cores", machine_name())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -78,6 +82,17 @@ def measure_side_by_side(
         name: _summarize(values, threads, device)
         for name, values in zip(models, times, strict=True)
     }
+
+
+def machine_name() -> str:
+    """Processor of this machine, which every latency has to be read beside."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        text = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    name = found[1].strip() if found else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def _summarize(values: list[float], threads: int, device: torch.device) -> Latency:

@@ -22,6 +22,7 @@ KEYS: tuple[str, ...] = (
     *("task", "model", "criterion", "scope", "schedule", "rate", "rates", "seed", "data"),
     *("input_size", "params_dense", "params_nonzero", "params_slim", "sparsity"),
     *("macs_dense", "macs_slim", "slim_max_abs_diff", "latency_ms_dense", "latency_ms_slim"),
+    "machine",
     *("wall_seconds", "peak_memory_mb", "protocol"),
     *_QUALITY,
     *(f"{name}_{stage}" for stage in _STAGES for name in _QUALITY),

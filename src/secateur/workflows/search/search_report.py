@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from secateur.cost.latency import machine_name
 from secateur.files import atomic_write, write_json
 from secateur.pruning.targets import Target
 from secateur.reports.search_plots import plot_history, plot_importance, plot_size_front
@@ -86,6 +87,7 @@ def _summary(
         "trials_feasible": sum(record.feasible for record in done),
         "trials_reused": sum(record.reused for record in done),
         "feasible_share": sum(record.feasible for record in done) / max(len(done), 1),
+        "machine": machine_name(),
         "trial_seconds": sum(record.seconds or 0.0 for record in done),
         "wall_seconds": seconds,
     }

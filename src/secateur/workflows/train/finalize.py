@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from callbacks.soft_pruning import SoftPruningCallback
 from callbacks.stage_recorder import StageRecorder
-from secateur.cost.latency import measure_side_by_side
+from secateur.cost.latency import machine_name, measure_side_by_side
 from secateur.cost.macs import count_macs
 from secateur.cost.parameters import count_nonzero, count_parameters, sparsity
 from secateur.cost.report import compare_costs
@@ -149,6 +149,7 @@ class RunFinalizer:
             "slim_max_abs_diff": difference,
             "latency_ms_dense": timing["dense"].median_ms,
             "latency_ms_slim": timing["slim"].median_ms,
+            "machine": machine_name(),
             "wall_seconds": wall_seconds,
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
