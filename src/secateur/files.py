@@ -17,6 +17,8 @@ from pathlib import Path
 
 from secateur.errors import write_error
 
+_BLOCK = 1 << 16
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -138,6 +140,55 @@ def atomic_write(path: Path, content: str | bytes) -> Path:
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+def append_lines(path: Path, lines: bytes, *, sync: bool = False) -> bool:
+    """Append lines to a file, all or none; the torn line of an earlier kill is cut off first.
+
+    Args:
+        path: An existing file; one process at a time may append to it.
+        lines: Whole lines.
+        sync: Whether to wait until they are on the disk.
+
+    Returns:
+        Whether the file ended in the middle of a line.
+
+    Raises:
+        WriteError: If the disk is full or the like; whole lines are as they were.
+    """
+    with writing(path):
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        try:
+            size = os.fstat(descriptor).st_size
+            end = _end_of_whole_lines(descriptor, size)
+            if end < size:
+                os.ftruncate(descriptor, end)
+            done = 0
+            try:
+                while done < len(lines):
+                    done += os.pwrite(descriptor, lines[done:], end + done)
+                if sync:
+                    os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, end)
+                raise
+            return end < size
+        finally:
+            os.close(descriptor)
+
+
+def _end_of_whole_lines(descriptor: int, size: int) -> int:
+    """Where the last whole line of a file ends."""
+    if not size or os.pread(descriptor, 1, size - 1) == b"\n":
+        return size
+    end = size
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
 
 
 def write_json(path: Path, value: object) -> Path:

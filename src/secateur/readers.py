@@ -13,13 +13,14 @@ import math
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
 from secateur.errors import InputError
+from secateur.schema import Plain
 
 MEBI = 1 << 20
 SMALL = 64 * MEBI  # no list, record or table of this project comes near it
@@ -28,8 +29,6 @@ _WHOLE = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(
     r"[+-]?(?:[0-9]{1,300}(?:\.[0-9]{0,300})?|\.[0-9]{1,300})(?:[eE][+-]?[0-9]{1,4})?"
 )
-
-Plain = dict[str, Any] | list[Any] | str | int | float | bool | None
 
 
 def open_regular(path: str | Path) -> io.FileIO:
@@ -139,7 +138,7 @@ def parse_json(text: str, path: str | Path, remedy: str) -> Plain:
     """Parse JSON that is in memory; see `read_json`."""
 
     def refuse(why: str) -> NoReturn:
-        raise InputError(f"{path} is no valid JSON ({why}): {remedy}")
+        raise InputError(f"{path} is not valid JSON ({why}): {remedy}")
 
     def no_constant(name: str) -> NoReturn:
         refuse(f"{name} is no number")
@@ -189,14 +188,10 @@ class _PlainLoader(yaml.SafeLoader):
         """One node, unless it is an alias or too deep."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(
-                None, None, "aliases (*name) are not allowed", event.start_mark
-            )
+            raise _yaml_error("aliases (*name) are not allowed", event.start_mark)
         self.depth += 1
         if self.depth > DEEPEST:
-            raise yaml.composer.ComposerError(
-                None, None, "it is nested too deeply", event.start_mark
-            )
+            raise _yaml_error("it is nested too deeply", event.start_mark)
         try:
             return super().compose_node(parent, index)
         finally:
@@ -207,21 +202,22 @@ class _PlainLoader(yaml.SafeLoader):
         found: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.value == "<<":
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key is no plain text", key_node.start_mark
-                )
+                raise _yaml_error("a key is no plain text", key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
             key = key if isinstance(key, int) and not isinstance(key, bool) else key_node.value
             if key in found:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {str(key)[:60]!r} is there twice", key_node.start_mark
-                )
+                raise _yaml_error(f"the key {str(key)[:60]!r} is there twice", key_node.start_mark)
             found[key] = self.construct_object(value_node, deep=True)
         return found
 
     def construct_plain_mapping(self, node: yaml.MappingNode) -> dict[Any, Any]:
         """A mapping, its values constructed too."""
         return self.construct_mapping(node, deep=True)
+
+
+def _yaml_error(problem: str, mark: Any) -> yaml.MarkedYAMLError:  # noqa: ANN401 - untyped there
+    """An error of YAML at a place of the text."""
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 # as OmegaConf reads numbers: 1e-3 is one, 2024-01-01 and 12:30 are texts
@@ -255,11 +251,11 @@ def read_yaml(path: str | Path, remedy: str, limit: int = 4 * MEBI) -> Plain:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}," if mark is not None else ""
         raise InputError(
-            f"{path}{line} is no valid YAML ({error.problem or error.context}): {remedy}"
+            f"{path}{line} is not valid YAML ({error.problem or error.context}): {remedy}"
         ) from None
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         why = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"{path} is no valid YAML ({why}): {remedy}") from None
+        raise InputError(f"{path} is not valid YAML ({why}): {remedy}") from None
     return value
 
 
@@ -308,69 +304,6 @@ def number_in(text: str) -> float | None:
         return None
     value = float(text)
     return value if math.isfinite(value) else None
-
-
-def expect(fits: bool, path: str | Path, key: str, wanted: str, got: object, remedy: str) -> None:
-    """Refuse a value of a file that is not what it has to be.
-
-    Args:
-        fits: Whether it is.
-        path: The file.
-        key: Where in the file.
-        wanted: What it has to be.
-        got: What it is.
-        remedy: Ends the sentence.
-
-    Raises:
-        InputError: If it does not fit.
-    """
-    if not fits:
-        raise InputError(f"{path}: {key} must be {wanted}, got {shown(got)}; {remedy}")
-
-
-def mapping_in(value: object, path: str | Path, remedy: str, key: str = "it") -> dict[str, Any]:
-    """The value as a mapping from text.
-
-    Raises:
-        InputError: If it is something else.
-    """
-    expect(isinstance(value, Mapping), path, key, "a mapping", value, remedy)
-    assert isinstance(value, Mapping)
-    return {str(name): item for name, item in value.items()}
-
-
-def shown(value: object) -> str:
-    """A value in a message, not longer than a line."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def is_number(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
-    """Whether a value is a finite number in ``[low, high]``; a bool is none."""
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and low <= value <= high
-    )
-
-
-def is_count(value: object, low: int = 0, high: int = 1 << 53) -> bool:
-    """Whether a value is a whole number in ``[low, high]``; a bool is none."""
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def walk(value: Plain, visit: Callable[[str, object], None], key: str = "") -> None:
-    """Visit every key of nested plain values, with its path such as ``data.boxes[0].x``."""
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            path = f"{key}.{name}" if key else str(name)
-            visit(path, item)
-            walk(item, visit, path)
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            visit(f"{key}[{number}]", item)
-            walk(item, visit, f"{key}[{number}]")
 
 
 def _deeper_than(value: object, levels: int) -> bool:

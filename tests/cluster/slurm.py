@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from secateur.reports.metrics_file import read_metrics
 from secateur.reports.tables import print_table
-from secateur.workflows.loggers import read_metrics
 
 ROOT = Path(__file__).parents[2]
 WHOLE = ("config.yaml", "summary.json", "metrics.csv", "model.safetensors", "model.json")
@@ -89,15 +89,15 @@ def steps(folder: Path) -> int:
     path = folder / "metrics.csv"
     if not path.exists():
         return 0
-    return max((int(row["step"]) for row in read_metrics(path)), default=-1) + 1
+    return max((row.step for row in read_metrics(path)), default=-1) + 1
 
 
 def epochs(folder: Path) -> int:
     """Epochs that a run has logged; every value of a step is there once."""
     rows = read_metrics(folder / "metrics.csv")
-    seen = Counter((row["epoch"], row["step"], row["name"]) for row in rows)
+    seen = Counter((row.epoch, row.step, row.name) for row in rows)
     assert set(seen.values()) == {1}, [key for key, count in seen.items() if count > 1]
-    return len({row["epoch"] for row in rows if row["epoch"]})
+    return len({row.epoch for row in rows if row.epoch is not None})
 
 
 def whole(folder: Path) -> bool:

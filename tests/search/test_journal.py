@@ -10,8 +10,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from secateur import files
 from secateur.errors import InputError, WriteError
-from secateur.search import journal
 from secateur.search.journal import mend_journal, open_journal
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -54,7 +54,7 @@ def test_a_full_disk_leaves_the_journal_as_it_was(
             return write(descriptor, content[:10], offset)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(journal.os, "pwrite", full)
+    monkeypatch.setattr(files.os, "pwrite", full)
     with pytest.raises(WriteError, match="disk is full: free some space"):
         study.ask()
     assert path.read_bytes() == before

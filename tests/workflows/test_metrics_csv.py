@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from secateur.workflows.loggers import MetricsCsv, read_metrics
+from secateur.reports.metrics_file import read_metrics
+from secateur.workflows.loggers import MetricsCsv
 
 
 def test_rows_are_appended_and_those_after_the_checkpoint_dropped(tmp_path: Path) -> None:
@@ -16,7 +17,7 @@ def test_rows_are_appended_and_those_after_the_checkpoint_dropped(tmp_path: Path
         file.write("1,30,train/lo")
     MetricsCsv(path, resumed_from=10).log_metrics({"epoch": 1, "train/loss": 0.9}, step=20)
     rows = read_metrics(path)
-    assert [(row["step"], row["name"], row["value"]) for row in rows] == [
-        ("10", "train/loss", "1.5"),
-        ("20", "train/loss", "0.9"),
+    assert [(row.step, row.name, row.value) for row in rows] == [
+        (10, "train/loss", 1.5),
+        (20, "train/loss", 0.9),
     ]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from secateur.readers import read_json
 from secateur.reports import tables
+from secateur.reports.metrics_file import read_metrics
 from secateur.reports.plots import LayerFilters, Span, plot_curves, plot_kept_filters
+from secateur.schema import Fields
 
 _QUALITY = {
     "ap_easy": "AP easy",
@@ -141,22 +142,28 @@ def read_curves(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     """
     curves: dict[str, tuple[list[float], list[float]]] = {}
     if path.exists():
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                if row["epoch"] and row["value"]:
-                    epochs, values = curves.setdefault(row["name"], ([], []))
-                    epochs.append(float(row["epoch"]))
-                    values.append(float(row["value"]))
+        for row in read_metrics(path):
+            if row.epoch is not None:
+                epochs, values = curves.setdefault(row.name, ([], []))
+                epochs.append(float(row.epoch))
+                values.append(row.value)
     return curves
 
 
 def read_layers(path: Path) -> list[LayerFilters]:
-    """Read the filters of each layer from a ``pruning.json``."""
-    report = json.loads(path.read_text(encoding="utf-8"))
-    return [
-        LayerFilters(row["name"], row["filters"], row["kept"], row.get("slim", row["filters"]))
-        for row in report["layers"]
-    ]
+    """Read the filters of each layer from a ``pruning.json``.
+
+    Raises:
+        InputError: If it is missing or something else.
+    """
+    remedy = "delete it; the run that it belongs to writes it again when it ends"
+    report = Fields(read_json(path, remedy), path, remedy)
+    layers = []
+    for row in report.rows("layers"):
+        filters = row.count("filters", 0, 1 << 31)
+        slim = row.count("slim", 0, 1 << 31) if "slim" in row.values else filters
+        layers.append(LayerFilters(row.text("name"), filters, row.count("kept", 0, filters), slim))
+    return layers
 
 
 def _none(n: int) -> list[str]:

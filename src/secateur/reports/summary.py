@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from secateur.errors import InputError
 from secateur.files import to_plain, write_json
+from secateur.readers import read_json
+from secateur.schema import expect, mapping_in
 
 Value = str | int | float | bool | dict[str, float]
 """A value of the record; only ``rates``, group to rate, has parts."""
@@ -76,14 +77,13 @@ def read_summary(path: Path) -> Summary:
     Raises:
         InputError: There is no such file, or it is no record.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: the run has not finished.") from None
-    except ValueError:
-        raise InputError(
-            f"{path} is not valid JSON; run the training again to rewrite it."
-        ) from None
-    if not isinstance(record, dict):
-        raise InputError(f"{path} does not hold the record of a run.")
-    return record
+    if not path.exists():
+        raise InputError(f"{path} does not exist: the run has not finished.")
+    remedy = "delete it and give the command of the run again, which writes it anew"
+    record = mapping_in(read_json(path, remedy), path, remedy, "the record of a run")
+    for key, value in record.items():
+        nested = value.values() if isinstance(value, Mapping) else [value]
+        fits = all(isinstance(one, str | int | float) or one is None for one in nested)
+        expect(fits, path, key, "a number or text", value, remedy)
+    summary: Summary = record
+    return summary

@@ -23,13 +23,13 @@ from optuna.storages.journal._file import get_lock_file
 from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 
 from secateur.errors import InputError, write_error
-from secateur.files import atomic_write
-from secateur.readers import MEBI, is_count, is_number, open_regular, read_bytes
+from secateur.files import append_lines, atomic_write
+from secateur.readers import MEBI, open_regular, read_bytes
+from secateur.schema import is_count, is_number
 
 log = logging.getLogger(__name__)
 
 _GRACE = 10  # seconds after which the lock of a killed process is taken over
-_BLOCK = 1 << 16
 _OPENING = b'{"op_code"'
 _LARGEST = 1024 * MEBI
 _REMEDY = "put the file back, or give another storage="
@@ -107,16 +107,14 @@ class WholeLineJournal(JournalFileBackend):
         lines = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in logs).encode()
         try:
             with get_lock_file(self._lock):
-                descriptor = os.open(self.path, os.O_RDWR)
-                try:
-                    _append(descriptor, lines, self.path)
-                finally:
-                    os.close(descriptor)
+                torn = append_lines(self.path, lines, sync=True)
         except OSError as error:
             raise write_error(self.path, error) from error
         except RuntimeError as error:  # the lock vanished, because its folder did
             gone = FileNotFoundError(errno.ENOENT, "No such file or directory")
             raise write_error(self.path, gone) from error
+        if torn:
+            log.warning("%s ended in the middle of a line, which is cut off", self.path)
 
     def _lines(self, first: int) -> Iterator[tuple[int, bytes]]:
         """Number and content of whole lines from one on."""
@@ -265,32 +263,3 @@ def _are_values(values: object) -> bool:
             for value in values
         )
     )
-
-
-def _append(descriptor: int, lines: bytes, path: Path) -> None:
-    """Cut a torn line off, then write all lines or none."""
-    size = os.fstat(descriptor).st_size
-    end = _end_of_whole_lines(descriptor, size)
-    if end < size:
-        log.warning("%s ended in the middle of a line, which is cut off", path)
-        os.ftruncate(descriptor, end)
-    done = 0
-    try:
-        while done < len(lines):
-            done += os.pwrite(descriptor, lines[done:], end + done)
-        os.fsync(descriptor)
-    except OSError:
-        os.ftruncate(descriptor, end)
-        raise
-
-
-def _end_of_whole_lines(descriptor: int, size: int) -> int:
-    """Where the last whole line of a file ends."""
-    end = size
-    while end > 0:
-        start = max(0, end - _BLOCK)
-        found = os.pread(descriptor, end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0

@@ -16,15 +16,19 @@ from typing import Any
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch import Tensor
 
 from secateur.errors import InputError
 from secateur.files import flush, writing
-from secateur.readers import is_count
+from secateur.schema import is_count
 from secateur.tensor_files import read_torch
 
 log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+NAMES = (LAST, PREVIOUS, BEST)
+"""Checkpoints in the order in which a run goes on from them."""
+
 _PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops")
 
 
@@ -36,11 +40,32 @@ class ResumePoint:
         path: The checkpoint.
         epochs: How many epochs it has behind it.
         step: How many optimizer steps it has behind it.
+        shapes: Shapes of the tensors of its network.
     """
 
     path: Path
     epochs: int
     step: int
+    shapes: Mapping[str, torch.Size]
+
+    def check_fits(self, state: Mapping[str, Tensor]) -> None:
+        """Refuse to go on with another network than the checkpoint holds.
+
+        Args:
+            state: State of the task that is to go on.
+
+        Raises:
+            InputError: If names or shapes of tensors differ.
+        """
+        shapes = {name: tensor.shape for name, tensor in state.items()}
+        wrong = [
+            name for name in {**shapes, **self.shapes} if shapes.get(name) != self.shapes.get(name)
+        ]
+        if wrong:
+            raise InputError(
+                f"{self.path} belongs to another network (tensor {wrong[0]} differs): delete the "
+                f"folder {self.path.parent} and give the same command again, which begins anew"
+            )
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -95,7 +120,7 @@ def find_resume_point(folder: Path) -> ResumePoint | None:
     Raises:
         InputError: If there are some and all are damaged.
     """
-    present = [path for name in (LAST, PREVIOUS, BEST) if (path := folder / name).exists()]
+    present = [path for name in NAMES if (path := folder / name).exists()]
     problems: list[str] = []
     for path in present:
         try:
@@ -132,7 +157,8 @@ def read_resume_point(path: Path) -> ResumePoint:
         for name, tensor in weights.items()
     ):
         raise InputError(f"{path} holds no weights: delete it")
-    return ResumePoint(path, int(epoch) + 1, int(step))
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    return ResumePoint(path, int(epoch) + 1, int(step), shapes)
 
 
 def _save(checkpoint: dict[str, Any], file: Any, path: Path) -> None:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
+import logging
 import os
+import re
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from secateur.errors import InputError
+from secateur.files import atomic_write
+from secateur.readers import read_text
+from secateur.reports.metrics_file import MetricRow, append_metrics, read_metrics, start_metrics
+from secateur.workflows.checkpoints import read_resume_point
 from secateur.workflows.pruning_config import group_rates, pruning_groups
 from secateur.workflows.run_folder import RunFolder, plain
 from secateur.workflows.sweep import SweepJob, sweep_job
+
+log = logging.getLogger(__name__)
 
 BEST = {
     "val/ap_easy": "max",
@@ -63,8 +69,7 @@ def open_loggers(config: DictConfig, run: RunFolder) -> Iterator[list[Logger]]:
 def _resumed_step(run: RunFolder) -> int | None:
     if run.checkpoint is None:
         return None
-    checkpoint = torch.load(run.checkpoint, map_location="cpu", weights_only=True)
-    return int(checkpoint["global_step"])
+    return read_resume_point(run.checkpoint).step
 
 
 def _wandb_logger(config: DictConfig, settings: DictConfig, run: RunFolder) -> WandbLogger:
@@ -76,12 +81,12 @@ def _wandb_logger(config: DictConfig, settings: DictConfig, run: RunFolder) -> W
     job = sweep_job()
     identity = run.path / "wandb_id"
     if not identity.exists():
-        identity.write_text(os.urandom(4).hex())
+        atomic_write(identity, os.urandom(4).hex())
     criterion = str(values["pruning"]["criterion"])
     logger = WandbLogger(
         project=settings.project,
         name=f"{run.path.parent.name}-{run.path.name}" if job else run.path.parent.name,
-        id=identity.read_text().strip(),
+        id=_wandb_identity(identity),
         resume="allow",
         group=settings.group or (job.group if job else f"{config.model.name}-{config.data.name}"),
         job_type=settings.job_type,
@@ -94,6 +99,15 @@ def _wandb_logger(config: DictConfig, settings: DictConfig, run: RunFolder) -> W
     for name, summary in BEST.items():
         logger.experiment.define_metric(name, summary=summary)
     return logger
+
+
+def _wandb_identity(path: Path) -> str:
+    """The identity that a run keeps over all its commands."""
+    remedy = "delete it, and the run gets another page of Weights & Biases"
+    text = read_text(path, remedy, limit=1000).strip()
+    if not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", text):
+        raise InputError(f"{path} holds no identity of a run: {remedy}")
+    return text
 
 
 def flat_numbers(config: DictConfig) -> dict[str, float]:
@@ -142,9 +156,6 @@ def log_summary(loggers: list[Logger], values: Mapping[str, Any]) -> None:
             logger.experiment.summary.update(dict(values))
 
 
-COLUMNS = ("epoch", "step", "name", "value")
-
-
 class MetricsCsv(Logger):
     """Append one row per value: epoch, step, name, value.
 
@@ -160,13 +171,13 @@ class MetricsCsv(Logger):
     def __init__(self, path: Path, resumed_from: int | None = None) -> None:
         super().__init__()
         self.path = path
-        kept: list[dict[str, str]] = []
+        kept: list[MetricRow] = []
         if resumed_from is not None and path.exists():
-            kept = [row for row in read_metrics(path) if int(row["step"]) <= resumed_from]
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(kept)
+            try:
+                kept = [row for row in read_metrics(path) if row.step <= resumed_from]
+            except InputError as error:
+                log.warning("%s", error)
+        start_metrics(path, kept)
 
     @property
     def name(self) -> str:
@@ -187,20 +198,16 @@ class MetricsCsv(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append values."""
-        epoch = metrics.get("epoch", "")
-        with self.path.open("a", newline="") as file:
-            csv.writer(file).writerows(
-                (int(epoch) if epoch != "" else "", step, name, repr(float(value)))
+        epoch = metrics.get("epoch")
+        append_metrics(
+            self.path,
+            (
+                MetricRow(None if epoch is None else int(epoch), step or 0, name, float(value))
                 for name, value in metrics.items()
                 if name != "epoch"
-            )
+            ),
+        )
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kw: Any) -> None:
         """The configuration is saved as config.yaml."""
-
-
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Rows of a metrics.csv as mappings from column to text; a torn last row is left out."""
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["value"]]

@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from secateur.errors import InputError
-from secateur.files import atomic_write
+from secateur.files import atomic_write, writing
+from secateur.readers import read_lines
+from secateur.workflows.checkpoints import NAMES
+from secateur.workflows.saved_config import read_saved_config, without_targets
 
 log = logging.getLogger(__name__)
 
@@ -155,18 +158,23 @@ def _unused(parent: Path) -> Path:
 
 
 def _look(folder: Path) -> RunFolder:
-    last = folder / "checkpoints" / "last.ckpt"
     return RunFolder(
         path=folder,
-        checkpoint=last if last.exists() else None,
+        checkpoint=next(
+            (path for name in NAMES if (path := folder / "checkpoints" / name).exists()), None
+        ),
         finished=(folder / "summary.json").exists(),
     )
 
 
 def _existing(folder: Path, config: DictConfig, mark: str) -> RunFolder:
-    saved = OmegaConf.load(folder / "config.yaml")
-    assert isinstance(saved, DictConfig)
-    if fingerprint(saved) != mark:
+    path = folder / "config.yaml"
+    saved = read_saved_config(path, keep_targets=True)
+    first = read_lines(path, "give another output_dir")[0].split()
+    same = first == ["#", "configuration", mark] or (
+        "_target_" in saved.get("optimizer", {}) and _holds(plain(config), saved)
+    )
+    if not same:
         raise InputError(
             f"{folder} was made with another configuration (see its config.yaml): "
             "give the same settings to continue it, or another output_dir"
@@ -174,9 +182,22 @@ def _existing(folder: Path, config: DictConfig, mark: str) -> RunFolder:
     return _look(folder)
 
 
+def _holds(now: object, saved: object, top: bool = True) -> bool:
+    """Whether a configuration says all that an older one said, and perhaps more."""
+    if isinstance(saved, Mapping) and isinstance(now, Mapping):
+        return all(
+            _holds(now.get(key), value, top=False)
+            for key, value in saved.items()
+            if value is not None and not (top and key in _VOLATILE)
+        )
+    return now == saved
+
+
 def _create(folder: Path, config: DictConfig, mark: str) -> RunFolder:
-    folder.mkdir(parents=True, exist_ok=True)
-    text = f"# configuration {mark}\n" + OmegaConf.to_yaml(OmegaConf.create(plain(config)))
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    values = without_targets(plain(config))
+    text = f"# configuration {mark}\n" + OmegaConf.to_yaml(OmegaConf.create(values))
     atomic_write(folder / "config.yaml", text)
     return _look(folder)
 
@@ -194,9 +215,12 @@ def locked(path: Path, busy: Callable[[], object]) -> Iterator[None]:
         busy: Called if another process holds the lock. If it returns, the lock is waited for.
 
     Raises:
-        OSError: If the file cannot be opened.
+        WriteError: If the file cannot be opened.
     """
-    with path.open("a") as file:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    with file:
         try:
             _lock(file.fileno(), busy)
         except OSError as error:

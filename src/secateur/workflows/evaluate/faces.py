@@ -40,6 +40,7 @@ from secateur.workflows.evaluate.inference import Boxes, detect_set
 from secateur.workflows.evaluate.recognition import evaluate_recognizer, names_recognizer
 from secateur.workflows.networks import DetectorSource, source_of_run, source_of_weights
 from secateur.workflows.run_folder import plain
+from secateur.workflows.saved_config import read_saved_config, saved_data
 
 log = logging.getLogger(__name__)
 
@@ -301,13 +302,11 @@ def _with_data_of_run(config: DictConfig, subject: DetectorSource | None) -> Dic
     saved = Path(subject.about["path"]) / "config.yaml"
     if not saved.is_file():
         return config
-    run = OmegaConf.load(saved)
-    if not isinstance(run, DictConfig) or not isinstance(run.get("data"), DictConfig):
-        raise InputError(f"{saved} names no data; set data.root")
+    node = saved_data(read_saved_config(saved), saved)
     config = config.copy()
     with open_dict(config):
         config.data = OmegaConf.merge(
-            run.data,
+            node,
             {key: config.data[key] for key in ("eval_batch_size", "num_workers")},
         )
     return config

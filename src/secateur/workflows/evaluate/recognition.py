@@ -24,8 +24,15 @@ from secateur.metrics.verification_metric import PairVerification
 from secateur.pruning.artifact import load_slim
 from secateur.reports import tables
 from secateur.reports.verification_plots import plot_det, plot_roc, plot_score_histogram
+from secateur.schema import is_count
 from secateur.weights.architectures import BUILDERS
 from secateur.workflows.build import build_data, build_network, instantiate
+from secateur.workflows.saved_config import (
+    read_saved_config,
+    saved_data,
+    saved_model,
+    saved_task,
+)
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +45,7 @@ def names_recognizer(config: DictConfig) -> bool:
         return False
     if config.run is not None:
         path = Path(str(config.run)) / "config.yaml"
-        saved = OmegaConf.load(path) if path.is_file() else OmegaConf.create({})
-        return bool(OmegaConf.select(saved, "model.task") == "recognition")
+        return path.is_file() and saved_task(path) == "recognition"
     return bool(config.model.task == "recognition")
 
 
@@ -144,10 +150,16 @@ def _from_run(config: DictConfig) -> tuple[nn.Module, DictConfig, str]:
     """The slim network of a run; without data.root also its data."""
     folder = Path(str(config.run))
     network = load_slim(folder, BUILDERS)
-    settings = OmegaConf.load(folder / "config.yaml")
-    assert isinstance(settings, DictConfig)
-    if config.data.get("root") is not None and "pairs" in config.data:
-        settings.data = config.data
+    path = folder / "config.yaml"
+    saved = read_saved_config(path)
+    own = config.data.get("root") is not None and "pairs" in config.data
+    settings = OmegaConf.create(
+        {
+            "model": saved_model(saved, path),
+            "data": config.data if own else saved_data(saved, path),
+            "seed": saved["seed"] if is_count(saved.get("seed")) else config.seed,
+        }
+    )
     return network, settings, _name_of(folder.resolve())
 
 

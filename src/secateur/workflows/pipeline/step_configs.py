@@ -12,9 +12,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from secateur.errors import InputError
 from secateur.workflows.pruning_config import required_target
+from secateur.workflows.saved_config import CONF
 from secateur.workflows.search.trial_setup import resolve_search_config
-
-CONF = Path(__file__).resolve().parents[4] / "conf"
 
 # What search.yaml and train.yaml have in common; its other settings stand in the recipe.
 _SHARED = {"model", "data", "pruning", "paths", "weights", "target", "seed", "resume", "output_dir"}

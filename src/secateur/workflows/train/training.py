@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from secateur.workflows.build import (
     instantiate,
     resolve_config,
 )
+from secateur.workflows.checkpoints import CheckpointFiles, find_resume_point, read_resume_point
 from secateur.workflows.loggers import log_objective, open_loggers
 from secateur.workflows.pruning_config import (
     build_schedule,
@@ -70,9 +72,10 @@ def _train_in(run: RunFolder, config: DictConfig) -> float | list[float | None] 
     if run.finished:
         log.info("%s is finished; resume=never starts another run", run.path)
         return objective(config, read_summary(run.summary))
-    if run.checkpoint is not None:
-        done = finished_epochs(run.checkpoint)
-        log.info("continuing %s from %s, %d epochs done", run.path, run.checkpoint.name, done)
+    point = find_resume_point(run.checkpoints)
+    run = replace(run, checkpoint=point.path if point else None)
+    if point is not None:
+        log.info("continuing %s from %s, %d epochs done", run.path, point.path.name, point.epochs)
     else:
         log.info("run folder: %s", run.path)
     pl.seed_everything(int(config.seed), workers=True, verbose=False)
@@ -89,6 +92,8 @@ def _train_in(run: RunFolder, config: DictConfig) -> float | list[float | None] 
 
     with open_loggers(config, run) as loggers:
         task = build_task(config, network)
+        if point is not None:
+            point.check_fits(task.state_dict())
         recorder = StageRecorder(schedule)
         trainer, pruning = build_trainer(
             config, run, pruner, schedule, recorder, loggers, architecture
@@ -110,8 +115,7 @@ def _train_in(run: RunFolder, config: DictConfig) -> float | list[float | None] 
 
 def finished_epochs(checkpoint: Path) -> int:
     """How many epochs a checkpoint has behind it."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    return int(state["epoch"]) + 1
+    return read_resume_point(checkpoint).epochs
 
 
 def run_name(config: DictConfig) -> str:
@@ -211,6 +215,10 @@ def build_trainer(
             for name, monitor in (("best", config.data.monitor), ("last", None))
         ),
     ]
+    plugins: list[Any] = [CheckpointFiles()]
+    if SLURMEnvironment.detect():
+        # submitit requeues a job already, and the run then goes on in its folder
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     trainer = pl.Trainer(
         **config.trainer,
         max_epochs=epochs,
@@ -220,8 +228,7 @@ def build_trainer(
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         use_distributed_sampler=False,
-        # submitit requeues a job already, and the run then goes on in its folder
-        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+        plugins=plugins,
         enable_model_summary=False,
     )
     return trainer, pruning
