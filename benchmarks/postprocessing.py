@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.detection import detect_faces
 from benchmarks.evaluation import median_seconds
 from benchmarks.naive import nms
 from benchmarks.side_by_side import compare
 from secateur.data.images import read_image
-from secateur.data.preprocessing import to_input
+from secateur.data.preprocessing import RGB_MINUS_MEAN
 from secateur.detectors.boxes import decode
 from secateur.detectors.eresfd import EResFD
-from secateur.detectors.postprocess import detect_faces
 from secateur.reports.tables import print_table
 from secateur.weights.detector_weights import identify, load_weights, read_weights
 
@@ -38,7 +38,7 @@ def main() -> None:
         print("postprocessing: left out, SECATEUR_REFERENCE is not set")
         return
     network = load(Path(reference) / "weights" / "clovaai_eresfd_16.safetensors")
-    images = torch.stack([to_input(picture) for picture in pictures(Path(reference))])
+    images = torch.stack([RGB_MINUS_MEAN(picture) for picture in pictures(Path(reference))])
     with torch.inference_mode():
         locations, logits = network(images)
     anchors = network.anchors(HEIGHT, WIDTH)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor
 
 from secateur.data.face_dataset import FacePictures, Picture
-from secateur.data.preprocessing import MEAN
 from secateur.detectors.task import DetectorTask
 from secateur.metrics.predictions import from_corners
 from secateur.reports.pictures import judge_picture, write_page
@@ -45,9 +45,10 @@ class SamplePictures(pl.Callback):
         step = max(1, len(pictures) // self.n_pictures)
         chosen = [pictures[index] for index in range(0, len(pictures), step)][: self.n_pictures]
         detected = [_detect(pl_module, picture) for picture in chosen]
+        restore = pl_module.detector.preprocessing.restore
         page = [
             judge_picture(
-                to_pixels(picture),
+                restore(picture.image),
                 from_corners(rows),
                 picture.faces.numpy() * picture.scale,
                 title=picture.name,
@@ -58,13 +59,7 @@ class SamplePictures(pl.Callback):
         write_page(self.path, page, title=f"epoch {epoch}")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                _log_to_wandb(logger, chosen, detected)
-
-
-def to_pixels(picture: Picture) -> NDArray[np.uint8]:
-    """The picture (H, W, 3) as it was before the mean was subtracted."""
-    rows = picture.image.permute(1, 2, 0) + torch.tensor(MEAN, dtype=torch.float32)
-    return rows.round().clamp(0, 255).to(torch.uint8).numpy()
+                _log_to_wandb(logger, chosen, detected, restore)
 
 
 def _pictures(trainer: pl.Trainer) -> FacePictures | None:
@@ -79,6 +74,7 @@ def _detect(task: DetectorTask, picture: Picture) -> NDArray[np.float64]:
     training = task.network.training
     task.network.eval()
     (rows,) = task.detect(picture.image[None].to(task.device))
+    rows = rows[:, :5]
     task.network.train(training)
     height, width = picture.image.shape[-2:]
     scale = rows.new_tensor([width, height, width, height, 1.0])
@@ -86,7 +82,10 @@ def _detect(task: DetectorTask, picture: Picture) -> NDArray[np.float64]:
 
 
 def _log_to_wandb(
-    logger: WandbLogger, pictures: list[Picture], detected: list[NDArray[np.float64]]
+    logger: WandbLogger,
+    pictures: list[Picture],
+    detected: list[NDArray[np.float64]],
+    restore: Callable[[Tensor], NDArray[np.uint8]],
 ) -> None:
     """Pictures with boxes that W&B draws itself and can filter by score."""
     import wandb
@@ -103,5 +102,5 @@ def _log_to_wandb(
             for row in rows[rows[:, 4] >= MIN_SCORE].tolist()
         ]
         faces = {"faces": {"box_data": boxes, "class_labels": {0: "face"}}}
-        images.append(wandb.Image(to_pixels(picture), boxes=faces, caption=picture.name))
+        images.append(wandb.Image(restore(picture.image), boxes=faces, caption=picture.name))
     logger.experiment.log({"val/pictures": images})

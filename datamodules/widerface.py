@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from secateur.data.annotations import Annotation, read_annotations, without_degenerate_boxes
-from secateur.data.augmentation import FaceAugmentation
+from secateur.data.augmentation import Augmentation, FaceAugmentation
 from secateur.data.face_dataset import (
     MAX_PIXELS,
     FaceDataset,
@@ -24,6 +24,7 @@ from secateur.data.face_dataset import (
     holdout_indices,
 )
 from secateur.data.ground_truth import read_ground_truth
+from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.data.samplers import EpochSampler, SizeBatchSampler
 from secateur.data.wider_layout import Split, WiderLayout, find_layout
 from secateur.errors import InputError
@@ -49,7 +50,9 @@ class WiderFaceData(pl.LightningDataModule):
         max_pixels: Larger validation pictures are shrunk to about this number.
         holdout: Share of the training pictures that is kept from training, for a search.
         holdout_seed: Of the choice of these pictures.
-        augmentation: Other arguments of `FaceAugmentation`.
+        augmentation: Other arguments of `FaceAugmentation`, or what makes another augmentation of
+            the input size.
+        preprocessing: Of the network.
     """
 
     def __init__(
@@ -65,7 +68,8 @@ class WiderFaceData(pl.LightningDataModule):
         max_pixels: int = MAX_PIXELS,
         holdout: float = 0.0,
         holdout_seed: int = 0,
-        augmentation: Mapping[str, Any] | None = None,
+        augmentation: Mapping[str, Any] | Callable[[int], Augmentation] | None = None,
+        preprocessing: Preprocessing = RGB_MINUS_MEAN,
     ) -> None:
         super().__init__()
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -83,7 +87,12 @@ class WiderFaceData(pl.LightningDataModule):
         self.max_pixels = max_pixels
         self.holdout = holdout
         self.holdout_seed = holdout_seed
-        self.augmentation = FaceAugmentation(input_size, **(augmentation or {}))
+        self.augmentation: Augmentation = (
+            augmentation(input_size)
+            if callable(augmentation)
+            else FaceAugmentation(input_size, **(augmentation or {}))
+        )
+        self.preprocessing = preprocessing
         self._training: FaceDataset | None = None
         self._held_out: FacePictures | None = None
         self._validation: FacePictures | None = None
@@ -111,7 +120,7 @@ class WiderFaceData(pl.LightningDataModule):
             truth = read_ground_truth(layout.ground_truth()) if self.official_lists else None
             self._n_official = len(truth) if truth else 0
             self._validation = FacePictures(
-                layout.images("val"), annotations, truth, self.max_pixels
+                layout.images("val"), annotations, truth, self.max_pixels, self.preprocessing
             )
         if training and self._training is None:
             annotations = without_degenerate_boxes(_read_split(layout, "train"))
@@ -119,10 +128,17 @@ class WiderFaceData(pl.LightningDataModule):
             kept, held = holdout_indices(len(annotations), self.holdout, self.holdout_seed)
             folder = layout.images("train")
             self._training = FaceDataset(
-                folder, [annotations[index] for index in kept], self.augmentation, self.seed
+                folder,
+                [annotations[index] for index in kept],
+                self.augmentation,
+                self.seed,
+                self.preprocessing,
             )
             self._held_out = FacePictures(
-                folder, [annotations[index] for index in held], max_pixels=self.max_pixels
+                folder,
+                [annotations[index] for index in held],
+                max_pixels=self.max_pixels,
+                preprocessing=self.preprocessing,
             )
 
     def training_pictures(self) -> FaceDataset:

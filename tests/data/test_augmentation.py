@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from secateur.data.annotations import read_annotations
 from secateur.data.augmentation import FaceAugmentation
 from secateur.data.images import read_image
-from secateur.data.preprocessing import to_input
+from secateur.data.preprocessing import RGB_MINUS_MEAN
 from secateur.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
@@ -100,7 +100,7 @@ def test_filling_is_the_mean_in_rgb_order() -> None:
         result = augment(image, large, seed)[0]
         seen |= {tuple(pixel) for pixel in result.reshape(-1, 3).tolist()}
         filled = (result == [123, 117, 104]).all(axis=2)
-        assert (to_input(result).numpy()[:, filled] == 0).all()
+        assert (RGB_MINUS_MEAN(result).numpy()[:, filled] == 0).all()
     assert seen == {(255, 255, 255), (123, 117, 104)}
 
 
@@ -168,7 +168,7 @@ def test_statistics_of_the_published_augmentation(
         counts.append(len(boxes))
         side = 640 * np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
         sides.append(np.percentile(side, [10, 50, 90]))
-        values = to_input(image).numpy()
+        values = RGB_MINUS_MEAN(image).numpy()
         means.append(values.mean())
         deviations.append(values.std())
     error = np.sqrt(1 / 300 + 1 / published["n"])  # of the difference of two such means

@@ -19,7 +19,7 @@ from secateur.data.face_dataset import (
     collate_pictures,
 )
 from secateur.data.ground_truth import GroundTruth, read_ground_truth
-from secateur.data.preprocessing import to_input
+from secateur.data.preprocessing import RGB_MINUS_MEAN
 from secateur.errors import InputError
 from secateur.metrics import wider_face
 
@@ -106,7 +106,7 @@ def test_unlisted_picture(folder: Path) -> None:
     annotations = [Annotation("e/0.png", boxes((10, 10, 30, 40), (60, 20, 0, 20)))]
     picture = FacePictures(folder, annotations)[0]
     assert picture.image.shape == (3, 80, 100)
-    assert torch.equal(picture.image, to_input(np.array(Image.open(folder / "e" / "0.png"))))
+    assert torch.equal(picture.image, RGB_MINUS_MEAN(np.array(Image.open(folder / "e" / "0.png"))))
     assert picture.scale == 1
     assert picture.participates.tolist() == [False, False, False, True]
     assert picture.evaluated.tolist() == [[False] * 2] * 3 + [[True, False]]  # no area, no face

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from secateur.data.preprocessing import to_input
+from secateur.data.preprocessing import RGB_MINUS_MEAN
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
 from secateur.weights.detector_weights import identify, load_weights, read_weights
@@ -23,7 +23,7 @@ def golden_input(reference: Path) -> Callable[[int, int], Tensor]:
     @cache
     def load(index: int, size: int = 320) -> Tensor:
         with np.load(reference / f"golden/forward/inputs_{size}.npz") as pictures:
-            return to_input(pictures[f"img{index}_u8"])[None]
+            return RGB_MINUS_MEAN(pictures[f"img{index}_u8"])[None]
 
     return load
 

@@ -7,6 +7,7 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateur.detectors.multibox_loss import multibox_loss
+from secateur.detectors.postprocess import select_faces
+from secateur.detectors.prediction_heads import decode_chosen, face_probabilities
+
+
+def select_anchored(
+    locations: Tensor,
+    logits: Tensor,
+    anchors: Tensor,
+    select: Callable[..., Any] = select_faces,
+    **limits: float,
+) -> Any:
+    """Faces from the outputs of a detector with anchors."""
+    scores = face_probabilities(logits)
+    return select(scores, lambda chosen: decode_chosen(locations, anchors, chosen), **limits)
 
 
 def random_input(height: int, width: int, batch: int = 1, seed: int = 0) -> Tensor:

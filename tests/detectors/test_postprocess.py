@@ -15,7 +15,8 @@ from torchvision.ops import nms
 from secateur.detectors import postprocess
 from secateur.detectors.anchors import AnchorCache
 from secateur.detectors.boxes import decode, pairwise_iou
-from secateur.detectors.postprocess import detect_faces, detect_faces_padded
+from secateur.detectors.postprocess import select_faces_padded
+from tests.detectors.networks import select_anchored
 
 Outputs = tuple[Tensor, Tensor, Tensor]
 
@@ -66,7 +67,7 @@ def detect_box_by_box(
 )
 def test_detections_equal_those_made_box_by_box(limits: dict[str, float], ties: bool) -> None:
     locations, logits, anchors = outputs(ties=ties, side=96)
-    (faces,) = detect_faces(locations, logits, anchors, **limits)
+    (faces,) = select_anchored(locations, logits, anchors, **limits)
     expected = detect_box_by_box(locations[0], logits[0], anchors, **limits)
     torch.testing.assert_close(faces, expected, rtol=0, atol=0)
     assert len(faces) > 5
@@ -75,9 +76,9 @@ def test_detections_equal_those_made_box_by_box(limits: dict[str, float], ties: 
 @pytest.mark.parametrize("chunk", [1, 50, 400, 10_000])
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     arguments = outputs(side=256)
-    expected = detect_faces(*arguments, max_faces=300)
+    expected = select_anchored(*arguments, max_faces=300)
     monkeypatch.setattr(postprocess, "_CHUNK", chunk)
-    assert torch.equal(detect_faces(*arguments, max_faces=300)[0], expected[0])
+    assert torch.equal(select_anchored(*arguments, max_faces=300)[0], expected[0])
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.25, 0.3, 0.5, 0.6])
@@ -102,9 +103,9 @@ def test_an_overlap_at_the_threshold_is_judged_alike_in_and_across_chunks(
 def test_a_batch_gives_exactly_what_its_images_give_alone() -> None:
     locations, logits, anchors = outputs(batch=8)
     logits[3, :, 1] -= 100  # an image without faces
-    together = detect_faces(locations, logits, anchors)
+    together = select_anchored(locations, logits, anchors)
     for n, faces in enumerate(together):
-        (alone,) = detect_faces(locations[n : n + 1], logits[n : n + 1], anchors)
+        (alone,) = select_anchored(locations[n : n + 1], logits[n : n + 1], anchors)
         assert torch.equal(faces, alone)
     assert together[3].shape == (0, 5)
 
@@ -112,15 +113,15 @@ def test_a_batch_gives_exactly_what_its_images_give_alone() -> None:
 def test_threshold_is_strict() -> None:
     locations, logits, anchors = outputs(side=32)
     logits[:] = 0
-    assert len(detect_faces(locations, logits, anchors, score_threshold=0.5)[0]) == 0
-    assert len(detect_faces(locations, logits, anchors, score_threshold=0.499)[0]) > 0
+    assert len(select_anchored(locations, logits, anchors, score_threshold=0.5)[0]) == 0
+    assert len(select_anchored(locations, logits, anchors, score_threshold=0.499)[0]) > 0
 
 
 def test_padding_is_zero_and_counted() -> None:
     arguments = outputs(batch=2)
-    faces, counts = detect_faces_padded(*arguments, max_faces=5000)
+    faces, counts = select_anchored(*arguments, select_faces_padded, max_faces=5000)
     assert faces.shape == (2, 5000, 5)
-    for rows, count, expected in zip(faces, counts, detect_faces(*arguments), strict=True):
+    for rows, count, expected in zip(faces, counts, select_anchored(*arguments), strict=True):
         assert torch.equal(rows[: len(expected)], expected)
         assert not rows[count:].any()
 
@@ -134,7 +135,9 @@ class Detect(nn.Module):
 
     def forward(self, locations: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         assert isinstance(self.anchors, Tensor)
-        return detect_faces_padded(locations, logits, self.anchors, score_threshold=0.4)
+        return select_anchored(
+            locations, logits, self.anchors, select_faces_padded, score_threshold=0.4
+        )
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::FutureWarning")
@@ -195,6 +198,6 @@ def test_golden_detections(
             rows = golden[f"img{index}_at{size}_norm"]
             with torch.inference_mode():
                 outputs = network(golden_input(index, size))
-                (faces,) = detect_faces(*outputs, network.anchors(size, size))
+                (faces,) = select_anchored(*outputs, network.anchors(size, size))
             # published as score first, and padded with zeros by some
             compare(faces.numpy(), rows[rows[:, 0] > 0][:, [1, 2, 3, 4, 0]], size)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from secateur.data.preprocessing import MEAN
 from secateur.detectors.eresfd import EResFD
-from secateur.detectors.postprocess import detect_faces
 from secateur.detectors.protocols import (
     Detect,
     EvaluationProtocol,
@@ -22,6 +21,7 @@ from secateur.detectors.protocols import (
     View,
     detect_pictures,
 )
+from tests.detectors.networks import select_anchored
 
 GOLDEN_PICTURES = (20, 234, 329, 488, 629)
 PASSES = ("single", "ms_flip", "ms_small", "ms_big")
@@ -171,7 +171,7 @@ def official(reference: Path) -> Detect:
     @torch.inference_mode()
     def detect(images: Tensor) -> list[Tensor]:
         locations, logits = network(images)
-        return detect_faces(locations, logits, network.anchors(*images.shape[-2:]))
+        return select_anchored(locations, logits, network.anchors(*images.shape[-2:]))
 
     return detect
 

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.demo_faces import DemoFacesData
+from secateur.detectors.detection import batch_losses
 from secateur.detectors.eresfd import GROUPS, EResFD
 from secateur.errors import InputError
 from secateur.pruning.masks import masks_from_zeros
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.settings import PruningSettings
-from secateur.search.face_objective import HeldOutLoss, batch_loss, face_evaluator
+from secateur.search.face_objective import HeldOutLoss, face_evaluator
 from secateur.search.fixed_batches import FixedBatches
 from secateur.search.objective import Objective, ObjectiveSettings, TrialNetwork, recalibrate
 from secateur.search.rate_levels import RateMasks
@@ -110,9 +111,9 @@ def test_no_rates_without_calibration_is_the_plain_loss(
     assert isinstance(quality, HeldOutLoss)
     network = trial_network.network
     with torch.no_grad():
-        losses = [batch_loss(network, images, faces) for images, faces in quality.batches]
-    expected = -np.mean([float(location) for location, _ in losses]) - np.mean(
-        [float(confidence) for _, confidence in losses]
+        losses = [batch_losses(network, images, faces) for images, faces in quality.batches]
+    expected = -sum(
+        np.mean([float(terms[name]) for terms in losses]) for name in ("location", "confidence")
     )
     assert objective(dict.fromkeys(RATES, 0.0)) == pytest.approx(expected, rel=1e-6)
 

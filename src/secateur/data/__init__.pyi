@@ -19,10 +19,12 @@ from .insightface_bin import BinSet as BinSet
 from .insightface_bin import read_bin_set as read_bin_set
 from .insightface_rec import RecordSet as RecordSet
 from .insightface_rec import read_record_set as read_record_set
+from .landmark_annotations import read_landmark_annotations as read_landmark_annotations
 from .pairs import Pairs as Pairs
 from .pairs import draw_pairs as draw_pairs
 from .pairs import read_pairs as read_pairs
 from .pairs import write_pairs as write_pairs
+from .preprocessing import Preprocessing as Preprocessing
 from .samplers import EpochSampler as EpochSampler
 from .samplers import SizeBatchSampler as SizeBatchSampler
 from .vggface2_pose import read_pose_list as read_pose_list

@@ -25,10 +25,18 @@ class Annotation:
     Attributes:
         name: ``event/file.jpg``, relative to the folder of the split's images.
         boxes: (G, 4) x, y, width, height in stored pixels.
+        landmarks: (G, 5, 3) x, y and weight of five landmarks, see ``landmarks``; None where the
+            file tells none.
     """
 
     name: str
     boxes: NDArray[np.float32]
+    landmarks: NDArray[np.float32] | None = None
+
+    def select(self, chosen: NDArray[np.bool_]) -> Annotation:
+        """The same picture with some of its faces; ``chosen`` is (G,)."""
+        landmarks = None if self.landmarks is None else self.landmarks[chosen]
+        return Annotation(self.name, self.boxes[chosen], landmarks)
 
 
 def read_annotations(path: Path) -> list[Annotation]:
@@ -63,7 +71,7 @@ def read_annotations(path: Path) -> list[Annotation]:
     columns = 0
     row = 0
     while row < len(lines):
-        name = _parse_name(path, row, lines[row])
+        name = check_picture_name(path, row, lines[row])
         if row + 1 == len(lines):
             raise _error(
                 path, row, f"the file ends after the name {name}, without a count of faces"
@@ -117,14 +125,20 @@ def without_degenerate_boxes(annotations: Sequence[Annotation]) -> list[Annotati
     Returns:
         The same pictures with boxes of positive width and height only.
     """
-    return [
-        Annotation(item.name, item.boxes[(item.boxes[:, 2] > 0) & (item.boxes[:, 3] > 0)])
-        for item in annotations
-    ]
+    return [item.select((item.boxes[:, 2] > 0) & (item.boxes[:, 3] > 0)) for item in annotations]
 
 
-def _parse_name(path: Path, row: int, line: str) -> str:
-    """The picture name in a line, kept inside the folder of images."""
+def check_picture_name(path: Path, row: int, line: str) -> str:
+    """The picture name in a line of an annotation, kept inside the folder of images.
+
+    Args:
+        path: Of the annotation, for the error.
+        row: Of the line, from 0.
+        line: The name alone.
+
+    Raises:
+        InputError: If it is no picture name or leaves the folder.
+    """
     name = line.strip()
     if not _PICTURE.search(name):
         raise _error(path, row, f"expected a picture name such as event/file.jpg, got {name!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import albumentations
 import numpy as np
@@ -18,6 +18,11 @@ from secateur.data.window_transforms import (
     RandomSquareCrop,
 )
 from secateur.errors import InputError
+
+Augmentation = Callable[
+    [NDArray[np.uint8], NDArray[np.floating], int], tuple[NDArray[np.uint8], NDArray[np.float32]]
+]
+"""Takes a picture, its faces and a seed; gives the picture and the faces that are trained on."""
 
 
 class FaceAugmentation:

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from secateur.data.annotations import Annotation
-from secateur.data.augmentation import FaceAugmentation
+from secateur.data.augmentation import Augmentation
 from secateur.data.ground_truth import OFFICIAL_SETTINGS, GroundTruth
 from secateur.data.images import read_image, read_size, shrink, shrunk_size
-from secateur.data.preprocessing import to_input
+from secateur.data.landmarks import COUNT, join_landmarks
+from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.errors import InputError
 
 SETTINGS = (*OFFICIAL_SETTINGS, "unlisted")
@@ -36,8 +37,9 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
     Args:
         folder: Folder of the split's images.
         annotations: Pictures; those without a box of positive size are passed over.
-        augmentation: Turns a picture and its boxes into an item.
+        augmentation: Turns a picture and its faces into an item.
         seed: Of the run.
+        preprocessing: Of the network.
 
     Raises:
         InputError: If no picture has a face.
@@ -47,8 +49,9 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
         self,
         folder: Path,
         annotations: Sequence[Annotation],
-        augmentation: FaceAugmentation,
+        augmentation: Augmentation,
         seed: int,
+        preprocessing: Preprocessing = RGB_MINUS_MEAN,
     ) -> None:
         self.folder = folder
         self.annotations = [item for item in annotations if len(item.boxes)]
@@ -56,6 +59,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
             raise InputError(f"no picture of {folder} has a face to train on: check its annotation")
         self.augmentation = augmentation
         self.seed = seed
+        self.preprocessing = preprocessing
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -65,7 +69,8 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
         """The item of an epoch and an index, as `EpochSampler` gives them.
 
         Returns:
-            Image (3, S, S), RGB minus the mean, and faces (G, 4), G >= 1, corners in 0..1.
+            Image (3, S, S) as the network takes it, and faces (G, 4), G >= 1, corners in 0..1, or
+            (G, 19) where the annotations tell landmarks, see ``landmarks``.
 
         Raises:
             InputError: If the picture cannot be read, or this one and its replacements keep no
@@ -80,14 +85,22 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
             height, width = image.shape[:2]
             corners = annotation.boxes / [width, height, width, height]
             corners[:, 2:] += corners[:, :2]
-            augmented, faces = self.augmentation(image, corners, seed)
+            rows = join_landmarks(corners, _in_fractions(annotation.landmarks, height, width))
+            augmented, faces = self.augmentation(image, rows, seed)
             if len(faces):
-                return to_input(augmented), torch.from_numpy(faces)
+                return self.preprocessing(augmented), torch.from_numpy(faces)
             index = int(np.random.default_rng((seed, replacement)).integers(len(self)))
         raise InputError(
             f"{annotation.name} and {_REPLACEMENTS - 1} other pictures of {self.folder} have no "
             "face inside their borders: check the boxes"
         )
+
+
+def _in_fractions(
+    landmarks: NDArray[np.float32] | None, height: int, width: int
+) -> NDArray[np.float64] | None:
+    """Landmarks (G, 5, 3) with x and y in 0..1 of the picture."""
+    return None if landmarks is None else landmarks / np.array([width, height, 1.0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +109,7 @@ class Picture:
 
     Attributes:
         name: ``event/file.jpg``.
-        image: (3, H, W), RGB minus the mean.
+        image: (3, H, W) as the network takes it.
         scale: Factor by which the original was resized, at most 1.
         faces: (G, 4) x, y, width, height in pixels of the original, all faces of the picture.
         participates: (4,) whether the picture counts in each of ``SETTINGS``.
@@ -114,14 +127,15 @@ class Picture:
         """Detections of the image in pixels of the original.
 
         Args:
-            detections: (K, 5) x1, y1, x2, y2 in 0..1, score.
+            detections: (K, 5) x1, y1, x2, y2 in 0..1, score; or (K, 15) with landmarks.
 
         Returns:
-            (K, 5) x1, y1, x2, y2 in pixels, score.
+            The same rows in pixels.
         """
         height, width = self.image.shape[-2:]
-        factor = [width / self.scale, height / self.scale, width / self.scale, height / self.scale]
-        return detections * detections.new_tensor([*factor, 1.0])
+        x, y = width / self.scale, height / self.scale
+        factor = [x, y, x, y, 1.0, *([x, y] * COUNT)]
+        return detections * detections.new_tensor(factor[: detections.shape[1]])
 
 
 class FacePictures(Dataset[Picture]):
@@ -134,6 +148,7 @@ class FacePictures(Dataset[Picture]):
             their boxes of positive size are evaluated.
         max_pixels: Larger pictures are shrunk to about this number (spec of the published tests:
             1700 x 1200).
+        preprocessing: Of the network.
     """
 
     def __init__(
@@ -142,10 +157,12 @@ class FacePictures(Dataset[Picture]):
         annotations: Sequence[Annotation],
         truth: GroundTruth | None = None,
         max_pixels: int = MAX_PIXELS,
+        preprocessing: Preprocessing = RGB_MINUS_MEAN,
     ) -> None:
         self.folder = folder
         self.annotations = list(annotations)
         self.max_pixels = max_pixels
+        self.preprocessing = preprocessing
         self._boxes: Mapping[str, NDArray[np.float64]] = truth.boxes if truth else {}
         self._evaluated: Mapping[str, NDArray[np.bool_]] = truth.evaluated if truth else {}
 
@@ -167,7 +184,7 @@ class FacePictures(Dataset[Picture]):
             evaluated[row] = masks.get(setting, False)
         return Picture(
             annotation.name,
-            to_input(image),
+            self.preprocessing(image),
             scale,
             torch.from_numpy(boxes.astype(np.float32)),
             torch.tensor([setting in masks for setting in SETTINGS]),

@@ -1,30 +1,88 @@
-"""Pre-processing: from a picture to what the detectors take."""
+"""Preprocessing: from a picture to what a network takes; it travels with the network."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 MEAN = (123.0, 117.0, 104.0)
 
-"""Red, green and blue that are subtracted from values in 0..255; nothing is divided."""
 
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How a network sees a picture: (pixels - mean) * scale, channels first, sides padded.
 
-def to_input(rgb: NDArray[np.uint8]) -> Tensor:
-    """Subtract the mean and put channels first.
-
-    Args:
-        rgb: (H, W, 3) picture, 0..255.
-
-    Returns:
-        (3, H, W) float32.
-
-    Examples:
-        >>> to_input(np.zeros((1, 1, 3), np.uint8)).flatten().tolist()
-        [-123.0, -117.0, -104.0]
+    Attributes:
+        order: Order of the channels that the network takes.
+        mean: Red, green and blue that are subtracted from values in 0..255.
+        scale: What the difference is multiplied by.
+        multiple: Sides must be multiples of this; black is added at the right and at the bottom.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(rgb))
-    image = pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format)
-    return image.sub_(torch.tensor(MEAN)[:, None, None])
+
+    order: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, float, float] = MEAN
+    scale: float = 1.0
+    multiple: int = 1
+
+    def __call__(self, rgb: NDArray[np.uint8]) -> Tensor:
+        """Make the input of one picture; nothing is padded.
+
+        Args:
+            rgb: (H, W, 3) picture, 0..255.
+
+        Returns:
+            (3, H, W) float32.
+
+        Examples:
+            >>> Preprocessing()(np.zeros((1, 1, 3), np.uint8)).flatten().tolist()
+            [-123.0, -117.0, -104.0]
+        """
+        pixels = torch.from_numpy(np.ascontiguousarray(rgb))
+        image = pixels.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+        if any(self.mean):
+            image = image.sub_(torch.tensor(self.mean)[:, None, None])
+        if self.scale != 1:
+            image = image.mul_(self.scale)
+        return image if self.order == "rgb" else image.flip(0)
+
+    def restore(self, image: Tensor) -> NDArray[np.uint8]:
+        """The picture (H, W, 3) of an input (3, H, W)."""
+        channels = image.cpu() if self.order == "rgb" else image.cpu().flip(0)
+        pixels = channels.permute(1, 2, 0) / self.scale + torch.tensor(self.mean)
+        restored: NDArray[np.uint8] = pixels.round().clamp(0, 255).to(torch.uint8).numpy()
+        return restored
+
+    def pad(self, images: Tensor) -> Tensor:
+        """Add black at the right and at the bottom until ``multiple`` divides both sides.
+
+        Args:
+            images: (B, 3, H, W) inputs.
+
+        Returns:
+            (B, 3, H', W'); the same tensor where nothing is to be added.
+        """
+        height, width = images.shape[-2:]
+        bottom, right = -height % self.multiple, -width % self.multiple
+        if bottom == right == 0:
+            return images
+        if not any(self.mean):
+            return functional.pad(images, (0, right, 0, bottom))
+        black = -torch.tensor(self.mean) * self.scale
+        black = black if self.order == "rgb" else black.flip(0)
+        padded = images.new_empty(*images.shape[:2], height + bottom, width + right)
+        padded[:] = black.to(images)[:, None, None]
+        padded[..., :height, :width] = images
+        return padded
+
+
+RGB_MINUS_MEAN = Preprocessing()
+"""What EResFD and EXTD take."""
+
+BGR = Preprocessing(order="bgr", mean=(0.0, 0.0, 0.0), multiple=32)
+"""What YuNet takes: the bytes of OpenCV."""

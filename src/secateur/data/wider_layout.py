@@ -38,6 +38,10 @@ class WiderLayout:
         """The annotation text of a split."""
         return self.root / "wider_face_split" / f"wider_face_{split}_bbx_gt.txt"
 
+    def landmark_file(self, split: Split) -> Path:
+        """The annotation with landmarks of a split, where SCRFD and YuNet look for it."""
+        return self.root / "labelv2" / split / "labelv2.txt"
+
     def ground_truth(self) -> Path:
         """Folder with the four .mat files of the validation split.
 

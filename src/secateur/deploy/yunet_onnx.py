@@ -6,28 +6,22 @@ our detectors, so that protocols and post-processing are the same for all.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from secateur.data.preprocessing import MEAN
-from secateur.detectors.boxes import VARIANCE
+from secateur.data.preprocessing import BGR, Preprocessing
+from secateur.detectors.points import STRIDES, decode_faces
 from secateur.errors import InputError
 from secateur.runtime.denormals import are_denormals_zero
 
-STRIDES = (8, 16, 32)
-
 
 class YuNet:
-    """Locations and logits of pictures, as a detector of this project gives them.
-
-    YuNet takes BGR in 0..255 with sides that 32 divides, and tells boxes relative to the corner
-    of their cell: that is an anchor of one stride at this corner.
+    """YuNet in ONNX Runtime, under the protocol of ``detection.Detector``.
 
     Args:
         path: ONNX file of libfacedetection.train with dynamic sides.
@@ -35,6 +29,9 @@ class YuNet:
     Raises:
         InputError: If ONNX Runtime is not installed, or the file is no such network.
     """
+
+    preprocessing: ClassVar[Preprocessing] = BGR
+    output_names: ClassVar[tuple[str, ...]] = ("cls", "bbox", "obj", "kps")
 
     def __init__(self, path: str | Path) -> None:
         try:
@@ -58,7 +55,7 @@ class YuNet:
             )
         except Exception as error:  # ONNX Runtime raises many kinds
             raise InputError(f"{path} is no ONNX file that can be run; fetch it again") from error
-        wanted = [f"{kind}_{s}" for kind in ("cls", "obj", "bbox") for s in STRIDES]
+        wanted = [f"{kind}_{s}" for kind in self.output_names for s in STRIDES]
         missing = {*wanted} - {output.name for output in self.session.get_outputs()}
         if missing:
             raise InputError(
@@ -68,41 +65,44 @@ class YuNet:
         self._input = self.session.get_inputs()[0].name
         self._outputs = wanted
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
         """Detect.
 
         Args:
-            images: (B, 3, H, W), RGB minus the mean, of any size.
+            images: (B, 3, H, W), BGR in 0..255, of sides that 32 divides.
 
         Returns:
-            Locations (B, N, 4) and logits (B, N, 2), in the order of ``anchors``.
+            Class probabilities (B, P, 1), boxes (B, P, 4), objectness (B, P, 1) and landmarks
+            (B, P, 10), boxes and landmarks relative to the cell.
         """
-        height, width = images.shape[-2:]
-        bgr = (images.cpu() + torch.tensor(MEAN)[:, None, None]).flip(1)
-        bgr = functional.pad(bgr, (0, -width % STRIDES[-1], 0, -height % STRIDES[-1]))
-        raw: list[Any] = self.session.run(self._outputs, {self._input: bgr.numpy()})
-        parts = [torch.from_numpy(np.concatenate(raw[i : i + 3], axis=1)) for i in (0, 3, 6)]
-        classes, objects, boxes = (part.to(images.device) for part in parts)
-        score = (classes.clamp(0, 1) * objects.clamp(0, 1)).sqrt().double()
-        face = torch.logit(score, eps=1e-12).float()
-        logits = torch.cat([torch.zeros_like(face), face], dim=2)
-        return boxes / boxes.new_tensor([*[VARIANCE[0]] * 2, *[VARIANCE[1]] * 2]), logits
+        raw: list[Any] = self.session.run(self._outputs, {self._input: images.cpu().numpy()})
+        levels = len(STRIDES)
+        return tuple(
+            torch.from_numpy(np.concatenate(raw[start : start + levels], axis=1)).to(images.device)
+            for start in range(0, len(raw), levels)
+        )
 
-    def anchors(self, height: int, width: int) -> Tensor:
-        """Anchors (N, 4) of an input of that size: cx, cy, w, h in fractions of it."""
-        return _cells(height, width)
+    def losses(
+        self, outputs: Sequence[Tensor], size: tuple[int, int], faces: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        """An ONNX file cannot be trained.
 
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            "an ONNX file cannot be trained: take model=yunet_n or model=yunet_s with weights= of "
+            "libfacedetection.train"
+        )
 
-@lru_cache(maxsize=16)
-def _cells(height: int, width: int) -> Tensor:
-    """One anchor per cell of the padded picture, its centre on the corner of the cell."""
-    levels = []
-    for stride in STRIDES:
-        sides = (-(-side // STRIDES[-1]) * STRIDES[-1] // stride for side in (height, width))
-        y, x = torch.meshgrid(*(torch.arange(side) for side in sides), indexing="ij")
-        corners = torch.stack([x.flatten(), y.flatten()], dim=1)
-        levels.append(torch.cat([corners, torch.ones_like(corners)], dim=1) * stride)
-    return torch.cat(levels) / torch.tensor([width, height, width, height])
+    def scores(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Scores (B, P) as OpenCV computes them."""
+        classes, objectness = outputs[0][..., 0].clamp(0, 1), outputs[2][..., 0].clamp(0, 1)
+        return (classes * objectness).sqrt()
+
+    def decode(self, outputs: Sequence[Tensor], chosen: Tensor, size: tuple[int, int]) -> Tensor:
+        """Corners and landmarks (B, K, 14) in fractions of the input."""
+        return decode_faces(outputs[1], outputs[3], chosen, size)
 
 
 def count_parameters_of(path: str | Path) -> int | None:

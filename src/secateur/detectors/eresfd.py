@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secateur.detectors.anchors import STRIDES, AnchorCache
-from secateur.detectors.prediction_heads import apply_heads
+from secateur.detectors.prediction_heads import AnchorDetector, apply_heads
 
 Topology = Literal["standard", "bfpgm"]
 
@@ -188,7 +188,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
 HEADS: tuple[str, ...] = ("loc.*", "conf.*")
 
 
-class EResFD(nn.Module):
+class EResFD(AnchorDetector):
     """EResFD with a width multiplier of 1/16.
 
     Args:
@@ -202,9 +202,10 @@ class EResFD(nn.Module):
     """
 
     def __init__(self, topology: Topology = "standard", anchor_ratio: float = 1.0) -> None:
-        super().__init__()
         if topology not in ("standard", "bfpgm"):
             raise ValueError(f"topology must be 'standard' or 'bfpgm', got {topology!r}")
+        cell_strides = STRIDES if topology == "standard" else (*STRIDES[:-1], STRIDES[-2])
+        super().__init__(AnchorCache(cell_strides, ratio=anchor_ratio))
         self.topology = topology
         self.anchor_ratio = anchor_ratio
         self.base = Backbone(topology)
@@ -212,8 +213,6 @@ class EResFD(nn.Module):
         self.conf = nn.ModuleList(
             nn.Conv2d(CHANNELS, 4 if level == 0 else 2, 1) for level in range(LEVELS)
         )
-        cell_strides = STRIDES if topology == "standard" else (*STRIDES[:-1], STRIDES[-2])
-        self._anchors = AnchorCache(cell_strides, ratio=anchor_ratio)
         self.initialize()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -230,13 +229,6 @@ class EResFD(nn.Module):
         """
         # The context modules end in ReLU, so the published ReLU before the heads changes nothing.
         return apply_heads(self.base(images), self.loc, self.conf)
-
-    def anchors(self, height: int, width: int) -> Tensor:
-        """Anchors (N, 4) of an input of that size: cx, cy, w, h in fractions of it.
-
-        The tensor is cached, lies where the network lies and must not be written to.
-        """
-        return self._anchors(height, width, self.base.m0.fpn.w1.device)
 
     @torch.no_grad()
     def initialize(self, scheme: Literal["kaiming", "published"] = "kaiming") -> None:

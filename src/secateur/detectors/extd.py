@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secateur.detectors.anchors import STRIDES, AnchorCache
-from secateur.detectors.prediction_heads import apply_heads
+from secateur.detectors.prediction_heads import AnchorDetector, apply_heads
 
 STEM_CHANNELS = 64
 LEVELS = len(STRIDES)
@@ -31,7 +31,7 @@ HEADS: tuple[str, ...] = ("loc.*", "conf.*")
 _EXPANSIONS = {64: (2, 2, 4, 4), 48: (2, 2, 4, 4), 32: (2, 2, 4, 4, 2, 2)}
 
 
-class EXTD(nn.Module):
+class EXTD(AnchorDetector):
     """EXTD with 64, 48 or 32 channels: 162,352, 100,160 or 62,939 parameters.
 
     Args:
@@ -42,7 +42,7 @@ class EXTD(nn.Module):
     """
 
     def __init__(self, width: Literal[64, 48, 32] = 64) -> None:
-        super().__init__()
+        super().__init__(AnchorCache())
         if width not in _EXPANSIONS:
             raise ValueError(f"width must be 64, 48 or 32, got {width!r}")
         self.width = width
@@ -70,7 +70,6 @@ class EXTD(nn.Module):
         self.conf = nn.ModuleList(
             nn.Conv2d(width, 4 if level == 0 else 2, 3, padding=1) for level in range(LEVELS)
         )
-        self._anchors = AnchorCache()
         self.initialize()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,13 +95,6 @@ class EXTD(nn.Module):
             )
             levels.insert(0, layer(upsampled) + source)
         return apply_heads(levels, self.loc, self.conf)
-
-    def anchors(self, height: int, width: int) -> Tensor:
-        """Anchors (N, 4) of an input of that size: cx, cy, w, h in fractions of it.
-
-        The tensor is cached, lies where the network lies and must not be written to.
-        """
-        return self._anchors(height, width, next(self.parameters()).device)
 
     @torch.no_grad()
     def initialize(self) -> None:

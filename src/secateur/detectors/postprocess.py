@@ -1,76 +1,76 @@
-"""Post-processing: from the two outputs of a detector to faces."""
+"""Post-processing: from scores and boxes of a detector to faces."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from secateur.detectors.boxes import decode, pairwise_iou
+from secateur.detectors.boxes import pairwise_iou
 
 _CHUNK = 250  # boxes; its overlaps with 750 others lie in the cache
 
 
-def detect_faces(
-    locations: Tensor,
-    logits: Tensor,
-    anchors: Tensor,
+Decode = Callable[[Tensor], Tensor]
+"""Takes indices (B, K) of candidates; gives (B, K, 4) corners, or more columns after them."""
+
+
+def select_faces(
+    scores: Tensor,
+    decode: Decode,
     score_threshold: float = 0.05,
     iou_threshold: float = 0.3,
     max_candidates: int = 5000,
     max_faces: int = 750,
 ) -> list[Tensor]:
-    """Decode, threshold and suppress; a batch gives exactly what its images give alone.
+    """Threshold, decode and suppress; a batch gives exactly what its images give alone.
 
     Args:
-        locations: (B, N, 4) from the network.
-        logits: (B, N, 2) from the network: background, face.
-        anchors: (N, 4) cx, cy, w, h.
-        score_threshold: Only anchors with a higher face probability count.
+        scores: (B, N) of the candidates.
+        decode: Gives corners, and what else is told of a face, of the candidates that matter.
+        score_threshold: Only candidates with a higher score count.
         iou_threshold: A box is dropped if a better one overlaps it by more.
         max_candidates: Boxes that enter non-maximum suppression, the best first.
         max_faces: Boxes that leave it.
 
     Returns:
-        Per image (K, 5): x1, y1, x2, y2 in fractions of the input, not clipped to it, and the
-        score, in falling order; of equal scores the first anchor comes first.
+        Per image (K, 5): corners as decoded, not clipped, and the score, then the other decoded
+        columns, in falling order of the score; of equal scores the first candidate comes first.
     """
-    faces, counts = detect_faces_padded(
-        locations, logits, anchors, score_threshold, iou_threshold, max_candidates, max_faces
+    faces, counts = select_faces_padded(
+        scores, decode, score_threshold, iou_threshold, max_candidates, max_faces
     )
     return [rows[:count] for rows, count in zip(faces, counts.tolist(), strict=True)]
 
 
-def detect_faces_padded(
-    locations: Tensor,
-    logits: Tensor,
-    anchors: Tensor,
+def select_faces_padded(
+    scores: Tensor,
+    decode: Decode,
     score_threshold: float = 0.05,
     iou_threshold: float = 0.3,
     max_candidates: int = 5000,
     max_faces: int = 750,
 ) -> tuple[Tensor, Tensor]:
-    """``detect_faces`` with an output of fixed size, for ``torch.export`` and tracing.
+    """``select_faces`` with an output of fixed size, for ``torch.export`` and tracing.
 
     Args:
-        locations: As for ``detect_faces``, like all that follow.
-        logits: See above.
-        anchors: See above.
+        scores: As for ``select_faces``, like all that follow.
+        decode: See above.
         score_threshold: See above.
         iou_threshold: See above.
         max_candidates: See above.
         max_faces: See above.
 
     Returns:
-        Rows (B, max_faces, 5), zero where there are no more faces, and their numbers (B,).
+        Rows (B, max_faces, 5 or more), zero where there are no more faces, and their numbers (B,).
     """
-    # A softmax over two logits, at a fraction of its time.
-    probabilities = torch.sigmoid(logits[..., 1] - logits[..., 0])
-    order = _best(probabilities, max_candidates)
-    scores = probabilities.gather(1, order)
-    chosen = locations.gather(1, order[..., None].expand(-1, -1, 4))
-    rows = torch.cat([decode(chosen, anchors[order]), scores[..., None]], dim=2)
-    valid = scores > score_threshold
+    order = _best(scores, max_candidates)
+    best = scores.gather(1, order)
+    decoded = decode(order)
+    rows = torch.cat([decoded[..., :4], best[..., None], decoded[..., 4:]], dim=2)
+    valid = best > score_threshold
     results = [
         _suppress(image_rows, image_valid, iou_threshold, max_faces)
         for image_rows, image_valid in zip(rows.unbind(), valid.unbind(), strict=True)
@@ -95,10 +95,10 @@ def _suppress(
     """Greedy non-maximum suppression of one image.
 
     Args:
-        rows: (K, 5) boxes and scores, in falling order.
+        rows: (K, 5 or more) boxes, scores and so on, in falling order.
         valid: (K,) bool, True first.
-        iou_threshold: See ``detect_faces``.
-        max_faces: See ``detect_faces``.
+        iou_threshold: See ``select_faces``.
+        max_faces: See ``select_faces``.
 
     Returns:
         Rows (max_faces, 5), padded with zeros, and their number.

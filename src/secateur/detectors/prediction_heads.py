@@ -1,11 +1,79 @@
-"""Detection heads: what every detector does with its feature maps at the end."""
+"""What the detectors with anchors share: their heads, their loss, and how they tell faces."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
+from secateur.detectors.anchors import AnchorCache
+from secateur.detectors.boxes import decode
+from secateur.detectors.multibox_loss import multibox_loss
+
+
+class AnchorDetector(nn.Module):
+    """A network of locations and logits of anchors, under the protocol of ``detection.Detector``.
+
+    Args:
+        anchors: Gives the anchors of an input.
+    """
+
+    preprocessing: ClassVar[Preprocessing] = RGB_MINUS_MEAN
+    output_names: ClassVar[tuple[str, ...]] = ("locations", "logits")
+
+    def __init__(self, anchors: AnchorCache) -> None:
+        super().__init__()
+        self._anchors = anchors
+
+    def anchors(self, height: int, width: int) -> Tensor:
+        """Anchors (N, 4) of an input of that size: cx, cy, w, h in fractions of it.
+
+        The tensor is cached, lies where the network lies and must not be written to.
+        """
+        return self._anchors(height, width, next(self.parameters()).device)
+
+    def losses(
+        self,
+        outputs: Sequence[Tensor],
+        size: tuple[int, int],
+        faces: Sequence[Tensor],
+        negatives_per_positive: int = 3,
+    ) -> dict[str, Tensor]:
+        """Location and confidence loss, see ``multibox_loss``; landmarks of faces do not count."""
+        location, confidence = multibox_loss(
+            outputs[0],
+            outputs[1],
+            self.anchors(*size).to(outputs[0].device),
+            [rows[:, :4] for rows in faces],
+            negatives_per_positive=negatives_per_positive,
+        )
+        return {"location": location, "confidence": confidence}
+
+    def scores(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Face probabilities (B, N)."""
+        return face_probabilities(outputs[1])
+
+    def decode(self, outputs: Sequence[Tensor], chosen: Tensor, size: tuple[int, int]) -> Tensor:
+        """Corners (B, K, 4) in fractions of the input of the chosen (B, K) anchors."""
+        return decode_chosen(outputs[0], self.anchors(*size).to(outputs[0].device), chosen)
+
+
+def face_probabilities(logits: Tensor) -> Tensor:
+    """(..., 2) background and face to (...,): a softmax of two logits, at a fraction of its time.
+
+    Examples:
+        >>> face_probabilities(torch.tensor([0.0, 0.0]))
+        tensor(0.5000)
+    """
+    return torch.sigmoid(logits[..., 1] - logits[..., 0])
+
+
+def decode_chosen(locations: Tensor, anchors: Tensor, chosen: Tensor) -> Tensor:
+    """Corners (B, K, 4) of the chosen (B, K) of all locations (B, N, 4) and anchors (N, 4)."""
+    return decode(locations.gather(1, chosen[..., None].expand(-1, -1, 4)), anchors[chosen])
 
 
 def apply_heads(

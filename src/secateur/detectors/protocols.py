@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateur.data.preprocessing import to_input
+from secateur.data.landmarks import COUNT, MIRRORED_ORDER
+from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 
 Detect = Callable[[Tensor], list[Tensor]]
 
@@ -150,7 +151,7 @@ class MultiScale:
 
     def merge(self, detections: Sequence[Tensor]) -> Tensor:
         """Vote."""
-        found = torch.cat(list(detections))
+        found = torch.cat([rows[:, :5] for rows in detections])  # landmarks are not voted on
         found = found[found[:, 4] >= self.min_score]
         return vote_boxes(found, self.iou_threshold, self.max_faces, self.keep_singles)
 
@@ -159,6 +160,7 @@ def detect_pictures(
     detect: Detect,
     pictures: Sequence[Pixels],
     protocol: EvaluationProtocol,
+    preprocessing: Preprocessing = RGB_MINUS_MEAN,
     *,
     batch_size: int = 8,
     device: torch.device | str = "cpu",
@@ -166,14 +168,16 @@ def detect_pictures(
     """Find the faces of pictures of any size.
 
     Args:
-        detect: The detector; it takes RGB minus the mean.
+        detect: The detector.
         pictures: ``(H, W, 3)`` RGB each.
         protocol: How to look at them.
+        preprocessing: Of the detector.
         batch_size: Views of one shape that are shown to the detector together.
         device: Where the detector runs.
 
     Returns:
-        For each picture ``(K, 5)`` x1, y1, x2, y2, score in pixels, on the CPU.
+        For each picture ``(K, 5)`` x1, y1, x2, y2, score in pixels, on the CPU; protocols of one
+        view keep the landmarks of detectors that tell them, ``(K, 15)``.
     """
     views = [protocol.views(*picture.shape[:2]) for picture in pictures]
     groups: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
@@ -184,7 +188,7 @@ def detect_pictures(
     for size, members in groups.items():
         for start in range(0, len(members), batch_size):
             batch = members[start : start + batch_size]
-            images = [to_input(_render(pictures[i], views[i][j])) for i, j in batch]
+            images = [preprocessing(_render(pictures[i], views[i][j])) for i, j in batch]
             faces = detect(torch.stack(images).to(device))
             for (i, j), rows in zip(batch, faces, strict=True):
                 found[i][j] = _to_picture(rows.cpu(), views[i][j], size, pictures[i].shape[1])
@@ -219,12 +223,16 @@ def _render(picture: Pixels, view: View) -> Pixels:
 
 
 def _to_picture(rows: Tensor, view: View, size: tuple[int, int], width: int) -> Tensor:
-    """Bring boxes from 0..1 of a view to pixels of the picture, and drop those it is not for."""
+    """Bring faces from 0..1 of a view to pixels of the picture, and drop those it is not for."""
     rows = rows.clone()
-    rows[:, 0:4:2] *= size[1] / view.factor
-    rows[:, 1:4:2] *= size[0] / view.factor
+    for columns in (slice(0, 4), slice(5, None)):  # corners, and landmarks if there are any
+        rows[:, columns][:, 0::2] *= size[1] / view.factor
+        rows[:, columns][:, 1::2] *= size[0] / view.factor
     if view.mirrored:
         rows[:, [0, 2]] = width - rows[:, [2, 0]]
+        if rows.shape[1] > 5:
+            points = rows[:, 5:].reshape(-1, COUNT, 2)[:, list(MIRRORED_ORDER)]
+            rows[:, 5:] = torch.stack([width - points[..., 0], points[..., 1]], dim=2).flatten(1)
     sides = rows[:, 2:4] - rows[:, :2] + 1
     longer, shorter = sides.amax(dim=1), sides.amin(dim=1)
     return rows[(longer > view.larger_than) & (shorter < view.smaller_than)]

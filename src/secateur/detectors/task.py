@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -13,8 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from secateur.data.face_dataset import Picture
-from secateur.detectors.multibox_loss import multibox_loss
-from secateur.detectors.postprocess import detect_faces
+from secateur.detectors.detection import Detector, batch_losses, detect, sum_losses
 from secateur.errors import InputError
 from secateur.metrics.wider_face_metric import WiderFaceAP
 from secateur.training_steps import count_training_steps
@@ -22,25 +21,15 @@ from secateur.training_steps import count_training_steps
 SETTINGS = ("easy", "medium", "hard", "unlisted")
 
 
-class Detector(Protocol):
-    """What the task asks of a network beside being a module."""
-
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Locations (B, N, 4) and logits (B, N, 2) of images (B, 3, H, W)."""
-
-    def anchors(self, height: int, width: int) -> Tensor:
-        """Anchors (N, 4) of an input of that size."""
-
-
 class DetectorTask(pl.LightningModule):
-    """Train a detector with the multibox loss and validate it with WIDER FACE average precision.
+    """Train a detector with its own loss and validate it with WIDER FACE average precision.
 
     Args:
-        network: EResFD, EXTD or any module that keeps to ``Detector``.
+        network: EResFD, EXTD, YuNet or any module that keeps to ``detection.Detector``.
         optimizer: Takes the parameters, gives the optimiser.
         scheduler: Takes optimiser, total steps and steps per epoch; None keeps the rate constant.
-        score_threshold: Detections with a lower face probability are dropped in validation.
-        negatives_per_positive: Ratio of hard-negative mining.
+        score_threshold: Detections with a lower score are dropped in validation.
+        loss: Settings of the loss of this detector, such as ``negatives_per_positive``.
     """
 
     def __init__(
@@ -49,14 +38,14 @@ class DetectorTask(pl.LightningModule):
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
         scheduler: Callable[[Optimizer, int, int], LRScheduler] | None = None,
         score_threshold: float = 0.05,
-        negatives_per_positive: int = 3,
+        loss: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.score_threshold = score_threshold
-        self.negatives_per_positive = negatives_per_positive
+        self.loss_settings = dict(loss or {})
         self.average_precision = WiderFaceAP(settings=SETTINGS)
 
     @property
@@ -64,25 +53,14 @@ class DetectorTask(pl.LightningModule):
         """The network under the protocol that the type checker understands."""
         return cast("Detector", self.network)
 
-    def loss(self, images: Tensor, faces: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Location and confidence loss of one batch.
+    def losses(self, images: Tensor, faces: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Terms of the loss of one batch, by name.
 
         Args:
-            images: (B, 3, H, W), RGB minus the mean.
-            faces: Per image (G, 4) corners in 0..1.
-
-        Returns:
-            Two scalars.
+            images: (B, 3, H, W) as the preprocessing of the network makes them.
+            faces: Per image (G, 4) corners in 0..1, or (G, 19) with landmarks.
         """
-        locations, logits = self.detector(images)
-        anchors = self.detector.anchors(*images.shape[-2:]).to(images.device)
-        return multibox_loss(
-            locations.float(),
-            logits.float(),
-            anchors,
-            faces,
-            negatives_per_positive=self.negatives_per_positive,
-        )
+        return batch_losses(self.detector, images, faces, **self.loss_settings)
 
     def training_step(self, batch: tuple[Tensor, list[Tensor]], batch_idx: int) -> Tensor:
         """Total loss of one batch.
@@ -91,8 +69,8 @@ class DetectorTask(pl.LightningModule):
             InputError: If the loss is not a finite number.
         """
         images, faces = batch
-        location, confidence = self.loss(images, faces)
-        total = location + confidence
+        terms = self.losses(images, faces)
+        total = sum_losses(terms)
         if not torch.isfinite(total):
             raise InputError(
                 f"the training loss became {total.item()} in epoch {self.current_epoch}, batch "
@@ -100,7 +78,7 @@ class DetectorTask(pl.LightningModule):
                 f"{self.trainer.optimizers[0].param_groups[0]['lr']:.3g}) and continue from the "
                 "last checkpoint with resume=auto"
             )
-        values = {"train/loss": total, "train/location": location, "train/confidence": confidence}
+        values = {"train/loss": total, **{f"train/{name}": term for name, term in terms.items()}}
         self.log_dict(
             {name: value.detach() for name, value in values.items()},
             on_step=False,
@@ -127,16 +105,13 @@ class DetectorTask(pl.LightningModule):
         """Faces of a batch.
 
         Args:
-            images: (B, 3, H, W), RGB minus the mean.
+            images: (B, 3, H, W) as the preprocessing of the network makes them.
 
         Returns:
-            Per image (K, 5): x1, y1, x2, y2 in 0..1 of the input, and the score.
+            Per image (K, 5) x1, y1, x2, y2 in 0..1 of the input and the score, or (K, 15) with
+            landmarks.
         """
-        locations, logits = self.detector(images)
-        anchors = self.detector.anchors(*images.shape[-2:]).to(images.device)
-        return detect_faces(
-            locations.float(), logits.float(), anchors, score_threshold=self.score_threshold
-        )
+        return detect(self.detector, images, score_threshold=self.score_threshold)
 
     def validation_step(self, batch: Sequence[Picture], batch_idx: int) -> None:
         """Detect faces in pictures of one size and hand them to the metric."""

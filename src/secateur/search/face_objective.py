@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from secateur.data.augmentation import FaceAugmentation
 from secateur.data.face_dataset import SETTINGS, FaceDataset, FacePictures, Picture
-from secateur.detectors.multibox_loss import multibox_loss
-from secateur.detectors.postprocess import detect_faces
+from secateur.detectors.detection import batch_losses, detect, sum_losses
 from secateur.errors import InputError
 from secateur.evaluation_mode import evaluation_mode
 from secateur.metrics.wider_face_metric import WiderFaceAP
@@ -53,7 +51,11 @@ def face_evaluator(
     if settings.kind == "loss":
         # As published: judged under the augmentation of training, here the same in all trials.
         judged = FaceDataset(
-            held_out.folder, held_out.annotations, FaceAugmentation(size), seed + 1
+            held_out.folder,
+            held_out.annotations,
+            training.augmentation,
+            seed + 1,
+            training.preprocessing,
         )
         quality = HeldOutLoss(_drawn(judged, settings.batches, settings.batch_size, seed))
     else:
@@ -87,7 +89,10 @@ def _pictures(
 ) -> Sequence[Sequence[Picture]]:
     """Held-out pictures of about ``size`` squared pixels, batched by their size."""
     small = FacePictures(
-        held_out.folder, held_out.annotations[: settings.pictures], max_pixels=size * size
+        held_out.folder,
+        held_out.annotations[: settings.pictures],
+        max_pixels=size * size,
+        preprocessing=held_out.preprocessing,
     )
     batches: dict[tuple[int, ...], list[list[Picture]]] = {}
     for index in range(len(small)):
@@ -99,17 +104,9 @@ def _pictures(
     return [batch for of_size in batches.values() for batch in of_size]
 
 
-def batch_loss(network: Any, images: Tensor, faces: Sequence[Tensor]) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-    """Location and confidence loss of one batch; the network has ``anchors``."""
-    locations, logits = network(images)
-    anchors = network.anchors(*images.shape[-2:])
-    return multibox_loss(locations, logits, anchors, faces)
-
-
-def training_loss(network: nn.Module, batch: FaceBatch) -> Tensor:
-    """Location and confidence loss of one batch together."""
-    location, confidence = batch_loss(network, *batch)
-    return location + confidence
+def training_loss(network: Any, batch: FaceBatch) -> Tensor:  # noqa: ANN401
+    """Loss of one batch."""
+    return sum_losses(batch_losses(network, *batch))
 
 
 class HeldOutLoss:
@@ -123,13 +120,12 @@ class HeldOutLoss:
         self.batches = batches
 
     @torch.no_grad()
-    def __call__(self, network: nn.Module) -> float:
-        """Minus the mean location loss minus the mean confidence loss."""
+    def __call__(self, network: Any) -> float:  # noqa: ANN401
+        """Minus the sum of the means of all terms of the loss."""
         with evaluation_mode(network):
-            losses = [batch_loss(network, images, faces) for images, faces in self.batches]
-        location = torch.stack([loss[0] for loss in losses]).mean()
-        confidence = torch.stack([loss[1] for loss in losses]).mean()
-        return -float(location + confidence)
+            losses = [batch_losses(network, images, faces) for images, faces in self.batches]
+        means = {name: torch.stack([terms[name] for terms in losses]).mean() for name in losses[0]}
+        return -float(sum_losses(means))
 
 
 class HeldOutPrecision:
@@ -150,11 +146,7 @@ class HeldOutPrecision:
             for batch in self.pictures:
                 images = torch.stack([picture.image for picture in batch])
                 images = images.contiguous(memory_format=torch.channels_last)
-                locations, logits = network(images)
-                anchors = network.anchors(*images.shape[-2:])
-                for picture, rows in zip(
-                    batch, detect_faces(locations, logits, anchors), strict=True
-                ):
+                for picture, rows in zip(batch, detect(network, images), strict=True):
                     metric.update(
                         picture.to_pixels(rows),
                         picture.faces,

@@ -53,10 +53,21 @@ def resolve_config(config: DictConfig) -> DictConfig:
     return config
 
 
-def build_data(config: DictConfig) -> Any:
-    """The datamodule of ``data=``, seeded like the run."""
+def build_data(config: DictConfig, network: nn.Module | None = None) -> Any:
+    """The datamodule of ``data=``, seeded like the run.
+
+    Args:
+        config: Composed configuration.
+        network: Detector whose preprocessing the pictures get, and whose augmentation, if its model
+            has one of its own and ``data`` sets none.
+    """
     about = ("name", "monitor", "mode")
     node = {key: value for key, value in config.data.items() if key not in about}
+    preprocessing = getattr(network, "preprocessing", None)
+    if preprocessing is not None:
+        node["preprocessing"] = preprocessing
+        if node.get("augmentation") is None and "augmentation" in config.model:
+            node["augmentation"] = config.model.augmentation
     return instantiate(node, seed=int(config.seed))
 
 

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from secateur.cost.parameters import count_nonzero, count_parameters
 from secateur.deploy.yunet_onnx import YuNet, count_parameters_of
-from secateur.detectors.postprocess import detect_faces
-from secateur.detectors.task import Detector
+from secateur.detectors.detection import Detector, detect
 from secateur.errors import InputError
 from secateur.pruning.artifact import load_slim
 from secateur.runtime.fusion import fuse
@@ -60,16 +59,15 @@ class DetectorSource:
         """Faces of a batch.
 
         Args:
-            images: (B, 3, H, W), RGB minus the mean.
-            **postprocess: Thresholds, as of ``detect_faces``.
+            images: (B, 3, H, W) as the preprocessing of the detector makes them.
+            **postprocess: Thresholds, as of ``select_faces``.
 
         Returns:
-            Per image (K, 5): x1, y1, x2, y2 in 0..1 of the input, and the score.
+            Per image (K, 5) x1, y1, x2, y2 in 0..1 of the input and the score, or (K, 15) with
+            landmarks.
         """
         images = images.contiguous(memory_format=torch.channels_last)
-        locations, logits = self.detector(images)
-        anchors = self.detector.anchors(*images.shape[-2:]).to(images.device)
-        return detect_faces(locations.float(), logits.float(), anchors, **postprocess)
+        return detect(self.detector, images, **postprocess)
 
 
 def source_of_weights(config: DictConfig) -> DetectorSource:
@@ -110,7 +108,7 @@ def source_of_run(folder: Path) -> DetectorSource:
             else f"run={folder} holds no model.json; give the folder of a finished run"
         )
     network = load_slim(folder, BUILDERS)
-    if not callable(getattr(network, "anchors", None)):
+    if not callable(getattr(network, "decode", None)):
         raise InputError(f"run={folder} holds no detector, so it has no average precision")
     # outputs/NAME/STAMP: the name tells more than the stamp
     name = folder.resolve().parent.name if folder.resolve().name[:2] == "20" else folder.name

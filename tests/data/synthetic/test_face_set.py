@@ -11,10 +11,11 @@ import pytest
 from secateur.data.annotations import read_annotations
 from secateur.data.ground_truth import read_ground_truth
 from secateur.data.images import read_image
+from secateur.data.landmark_annotations import read_landmark_annotations
 from secateur.data.synthetic import face_set as drawn_faces
 from secateur.data.synthetic.appearance import draw_looks
 from secateur.data.synthetic.canvas import Pen
-from secateur.data.synthetic.face import head_outline, paint_face
+from secateur.data.synthetic.face import face_landmarks, head_outline, paint_face
 from secateur.data.synthetic.face_set import (
     draw_jpeg,
     evaluated_faces,
@@ -152,3 +153,32 @@ def test_foreign_folders_are_refused(tmp_path: Path) -> None:
         write_drawn_set(tmp_path / "holiday.jpg" / "set", 1, 1)
     with pytest.raises(InputError, match="at least one training"):
         write_drawn_set(tmp_path / "set", 0, 1)
+
+
+def test_landmarks_lie_where_they_are_painted() -> None:
+    generator = np.random.default_rng(1)
+    for _ in range(10):
+        looks = draw_looks(generator)
+        canvas = np.zeros((200, 200, 4), np.uint8)
+        pen = Pen(canvas, [[50, 0, 100], [0, 50, 100]])
+        right_eye, left_eye, nose, right_mouth, left_mouth = face_landmarks(pen, looks)
+        assert right_eye[0] < nose[0] < left_eye[0]
+        assert right_mouth[0] < left_mouth[0]
+        assert right_eye[1] == left_eye[1] < nose[1] < right_mouth[1]
+
+
+def test_a_set_tells_five_landmarks_of_every_face(tmp_path: Path) -> None:
+    write_drawn_set(tmp_path / "set", 2, 2)
+    for split in ("train", "val"):
+        layout = find_layout(tmp_path / "set", (split,))
+        faces = read_annotations(layout.annotation_file(split))
+        marked = read_landmark_annotations(layout.landmark_file(split))
+        assert [item.name for item in marked] == [item.name for item in faces]
+        for one, other in zip(marked, faces, strict=True):
+            assert np.array_equal(one.boxes, other.boxes)
+            assert one.landmarks is not None
+            assert one.landmarks.shape == (len(one.boxes), 5, 3)
+            assert (one.landmarks[..., 2] == 1).all()
+            centers = one.boxes[:, :2] + one.boxes[:, 2:] / 2
+            offsets = np.abs(one.landmarks[..., :2] - centers[:, None])
+            assert (offsets <= one.boxes[:, None, 2:].max(axis=2, keepdims=True)).all()

@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from secateur.detectors.eresfd import EResFD
-from secateur.detectors.postprocess import detect_faces
 from secateur.detectors.protocols import MultiScale
 from secateur.errors import InputError
 from secateur.workflows.evaluate.evaluation_set import EvaluationSet, PictureFiles
 from secateur.workflows.evaluate.inference import Detections, detect_set
 from tests.ddp import run_processes
+from tests.detectors.networks import select_anchored
 
 SIZES = [(64, 48), (48, 64), (64, 48), (30, 20), (64, 48), (48, 64), (1, 1)]
 NAMES = [f"event/{i}.png" for i in range(len(SIZES))]
@@ -32,7 +32,7 @@ def detect_in(folder: str) -> Detections | None:
 
     @torch.no_grad()
     def detect(images: Tensor) -> list[Tensor]:
-        return detect_faces(*network(images), network.anchors(*images.shape[-2:]))
+        return select_anchored(*network(images), network.anchors(*images.shape[-2:]))
 
     protocol = MultiScale(max_pixels=80 * 80, keep_singles=True)
     files = PictureFiles(Path(folder), NAMES)

@@ -7,6 +7,12 @@ import numpy as np
 from secateur.data.synthetic.appearance import FaceLooks
 from secateur.data.synthetic.canvas import Pen, Points, ellipse_points, mix, shade
 
+EYE_X, EYE_Y = 0.32, -0.12
+
+MOUTH_X = 0.27
+
+NOSE_Y = 0.22
+
 
 def head_outline(looks: FaceLooks) -> Points:
     """The head from forehead to chin (28, 2); its bounding box is the face's box."""
@@ -35,6 +41,22 @@ def paint_face(pen: Pen, looks: FaceLooks) -> None:
         _paint_eyewear(features, looks)
     if looks.hat != "none":
         _paint_hat(pen, looks)
+
+
+def face_landmarks(pen: Pen, looks: FaceLooks) -> Points:
+    """Centers of the eyes, nose tip and corners of the mouth (5, 2), in pixels of the pen's image.
+
+    The order is that of ``data.landmarks``: the first eye is the left one in the picture.
+    """
+    eyes = [(-EYE_X, EYE_Y), (EYE_X, EYE_Y)]
+    corner_y = 0.5 if looks.open_mouth else 0.52
+    mouth = [(-MOUTH_X, corner_y), (MOUTH_X, corner_y)]
+    return _feature_pen(pen, looks).place([*eyes, (_lean(looks), NOSE_Y), *mouth])
+
+
+def _lean(looks: FaceLooks) -> float:
+    """How far the nose tip lies beside the middle of a turned face."""
+    return 0.14 * looks.yaw
 
 
 def _feature_pen(pen: Pen, looks: FaceLooks) -> Pen:
@@ -91,11 +113,11 @@ def _paint_full_beard(pen: Pen, looks: FaceLooks) -> None:
 
 def _paint_nose(pen: Pen, looks: FaceLooks) -> None:
     """Bridge, tip and nostrils."""
-    lean = 0.14 * looks.yaw
+    lean = _lean(looks)
     dark = shade(looks.skin, 0.74)
     pen.polygon([(lean * 0.3 - 0.035, -0.12), (lean * 0.3 + 0.03, -0.12), (lean + 0.13, 0.24),
                  (lean - 0.13, 0.24)], shade(looks.skin, 0.9))  # fmt: skip
-    pen.ellipse(lean, 0.22, 0.12, 0.075, shade(looks.skin, 0.93))
+    pen.ellipse(lean, NOSE_Y, 0.12, 0.075, shade(looks.skin, 0.93))
     for side in (-1, 1):
         pen.ellipse(lean + side * 0.065, 0.26, 0.034, 0.024, shade(dark, 0.7))
 
@@ -103,10 +125,10 @@ def _paint_nose(pen: Pen, looks: FaceLooks) -> None:
 def _paint_mouth(pen: Pen, looks: FaceLooks) -> None:
     """Lips, teeth when it is open, and the moustache above."""
     lips = mix(shade(looks.skin, 0.72), (170, 40, 50), 0.45)
-    x = np.linspace(-0.27, 0.27, 9)
-    bow = (1 - (x / 0.27) ** 2) * 0.13 * looks.smile
+    x = np.linspace(-MOUTH_X, MOUTH_X, 9)
+    bow = (1 - (x / MOUTH_X) ** 2) * 0.13 * looks.smile
     if looks.open_mouth:
-        drop = (1 - (x / 0.27) ** 2) * (0.14 + 0.06 * max(looks.smile, 0))
+        drop = (1 - (x / MOUTH_X) ** 2) * (0.14 + 0.06 * max(looks.smile, 0))
         upper = np.column_stack([x, 0.5 + bow * 0.4])
         lower = np.column_stack([x, 0.5 + bow * 0.4 + drop])
         pen.polygon(
@@ -127,7 +149,7 @@ def _paint_mouth(pen: Pen, looks: FaceLooks) -> None:
 
 def _paint_eye(pen: Pen, looks: FaceLooks, side: int) -> None:
     """Eye and brow of one side."""
-    x, y = side * 0.32, -0.12
+    x, y = side * EYE_X, EYE_Y
     brow = shade(looks.hair, 0.7)
     pen.stroke(
         [(x - 0.2, y - 0.22 - 0.03 * side), (x, y - 0.29), (x + 0.2, y - 0.22 + 0.03 * side)],

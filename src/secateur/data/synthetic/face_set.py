@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from secateur.data.annotations import Annotation, write_annotations
 from secateur.data.ground_truth import OFFICIAL_SETTINGS, GroundTruth, write_ground_truth
+from secateur.data.landmark_annotations import write_landmark_annotations
 from secateur.data.synthetic.scene import DrawnPicture, draw_picture
 from secateur.data.synthetic.stored_set import write_once
 from secateur.data.wider_layout import Split, WiderLayout
@@ -67,6 +68,7 @@ def write_drawn_set(root: str | Path, n_train: int, n_val: int, seed: int = 0) -
         "n_train": n_train,
         "n_val": n_val,
         "seed": seed,
+        "landmarks": 5,  # sets drawn without them are drawn again
         "fingerprint": zlib.crc32(draw_jpeg(seed, "train", 0)[0]),
     }
     return write_once(root, record, functools.partial(_write, record=record))
@@ -97,15 +99,20 @@ def _write(root: Path, record: dict[str, int]) -> None:
     layout.annotation_file("train").parent.mkdir(parents=True)
     for split in _SPLITS:
         annotations: list[Annotation] = []
+        sizes: list[tuple[int, int]] = []
         evaluated: dict[str, NDArray[np.bool_]] = {}
         (layout.images(split) / EVENT).mkdir(parents=True)
         for index in range(record[f"n_{split}"]):
             content, picture = draw_jpeg(record["seed"], split, index)
             name = picture_name(index)
             (layout.images(split) / name).write_bytes(content)
-            annotations.append(Annotation(name, picture.boxes))
+            annotations.append(Annotation(name, picture.boxes, picture.landmarks))
+            height, width = picture.image.shape[:2]
+            sizes.append((height, width))
             evaluated[name] = evaluated_faces(picture.boxes, picture.visible)
         write_annotations(layout.annotation_file(split), annotations)
+        layout.landmark_file(split).parent.mkdir(parents=True)
+        write_landmark_annotations(layout.landmark_file(split), annotations, sizes)
         if split == "val":
             boxes = {item.name: item.boxes.astype(np.float64) for item in annotations}
             (root / "ground_truth").mkdir()

@@ -13,7 +13,7 @@ from secateur.data.synthetic.appearance import FaceLooks, draw_looks
 from secateur.data.synthetic.background import draw_background
 from secateur.data.synthetic.canvas import Pen, ellipse_points, shade
 from secateur.data.synthetic.clutter import paint_thing
-from secateur.data.synthetic.face import head_outline, paint_face
+from secateur.data.synthetic.face import face_landmarks, head_outline, paint_face
 
 SIZES = ((360, 480), (360, 480), (480, 360), (400, 400))  # height, width
 
@@ -32,11 +32,14 @@ class DrawnPicture:
         image: (H, W, 3) RGB.
         boxes: (G, 4) x, y, width, height in whole pixels, inside the picture.
         visible: (G,) share of each head that nothing hides.
+        landmarks: (G, 5, 3) x, y and weight 1 of five landmarks, see ``landmarks``; hidden ones and
+            those beyond the border too.
     """
 
     image: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     visible: NDArray[np.float64]
+    landmarks: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,17 +76,20 @@ def draw_picture(generator: np.random.Generator) -> DrawnPicture:
         _paint_person(image, owner, number, person)
         if generator.random() < 0.15:
             _paint_obstacle(image, owner, person, generator)
-    boxes, visible = [], []
+    boxes, visible, landmarks = [], [], []
     for number, person in enumerate(people, start=1):
         outline = Pen(image, person.matrix()).place(head_outline(person.looks))
         share = _visible_share(owner, number, outline)
         if share >= _MIN_VISIBLE:
             boxes.append(_box_inside(outline, height, width))
             visible.append(share)
+            points = face_landmarks(Pen(image, person.matrix()), person.looks)
+            landmarks.append(np.column_stack([points, np.ones(len(points))]))
     return DrawnPicture(
         _photograph(image, generator),
         np.array(boxes, dtype=np.float32).reshape(-1, 4),
         np.array(visible, dtype=np.float64),
+        np.array(landmarks, dtype=np.float32).reshape(-1, 5, 3),
     )
 
 

@@ -147,6 +147,7 @@ class Evaluator:
                 functools.partial(source.detect, **{str(k): v for k, v in postprocess.items()}),
                 PictureFiles(pictures.folder, pictures.names),
                 instantiate(protocol.looks),
+                source.detector.preprocessing,
                 batch_size=int(config.data.eval_batch_size),
                 num_workers=int(config.data.num_workers),
                 device=fabric.device,

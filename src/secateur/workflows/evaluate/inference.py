@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from torch.utils.data import DataLoader
 
+from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.data.samplers import SizeBatchSampler
 from secateur.detectors.protocols import Detect, EvaluationProtocol, detect_pictures
 from secateur.errors import InputError
@@ -57,6 +58,7 @@ def detect_set(
     detect: Detect,
     files: PictureFiles,
     protocol: EvaluationProtocol,
+    preprocessing: Preprocessing = RGB_MINUS_MEAN,
     *,
     batch_size: int = 1,
     num_workers: int = 0,
@@ -74,6 +76,7 @@ def detect_set(
         detect: The detector.
         files: The pictures.
         protocol: How to look at them.
+        preprocessing: Of the detector.
         batch_size: Looks of one shape that are shown together; pictures of one size come together.
         num_workers: Loading processes; 0 loads in this one.
         device: Where the detector runs.
@@ -109,12 +112,13 @@ def detect_set(
                 detect,
                 [pixels for _, pixels in batch],
                 protocol,
+                preprocessing,
                 batch_size=batch_size,
                 device=device,
             )
             busy += time.perf_counter() - began
             for (name, _), faces in zip(batch, rows, strict=True):
-                found[name] = as_written(from_corners(faces.numpy()))
+                found[name] = as_written(from_corners(faces[:, :5].numpy()))
             bar.advance(task, len(batch))
     shares = _gather(_Share(found, busy, fault))
     if shares is None:

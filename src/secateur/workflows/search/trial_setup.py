@@ -80,7 +80,7 @@ def build_evaluator(
     Raises:
         InputError: If nothing is held out, or the objective does not suit the model.
     """
-    data = build_data(config)
+    data = build_data(config, network)
     data.prepare_data()
     data.setup("fit")
     log.info("%s", data.describe())

@@ -84,7 +84,7 @@ def _train_in(run: RunFolder, config: DictConfig) -> float | list[float | None] 
     # On a CPU convolutions of few channels run about 1.4 times faster with channels last.
     network, architecture = build_network(config)
     network.to(memory_format=torch.channels_last)
-    data = build_data(config)
+    data = build_data(config, network)
     pruner, schedule = build_pruning(config, network)
     data.prepare_data()
     data.setup("fit")
