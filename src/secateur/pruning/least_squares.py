@@ -98,11 +98,12 @@ def solve_ridge(xx: Tensor, xy: Tensor, start: Tensor, damping: float) -> Tensor
         (G, K, O) weights.
 
     Examples:
-        >>> x = torch.tensor([[[1.0, 1.0], [2.0, 2.0]]])  # one group; both columns say the same
-        >>> y = torch.tensor([[[2.0], [4.0]]])
+        >>> x = torch.tensor([[[1.0, 1.0], [2.0, 2.0]]]).double()  # one group; equal columns
+        >>> y = torch.tensor([[[2.0], [4.0]]]).double()
         >>> xx, xy = x.mT @ x, x.mT @ y
-        >>> solve_ridge(xx, xy, torch.tensor([[[1.0], [0.0]]]), 1e-6).round(decimals=3).flatten()
-        tensor([1.5000, 0.5000])
+        >>> start = torch.tensor([[[1.0], [0.0]]]).double()
+        >>> solve_ridge(xx, xy, start, 1e-6).round(decimals=3).flatten().tolist()
+        [1.5, 0.5]
     """
     diagonal = xx.diagonal(dim1=1, dim2=2)
     # An input that is constant everywhere leaves nothing to fit; any positive number keeps start.

@@ -1,4 +1,4 @@
-"""Constants of removed channels, absorbed by biases or by one channel that stands for many."""
+"""Absorption: what removed constant channels contributed is added to a bias or another channel."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from secateur.slimming.operators import bind
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """A constant per filter that a layer no longer gets from the channels it reads.
+    """Constants to add to a bias or running mean when a layer loses constant channels.
 
     Args:
         weight: Name of the layer's weight.
-        target: Name of the bias or running mean that takes the constant over.
-        amount: What to add to it, (filters,), in double precision.
-        channels: How many channels' effect it is.
+        target: Name of the bias or running mean to which the constants are added.
+        amount: Value to add per filter, (filters,), float64.
+        channels: Number of removed channels whose contribution this is.
     """
 
     weight: str
@@ -35,7 +35,7 @@ class Fold:
 def folds(
     traced: NetworkGraph, readers: Mapping[str, Reader], kept: Tensor, tensors: Mapping[str, Tensor]
 ) -> list[Fold]:
-    """Constants that removed channels contributed, and where each of them goes.
+    """Find what the removed constant channels of each layer contributed to its filters.
 
     A layer without a bias passes its constant on to the running mean of the batch norm behind it;
     where there is none, or not one alone, it gets a new bias.
@@ -45,6 +45,9 @@ def folds(
         readers: The layers by weight.
         kept: Classes that stay, (classes,) bool.
         tensors: Parameters and buffers of the network by name.
+
+    Returns:
+        One entry per layer that loses constant channels with an effect.
     """
     found: list[Fold] = []
     for weight, reader in readers.items():
@@ -63,7 +66,7 @@ def folds(
 
 
 def _mean_behind(traced: NetworkGraph, reader: Reader) -> str | None:
-    """Running mean of the batch norm that alone reads the layer, and nothing else does."""
+    """Name of the running mean behind a layer, if one batch norm alone reads its calls."""
     calls = {call.node for call in reader.calls}
     means: set[str | None] = set()
     for call in calls:
@@ -88,10 +91,10 @@ class Merge:
 
     Args:
         weight: Name of the layer's weight.
-        source: Index of the channel that goes.
-        target: Index of the channel that stays.
-        ratio: Value of the one over the value of the other.
-        dim: Dimension of the channels in the weight.
+        source: Index of the channel that is removed.
+        target: Index of the channel that stays and takes over its effect.
+        ratio: Constant of the removed channel divided by that of the one that stays.
+        dim: Dimension of the input channels in the weight.
     """
 
     weight: str
@@ -104,7 +107,7 @@ class Merge:
 def find_carriers(
     readers: Mapping[str, Reader], classes: ChannelClasses, live: Tensor
 ) -> dict[int, tuple[Merge, ...]]:
-    """Classes that a class beside them can stand for.
+    """Find constant classes whose effect another constant class can take over in every layer.
 
     Args:
         readers: The layers by weight.
@@ -112,32 +115,41 @@ def find_carriers(
         live: Classes that an output may depend on, (classes,) bool.
 
     Returns:
-        Class that may go -> what has to be added where if it does.
+        Class that can then be removed -> the merges that its removal takes.
     """
     found: dict[int, tuple[Merge, ...]] = {}
-    standing: dict[str, list[int]] = {}
+    carriers: dict[str, list[int]] = {}
     constants = _constants(readers, classes, live)
     for index, places in constants.items():
         needed = {place.weight: place for place in places.values() if place.needed}
         if not needed:
             continue
-        for other in standing.get(next(iter(needed)), []):
+        for other in carriers.get(next(iter(needed)), []):
             if (merges := _absorb(needed, constants[other])) is not None:
                 found[index] = merges
                 break
         else:
             for weight in needed:
-                standing.setdefault(weight, []).append(index)
+                carriers.setdefault(weight, []).append(index)
     return found
 
 
 @dataclass(slots=True)
-class _Place:
-    """Where a layer reads a class, and the constant that each call sees there."""
+class _ConstantInput:
+    """The input channels of one layer that belong to one constant class.
+
+    Args:
+        weight: Name of the layer's weight.
+        dim: Dimension of the input channels in the weight.
+        mergeable: Whether the layer is ungrouped and all these channels have equal constants.
+        values: Constant of the channels in each call of the layer.
+        first: Index of the first of these channels.
+        needed: Indices of those that a live filter reads and no bias can absorb.
+    """
 
     weight: str
     dim: int
-    whole: bool
+    mergeable: bool
     values: tuple[float, ...]
     first: int
     needed: list[int]
@@ -145,19 +157,19 @@ class _Place:
 
 def _constants(
     readers: Mapping[str, Reader], classes: ChannelClasses, live: Tensor
-) -> dict[int, dict[str, _Place]]:
-    """Live classes that all their readers see as constants, the largest constants first."""
+) -> dict[int, dict[str, _ConstantInput]]:
+    """Find live classes that are constant for all layers that read them, the largest first."""
     constant = live & classes.removable
     for reader in readers.values():
         constant[reader.inputs[_needed(reader, live) & reader.seen.isnan().any(0)]] = False
-    found: dict[int, dict[str, _Place]] = {}
+    found: dict[int, dict[str, _ConstantInput]] = {}
     for weight, reader in readers.items():
         needed = _needed(reader, live)
         for position in constant[reader.inputs].nonzero()[:, 0].tolist():
             values = tuple(reader.seen[:, position].tolist())
             place = found.setdefault(int(reader.inputs[position]), {}).setdefault(
                 weight,
-                _Place(
+                _ConstantInput(
                     weight,
                     0 if reader.layout.transposed else 1,
                     reader.layout.groups == 1,
@@ -167,7 +179,7 @@ def _constants(
                 ),
             )
             # Equal values: one class may be read in several places of one layer.
-            place.whole &= place.values == values
+            place.mergeable &= place.values == values
             if needed[position]:
                 place.needed.append(position)
 
@@ -178,19 +190,19 @@ def _constants(
 
 
 def _needed(reader: Reader, live: Tensor) -> Tensor:
-    """Channels that a live filter reads and no bias takes over, (channels,) bool."""
+    """Which channels a live filter reads and no bias can absorb, (channels,) bool."""
     needed: Tensor = reader.nonzero[live[reader.outputs]].any(0) & reader.constants.isnan()
     return needed
 
 
 def _absorb(
-    needed: Mapping[str, _Place], standing: Mapping[str, _Place]
+    needed: Mapping[str, _ConstantInput], carrier: Mapping[str, _ConstantInput]
 ) -> tuple[Merge, ...] | None:
-    """What lets one class stand for another; None if it cannot."""
+    """Merges with which one class takes over the effect of another; None if it cannot."""
     merges: list[Merge] = []
     for weight, place in needed.items():
-        target = standing.get(weight)
-        if target is None or not place.whole or not target.whole or 0.0 in target.values:
+        target = carrier.get(weight)
+        if target is None or not (place.mergeable and target.mergeable) or 0.0 in target.values:
             return None
         ratios = [a / b for a, b in zip(place.values, target.values, strict=True)]
         # One weight serves every call, so the ratio has to be the same in all.

@@ -1,4 +1,4 @@
-"""Everything that is known about a network's channels, from the trace to the cut."""
+"""The analysis of a network, step by step: dependencies, classes, live channels, shapes, cut."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from secateur.slimming.surgery import Cut
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What a network's channels do, and what of them stays.
+    """What is known about the channels of a network, and which of them stay.
 
     Args:
         traced: The operator graph.
-        flow: Which labels meet where.
+        flow: Dependencies between channel labels.
         classes: Sets of channels that can only be removed together.
         layers: Weight name -> the layer that reads through it.
         live: Classes that an output may depend on, (classes,) bool.
         kept: Classes that stay, (classes,) bool.
-        cut: What stays of each tensor.
+        cut: Indices that stay of each tensor.
     """
 
     traced: NetworkGraph
@@ -50,7 +50,7 @@ class Analysis:
 def find_dependencies(
     model: nn.Module, traced: NetworkGraph, *, fixed_sizes: bool = False
 ) -> tuple[dict[fx.Node, Tensor], ChannelDependencies, ChannelClasses]:
-    """Find the sets of channels of a network that go together.
+    """Find which channels of a network can only be removed together.
 
     Args:
         model: The network.
@@ -58,7 +58,8 @@ def find_dependencies(
         fixed_sizes: Whether to keep all channels that are reshaped or split.
 
     Returns:
-        Values of the nodes that do not depend on inputs, the labels' flow, and their classes.
+        Values of the nodes that do not depend on inputs, the dependencies between channel labels,
+        and the classes of labels.
     """
     known = input_free_tensors(traced)
     flow = propagate_channels(traced, known, dict(model.named_modules(remove_duplicate=False)))
@@ -87,11 +88,11 @@ def analyze(
 def plan_cut(
     traced: NetworkGraph, flow: ChannelDependencies, classes: ChannelClasses, align: int = 1
 ) -> Analysis:
-    """What can be removed from a network that was coupled, for its tensors as they are now.
+    """Decide what to remove, from known dependencies and the present values of the tensors.
 
     Args:
         traced: The operator graph.
-        flow: Which labels meet where.
+        flow: Dependencies between channel labels.
         classes: Sets of channels that can only be removed together.
         align: Numbers of filters become multiples of this, or stay whole.
     """
@@ -116,7 +117,13 @@ def plan_cut(
 
 
 def cut_to(kept: Tensor, flow: ChannelDependencies, classes: ChannelClasses) -> Cut:
-    """What stays of each tensor if these classes stay, (classes,) bool."""
+    """Build the cut that keeps some classes.
+
+    Args:
+        kept: Classes that stay, (classes,) bool.
+        flow: Dependencies between channel labels.
+        classes: Sets of channels that can only be removed together.
+    """
     blocks: dict[str, Tensor] = {}
     groups = {
         owner_of(weight): int(kept[classes.slices[weight, 0]].sum()) // filters

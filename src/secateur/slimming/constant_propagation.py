@@ -1,4 +1,4 @@
-"""Which activations are constant, whatever the input, and what their values are."""
+"""Constant propagation: which activations are the same for every input, and their values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from secateur.slimming.operators import (
 
 
 def input_free_tensors(traced: NetworkGraph) -> dict[fx.Node, Tensor]:
-    """Actual value of every node that depends on parameters, buffers and literals only.
+    """Compute every node that depends on parameters, buffers and literals only.
 
     Args:
         traced: The operator graph.
@@ -60,11 +60,13 @@ def input_free_tensors(traced: NetworkGraph) -> dict[fx.Node, Tensor]:
     return known
 
 
-VARYING = float("nan")
+VARYING = float("nan")  # the value of an element that depends on the input
 
 
 class ConstantValues(dict[fx.Node, tuple[Tensor, ...]]):
-    """Node -> one compressed tensor per result; known tensors are converted when asked for.
+    """Values of every node: one compressed tensor per result, ``VARYING`` where inputs matter.
+
+    The values of known nodes are converted when they are first asked for.
 
     Args:
         known: Nodes that do not depend on the inputs, with their values.
@@ -82,14 +84,15 @@ class ConstantValues(dict[fx.Node, tuple[Tensor, ...]]):
 
 
 def constant_values(traced: NetworkGraph, known: Mapping[fx.Node, Tensor]) -> ConstantValues:
-    """Abstract values of every node's results.
+    """Find the elements of every node's results that are the same for every input.
 
     Args:
         traced: The operator graph.
         known: Nodes that do not depend on the inputs, with their values.
 
     Returns:
-        Node -> one compressed tensor per result.
+        Node -> one compressed tensor per result, float64, ``VARYING`` where an element depends on
+        the input.
     """
     found = ConstantValues(known)
     for node in traced.nodes:
@@ -112,7 +115,7 @@ def channel_values(value: Tensor, dim: int) -> Tensor:
 def _call(
     node: fx.Node, found: ConstantValues, known: Mapping[fx.Node, Tensor]
 ) -> tuple[Tensor, ...]:
-    """Abstract values of a call's results: one rule per class of operators."""
+    """Values of a call's results: one rule per class of operators."""
     if is_getitem(node):
         source, index = node.args
         assert isinstance(source, fx.Node)

@@ -1,4 +1,4 @@
-"""Which filters, channels and parameter slices can only be removed together."""
+"""Dependencies: which filters, channels and parameter slices can only be removed together."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class LayerCall:
 
 @dataclass(frozen=True, slots=True)
 class SplitChannels:
-    """A tensor whose channels lie along several dimensions, as a shuffle lays them.
+    """A reshaped tensor whose channels lie along several dimensions, as a shuffle lays them.
 
     Args:
-        position: Place of the call that laid them out among the nodes of the trace.
-        labels: Labels of its elements, or of what a shuffle does inside, (groups, channels).
+        position: Index of the reshaping call among the nodes of the graph.
+        labels: Labels of the elements of its result; of a shuffle, (groups, channels per group).
     """
 
     position: int
@@ -63,7 +63,7 @@ class SplitChannels:
 
 @dataclass(slots=True)
 class ChannelDependencies:
-    """What following labels through a trace has found.
+    """All constraints between channel labels that the graph of a network implies.
 
     Args:
         reads: Calls of layers that mix channels; depthwise convolutions are not among them.
@@ -72,12 +72,13 @@ class ChannelDependencies:
         groups: The same weight -> number of groups.
         depthwise: Weight of a depthwise convolution -> filters per channel.
         elements: Parameter used as a plain tensor -> label of each of its elements.
-        joins: Pairs of equally long label vectors that belong together.
-        pins: Labels that must stay, and why.
-        equal_rows: Label matrices whose rows must keep equally many labels.
-        sized: Labels that went through an operator whose sizes the forward may have fixed.
-        spreads: Tensors that lose all that lies at one place along one dimension, or nothing.
-        n_labels: Number of labels given out, ``KEPT`` included.
+        joins: Pairs of equally long label vectors; two labels at one position can only be removed
+            together.
+        pins: Labels that must stay, and the reason.
+        equal_rows: Label matrices whose rows must all keep the same number of labels.
+        sized: Labels of tensors that are reshaped or split to sizes that the forward may fix.
+        spreads: Reshaped tensors that can lose whole indices along one dimension only.
+        n_labels: Number of labels in use, ``KEPT`` included.
     """
 
     reads: list[LayerCall] = field(default_factory=list)
@@ -94,12 +95,12 @@ class ChannelDependencies:
     n_labels: int = 1
 
     def fresh(self, count: int) -> Tensor:
-        """New labels, (count,)."""
+        """Make new labels, (count,)."""
         self.n_labels += count
         return torch.arange(self.n_labels - count, self.n_labels)
 
     def join(self, a: Tensor, b: Tensor, where: str) -> None:
-        """Tie labels pairwise; a label that meets something without one has to stay."""
+        """Record that labels can only be removed in pairs; one paired with ``KEPT`` must stay."""
         different = a != b
         a, b = a[different], b[different]
         if a.numel():
@@ -107,14 +108,14 @@ class ChannelDependencies:
             self.pin(torch.cat([a[b == KEPT], b[a == KEPT]]), f"{where} adds a fixed tensor to it")
 
     def pin(self, labels: Tensor, reason: str) -> None:
-        """Keep these labels for ever."""
+        """Record that labels must stay, and why."""
         labels = distinct(labels)
         labels = labels[labels != KEPT]
         if labels.numel():
             self.pins.append((labels, reason))
 
     def merge(self, labels: Tensor, dims: Collection[int], where: str) -> Tensor:
-        """Cut ``dims`` to size 1 and join the labels that lay along them."""
+        """Join the labels that lie along ``dims``, and cut these dimensions to size 1."""
         first = collapse(labels, dims)
         if set(varying_dimensions(labels)) & set(dims):
             a, b = broadcast_small(labels, first)
@@ -122,13 +123,13 @@ class ChannelDependencies:
         return first
 
     def vector(self, labels: Tensor, dim: int, where: str) -> Tensor:
-        """Labels along one dimension; those that share an index are joined."""
+        """Join labels that share an index along ``dim``; returns one label per index."""
         dim %= labels.dim()
         others = [d for d in range(labels.dim()) if d != dim]
         return self.merge(labels, others, where).reshape(-1)
 
     def meet(self, a: Tensor, b: Tensor, where: str) -> Tensor:
-        """Labels of a pointwise result of two tensors, in their common shape."""
+        """Join the labels of two pointwise operands; returns the labels of the result."""
         shape = broadcast_shape(a, b)
         for narrow, other in ((a, b), (b, a)):
             wide = compress(other.expand(shape))
@@ -141,11 +142,11 @@ class ChannelDependencies:
         return compress(torch.where(x != KEPT, x, y).expand(shape))
 
     def slice(self, name: str, dim: int, labels: Tensor, where: str) -> None:
-        """Say that index i along ``dim`` of a parameter or buffer belongs to ``labels[i]``."""
+        """Record that index i along ``dim`` of a parameter or buffer belongs to ``labels[i]``."""
         self.join(self.slices.setdefault((name, dim), labels), labels, where)
 
     def equal(self, rows: Tensor) -> None:
-        """Demand equal numbers of kept labels in every row of a matrix."""
+        """Record that every row of a matrix must keep the same number of labels."""
         rows = torch.unique(rows, dim=0)
         if len(rows) > 1:
             self.equal_rows.append(rows)
@@ -159,12 +160,12 @@ def _stretched(labels: Tensor, shape: Sequence[int]) -> set[int]:
 
 @dataclass(frozen=True, slots=True)
 class ChannelClasses:
-    """Labels grouped by what the network ties together.
+    """Equivalence classes of labels: the channels of one class can only be removed together.
 
     Args:
         of: Class of each label, (labels,); class 0 holds only what is never removed.
         count: Number of classes.
-        pinned: Class -> why it has to stay.
+        pinned: Class that must stay -> the reason.
         slices: (parameter or buffer, dimension) -> class of each index.
     """
 
@@ -175,14 +176,18 @@ class ChannelClasses:
 
     @property
     def removable(self) -> Tensor:
-        """Whether nothing in the forward's shape speaks against removal, (classes,)."""
+        """Which classes the forward can run without, (classes,) bool."""
         free = torch.ones(self.count, dtype=torch.bool)
         free[[KEPT, *self.pinned]] = False
         return free
 
 
 def find_classes(flow: ChannelDependencies) -> ChannelClasses:
-    """Classes of joined labels: connected components, with the pins of their members."""
+    """Group labels into classes: the connected components of all joins.
+
+    Args:
+        flow: Dependencies between labels. Joins that reshaped tensors add are appended to it.
+    """
     of = _components(flow)
     pending = [_rows(spread.labels) for spread in flow.spreads]
     while (joined := _join_columns(flow, of, pending)) is not None:
@@ -216,11 +221,15 @@ def _components(flow: ChannelDependencies) -> Tensor:
 
 
 def connected(ties: Sequence[tuple[Tensor, Tensor]], size: int) -> Tensor:
-    """Number of the connected component of each of ``size`` things, (size,).
+    """Number of the connected component of each of ``size`` items, (size,).
 
     Args:
-        ties: Pairs of equally long vectors of numbers of things that are tied.
-        size: Number of things.
+        ties: Pairs of equally long vectors of item numbers; two items at one position are tied.
+        size: Number of items.
+
+    Example:
+        >>> connected([(torch.tensor([0, 1]), torch.tensor([3, 2]))], 5)
+        tensor([0, 1, 1, 0, 2])
     """
     pairs = [torch.stack(tie) for tie in ties]
     edges = torch.cat(pairs, 1).numpy() if pairs else np.zeros((2, 0), dtype=np.int64)
@@ -230,13 +239,13 @@ def connected(ties: Sequence[tuple[Tensor, Tensor]], size: int) -> Tensor:
 
 
 def _rows(labels: Tensor) -> Tensor:
-    """A spread as a matrix whose columns lie along the last dimension that varies."""
+    """Labels of a tensor as a matrix whose columns lie along the last dimension that varies."""
     rows = shrink(labels).movedim(varying_dimensions(labels)[-1], -1)
     return rows.reshape(-1, rows.shape[-1])
 
 
 def _join_columns(flow: ChannelDependencies, of: Tensor, spreads: Sequence[Tensor]) -> int | None:
-    """Join equal columns of the first spread whose rows cannot go as a whole; its position."""
+    """Join the columns of the first matrix whose rows are not classes; returns its position."""
     for position, rows in enumerate(spreads):
         classes = of[rows]
         if bool((classes != classes[:, :1]).any()) and bool((classes != classes[:1]).any()):

@@ -1,4 +1,4 @@
-"""Whether two networks compute the same: the proof behind slimming."""
+"""Equivalence: whether two networks compute the same. It is the proof behind slimming."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def compare(model: nn.Module, probes: Iterable[Probe]) -> Difference:
 
 
 def make_probes(model: nn.Module, arguments: Arguments) -> list[Probe]:
-    """The example, and noise: of a larger size if the network takes one, else of the same.
+    """Make two probes: the example, and noise of a larger size if the network takes one.
 
     Args:
         model: Network that gives the expected outputs.
@@ -117,7 +117,7 @@ def in_full_precision(model: nn.Module) -> nn.Module:
 
 
 def arguments_in_full_precision(arguments: Arguments) -> Arguments:
-    """Tensors of half precision in single, everything else as it is."""
+    """Convert tensors of half precision to single; everything else stays as it is."""
 
     def widen(value: object) -> object:
         half = isinstance(value, Tensor) and value.dtype in _HALVES
@@ -138,7 +138,7 @@ def first_difference(model: nn.Module, slimmed: nn.Module, cut: Cut, arguments: 
     Args:
         model: The network before.
         slimmed: The network after.
-        cut: What stayed.
+        cut: Indices that stayed.
         arguments: Arguments of one forward.
     """
     before, after = _layer_outputs(model, arguments), _layer_outputs(slimmed, arguments)

@@ -1,8 +1,7 @@
-"""Tensors that say, element by element, which channel something belongs to.
+"""Labels and values in the full shape of the tensors they describe, stored small.
 
-Labels and abstract values have the full shape of the tensors they describe, so that data movement
-can be executed on them literally. They vary along one dimension as a rule; the others are kept
-expanded (stride 0), which costs no memory.
+They have the full shape so that data movement can be executed on them literally. As a rule they
+vary along one dimension; the others are expanded (stride 0), which costs no memory.
 """
 
 from __future__ import annotations
@@ -14,7 +13,12 @@ from torch import Tensor
 
 
 def compress(tensor: Tensor) -> Tensor:
-    """The same tensor with stride 0 along every dimension in which nothing varies."""
+    """The same tensor with stride 0 along every dimension in which nothing varies.
+
+    Example:
+        >>> compress(torch.ones(2, 3)).stride()
+        (0, 0)
+    """
     small = shrink(tensor)
     for dim, size in enumerate(small.shape):
         if size > 1:
@@ -26,7 +30,12 @@ def compress(tensor: Tensor) -> Tensor:
 
 
 def shrink(tensor: Tensor) -> Tensor:
-    """The tensor with every stride-0 dimension cut to size 1."""
+    """The tensor with every stride-0 dimension cut to size 1.
+
+    Example:
+        >>> shrink(torch.zeros(2, 1).expand(2, 3)).shape
+        torch.Size([2, 1])
+    """
     for dim, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
         if stride == 0 and size > 1:
             tensor = tensor.narrow(dim, 0, 1)
@@ -39,7 +48,12 @@ def varying_dimensions(tensor: Tensor) -> tuple[int, ...]:
 
 
 def along_dimension(vector: Tensor, dim: int, shape: Iterable[int]) -> Tensor:
-    """``vector`` laid along one dimension of ``shape`` and constant along the others."""
+    """Expand a vector to ``shape``: it varies along ``dim`` and is constant along the others.
+
+    Example:
+        >>> along_dimension(torch.tensor([1, 2]), 1, (1, 2, 2)).tolist()
+        [[[1, 1], [2, 2]]]
+    """
     sizes = tuple(shape)
     view = [1] * len(sizes)
     view[dim] = -1

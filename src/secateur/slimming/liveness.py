@@ -1,4 +1,4 @@
-"""Which classes of channels an output of the network can still depend on."""
+"""Liveness: which classes of channels an output of the network can depend on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from secateur.slimming.operators import Layout
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A layer with all its calls taken together.
+    """A layer that mixes channels, with all its calls taken together.
 
     Args:
         calls: The calls, in order of execution.
@@ -26,7 +26,7 @@ class Reader:
         nonzero: Whether a filter depends on a channel, (filters, channels).
         constants: Value of each channel whose effect on every call is one constant per filter,
             NaN for the others, (channels,).
-        seen: Value of each channel in each call, NaN where it varies, (calls, channels).
+        seen: Constant of each channel in each call, NaN where it varies, (calls, channels).
     """
 
     calls: tuple[LayerCall, ...]
@@ -44,13 +44,16 @@ def readers(
     values: ConstantValues,
     tensors: Mapping[str, Tensor],
 ) -> dict[str, Reader]:
-    """Weight name -> the layer that reads through it.
+    """Collect the calls of each layer, with the classes and the constants that it reads.
 
     Args:
-        flow: What following the labels has found.
-        classes: The labels' classes.
-        values: Abstract values of every node.
+        flow: Dependencies between channel labels.
+        classes: Sets of channels that can only be removed together.
+        values: Values of every node, from ``constant_values``.
         tensors: Parameters and buffers of the network by name.
+
+    Returns:
+        Name of the weight -> its layer.
     """
     calls: dict[str, list[LayerCall]] = {}
     for read in flow.reads:
@@ -94,27 +97,27 @@ def live_classes(
         readers: The layers by weight.
         classes: Sets of channels that can only be removed together.
         absorbed: Classes whose effect other classes take over.
-        also: Classes that are live whoever reads them, (classes,) bool.
+        also: Classes that are live in any case, (classes,) bool.
 
     Returns:
-        (classes,) bool.
+        Which classes are live, (classes,) bool.
     """
     live = ~classes.removable
     if also is not None:
         live |= also
-    gone = torch.zeros(classes.count, dtype=torch.bool)
-    gone[list(absorbed)] = True
+    carried = torch.zeros(classes.count, dtype=torch.bool)
+    carried[list(absorbed)] = True
     before = -1
     while before != int(live.sum()):
         before = int(live.sum())
         for reader in reversed(list(readers.values())):
             needed = reader.nonzero[live[reader.outputs]].any(0) & reader.constants.isnan()
-            live[reader.inputs[needed & ~gone[reader.inputs]]] = True
+            live[reader.inputs[needed & ~carried[reader.inputs]]] = True
     return live
 
 
 def read_classes(readers: Mapping[str, Reader], classes: ChannelClasses, live: Tensor) -> Tensor:
-    """Classes that a filter of a live class reads with a non-zero weight, (classes,) bool."""
+    """Which classes a filter of a live class reads with a non-zero weight, (classes,) bool."""
     found = torch.zeros(classes.count, dtype=torch.bool)
     for reader in readers.values():
         found[reader.inputs[reader.nonzero[live[reader.outputs]].any(0)]] = True
@@ -129,15 +132,15 @@ def restore_valid_shapes(
     align: int = 1,
     cost: Tensor | None = None,
 ) -> Tensor:
-    """Give dead classes back until every layer keeps a channel and every equal split is equal.
+    """Keep further classes until every layer has a channel and equal splits are equal.
 
     Args:
         live: Classes that stay in any case, (classes,) bool.
-        flow: What following the labels has found.
-        classes: The labels' classes.
+        flow: Dependencies between channel labels.
+        classes: Sets of channels that can only be removed together.
         tensors: Parameters and buffers of the network by name.
         align: Numbers of filters become multiples of this, or stay whole.
-        cost: What giving a class back costs, (classes,): the cheapest go first. By default the
+        cost: Cost of keeping a class, (classes,); the cheapest are kept first. By default the
             number of its parameters.
 
     Returns:
@@ -163,7 +166,7 @@ def restore_valid_shapes(
         for matrix, multiple in rows:
             changed |= _balance(matrix, kept, cost, multiple)
         for inputs, outputs in grouped:
-            # A group goes whole or keeps as many channels and filters as the others.
+            # A group is removed whole or keeps as many channels and filters as the others.
             alive = kept[inputs].any(1) | kept[outputs].any(1)
             if not bool(alive.any()):
                 alive[(cost[inputs].sum(1) + cost[outputs].sum(1)).argmin()] = True
@@ -173,7 +176,7 @@ def restore_valid_shapes(
 
 
 def _parameters(classes: ChannelClasses, tensors: Mapping[str, Tensor]) -> Tensor:
-    """Parameters that go with each class, counted alone, (classes,)."""
+    """Number of parameters that are removed with each class alone, (classes,)."""
     count = torch.zeros(classes.count)
     for (name, _), members in classes.slices.items():
         each = tensors[name].numel() / len(members)
@@ -182,7 +185,7 @@ def _parameters(classes: ChannelClasses, tensors: Mapping[str, Tensor]) -> Tenso
 
 
 def _balance(rows: Tensor, kept: Tensor, cost: Tensor, multiple: int) -> bool:
-    """Give back the cheapest classes until every row keeps equally many, at least one."""
+    """Keep the cheapest dead classes until all rows keep equally many; whether any was added."""
     target = max(1, int(kept[rows].sum(1).max()))
     target = min(-(-target // multiple) * multiple, rows.shape[1])
     changed = False

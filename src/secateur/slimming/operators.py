@@ -32,7 +32,7 @@ RESHAPES = frozenset({
 # They cut equal parts, which still fit when every part loses equally many channels.
 EQUAL_PARTS = frozenset({"chunk", "split", "tensor_split"})
 
-# They name positions, which mean something else once a channel before them has gone.
+# They name positions, which mean something else once a channel before them is removed.
 POSITIONS = frozenset({
     "index", "index_select", "masked_select", "narrow", "roll", "select", "select_scatter",
     "slice", "slice_scatter", "split_with_sizes", "unbind",
@@ -139,13 +139,13 @@ def move_elements(
     known: Mapping[fx.Node, Tensor],
     fill: float | None = None,
 ) -> tuple[Tensor, ...] | None:
-    """Do what a data-moving operator does to its operands' elements to what these carry.
+    """Apply a data-moving operator to labels or values in place of its operands.
 
     Args:
         node: Call of an operator in ``MOVES``.
-        carried: Tensor of an operand's shape, one entry per element.
+        carried: Operand -> tensor of its shape with one label or value per element.
         known: Values of the nodes that do not depend on inputs; indices are taken from here.
-        fill: What padding carries; the padding's own value if None.
+        fill: Label or value of padding; the padding's own value if None.
 
     Returns:
         One compressed tensor per result; None if the movement depends on the inputs' values.
@@ -204,7 +204,7 @@ class Layout:
             return torch.zeros(self._shape(weight)[0], dtype=torch.float64)
         if self.groups > 1:
             return self._matrix(_flat(weight).double().sum(2)) @ channels
-        # Most channels are none: leave their part of a large weight alone.
+        # Most channels are not constant: do not read their part of a large weight.
         places = channels.nonzero()[:, 0]
         part = _flat(weight).index_select(0 if self.transposed else 1, places).double().sum(2)
         return (part.T if self.transposed else part) @ channels[places]

@@ -1,9 +1,9 @@
-"""Follow channel labels through a trace.
+"""Propagation: channel labels travel through the graph and meet the labels they depend on.
 
-Every convolution and linear layer writes fresh labels, one per filter. Data movement carries them
-literally; pointwise operators join the labels that meet; a layer that reads a tensor ties its own
-input slices to what arrives. Joined labels can only be removed together. What no layer can be cut
-for is pinned, with a reason.
+Every convolution and linear layer writes new labels, one per filter. Data movement moves the
+labels as it moves elements; pointwise operators join the labels of their operands; a layer that
+reads a tensor ties the slices of its weight to the labels of that tensor. Joined labels can only
+be removed together. Labels that must stay are pinned, with a reason.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ def propagate_channels(
     modules: Mapping[str, nn.Module],
     written: Mapping[tuple[str, int], Tensor] | None = None,
 ) -> ChannelDependencies:
-    """Follow labels from every layer that writes channels to every one that reads them.
+    """Propagate labels from every layer that writes channels to every one that reads them.
 
     Args:
         traced: The operator graph.
         known: Nodes that do not depend on the inputs, with their values.
         modules: Modules of the traced network by each of their names.
-        written: Labels that layers write, by weight and dimension; fresh ones where absent.
+        written: Labels that layers write, by weight and dimension; new ones where absent.
 
     Returns:
-        Slices, joins, pins and constraints.
+        All dependencies between the labels.
     """
-    follower = _ChannelPropagation(traced, known, modules, written or {})
+    propagation = _ChannelPropagation(traced, known, modules, written or {})
     for node in traced.nodes:
         if node.op == "call_function":
-            follower.labels[node] = follower.call(node)
+            propagation.labels[node] = propagation.call(node)
     for node in traced.output.all_input_nodes:
-        follower.pin(node, "it is an output of the network")
-    flow = follower.flow
+        propagation.pin(node, "it is an output of the network")
+    flow = propagation.flow
     for name, labels in flow.elements.items():
         for key in [key for key in flow.slices if key[0] == name]:
             reason = f"{name} is also used outside its layer"
@@ -68,7 +68,7 @@ def propagate_channels(
 
 
 class _ChannelPropagation:
-    """One walk over a trace; ``labels`` holds what the results of each node carry."""
+    """One pass over a graph; ``labels`` holds the labels of the results of each node."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class _ChannelPropagation:
         self.labels: dict[fx.Node, tuple[Tensor, ...]] = {}
 
     def all_of(self, node: fx.Node) -> tuple[Tensor, ...]:
-        """Labels of a node's results; a parameter used as a plain tensor has its own."""
+        """Labels of a node's results; a parameter used as a plain tensor gets new ones."""
         if node not in self.labels:
             name = self.traced.names.get(node)
             if name is None:

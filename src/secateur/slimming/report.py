@@ -1,4 +1,4 @@
-"""The account of a slimming: what went, what was folded, what stayed and why."""
+"""Report of a slimming: what was removed, what was absorbed, what stayed and why."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SlimReport:
         folded: Layer -> channels whose constant effect its bias, the batch norm behind it or
             another channel took over.
         refused: Layer -> reason -> zero filters that had to stay for it.
-        dropped: Modules that went as a whole.
+        dropped: Modules that were removed as a whole.
         parameters_before: Parameters of the original, each counted once.
         parameters_after: Parameters of the slim network.
         max_abs_diff: Largest difference between the outputs of the two.
@@ -60,13 +60,13 @@ def build_report(
     dropped: tuple[str, ...],
     max_abs_diff: float,
 ) -> SlimReport:
-    """Account for a slimming.
+    """Build the report of a slimming.
 
     Args:
         model: The network before.
         slimmed: The network after.
-        analysis: What was found out about the network.
-        dropped: Modules that went as a whole.
+        analysis: What is known about the network before.
+        dropped: Modules that were removed as a whole.
         max_abs_diff: Largest difference between the outputs.
     """
     weights = _weights(analysis)
@@ -91,7 +91,7 @@ def build_report(
 
 
 def chain_reports(first: SlimReport, second: SlimReport) -> SlimReport:
-    """One account of two slimmings, the second of what the first returned."""
+    """Combine the reports of two slimmings, the second of what the first returned."""
     return SlimReport(
         kept={n: tuple(first.kept[n][i] for i in kept) for n, kept in second.kept.items()},
         folded=dict(Counter(first.folded) + Counter(second.folded)),

@@ -1,8 +1,9 @@
-"""Which sizes a forward takes from its channels: seen in a trace of it with twice as many.
+"""Reshape probe: which sizes of a reshape follow the number of channels, found by doubling it.
 
-A trace holds numbers. It does not tell the 2 of ``x.view(b, 2, c // 2, h, w)``, which stays
-whatever goes, from the ``c // 2``, which the slim forward computes anew. A network whose channels
-lie there twice tells: the size that has doubled is the one along which channels can go.
+A graph holds numbers. In ``x.view(b, 2, c // 2, h, w)`` it does not tell the 2, which is the same
+for any number of channels, from the ``c // 2``, which the slim forward computes anew. Tracing the
+network again with every channel twice does: the size that has doubled is the one along which
+channels can be removed.
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ from secateur.slimming.surgery import Cut, apply_cut
 
 
 def resolve_reshapes(model: nn.Module, traced: NetworkGraph, flow: ChannelDependencies) -> None:
-    """Join the labels of every spread that go together, and pin those of written-down sizes.
+    """Decide for every reshaped tensor along which dimension it can lose channels, if any.
+
+    Labels at one index of that dimension are joined. If no size follows the number of channels,
+    all labels of the tensor are pinned.
 
     Args:
         model: The network.
         traced: Its operator graph.
-        flow: Changed: spreads that are settled leave it. Those with a label that is pinned
-            elsewhere cannot be doubled, and stay in it.
+        flow: Dependencies between channel labels. Tensors that are decided leave ``spreads``;
+            those with a label that is pinned elsewhere cannot be doubled and stay in it.
     """
     if not flow.spreads:
         return
@@ -46,26 +50,26 @@ def resolve_reshapes(model: nn.Module, traced: NetworkGraph, flow: ChannelDepend
         component = int(components[classes.of[shrink(spread.labels).reshape(-1)[0]]])
         if component not in fixed:
             open_spreads.setdefault(component, []).append(spread)
-    # One trace for all as a rule; one that fails says nothing of the sets of channels alone.
+    # As a rule one trace serves all components; where it fails, each is tried alone.
     doubled = torch.isin(components, torch.tensor(list(open_spreads), dtype=torch.long))
-    nodes = _wider(model, traced, flow, classes, doubled)
+    nodes = _trace_doubled(model, traced, flow, classes, doubled)
     for component, spreads in open_spreads.items():
         alone = nodes
         if nodes is None and len(open_spreads) > 1:
-            alone = _wider(model, traced, flow, classes, components == component)
+            alone = _trace_doubled(model, traced, flow, classes, components == component)
         for spread in spreads:
-            _settle(spread, flow, traced.nodes, alone)
-    settled = {id(spread) for spreads in open_spreads.values() for spread in spreads}
-    flow.spreads = [spread for spread in flow.spreads if id(spread) not in settled]
+            _resolve(spread, flow, traced.nodes, alone)
+    resolved = {id(spread) for spreads in open_spreads.values() for spread in spreads}
+    flow.spreads = [spread for spread in flow.spreads if id(spread) not in resolved]
 
 
-def _settle(
+def _resolve(
     spread: SplitChannels,
     flow: ChannelDependencies,
     nodes: Sequence[fx.Node],
     wider: Sequence[fx.Node] | None,
 ) -> None:
-    """Channels go along the one dimension that has doubled, with all that lies across it."""
+    """Join labels across the one dimension that has doubled; pin all if there is none."""
     grown: list[int] = []
     if wider is not None:
         before, after = _sizes(nodes[spread.position]), _sizes(wider[spread.position])
@@ -77,7 +81,7 @@ def _settle(
 
 
 def _sizes(node: fx.Node) -> tuple[int, ...]:
-    """Sizes over which a call spreads channels: a shuffle's are groups and channels of each."""
+    """Sizes that a call lays channels out over; of a shuffle, groups and channels per group."""
     (shape,) = shapes_of(node)
     if operator_name(node) not in SHUFFLES:
         return tuple(shape)
@@ -86,7 +90,7 @@ def _sizes(node: fx.Node) -> tuple[int, ...]:
 
 
 def _components(flow: ChannelDependencies, classes: ChannelClasses) -> Tensor:
-    """Sets of classes that have to double together for any forward to run, (classes,)."""
+    """Component of each class; classes of one must double together, or no forward runs."""
     matrices = [shrink(spread.labels) for spread in flow.spreads] + flow.equal_rows
     for weight, inputs in flow.grouped.items():
         matrices += [inputs, flow.slices[weight, 0]]
@@ -94,21 +98,24 @@ def _components(flow: ChannelDependencies, classes: ChannelClasses) -> Tensor:
     return connected([(m[:1].expand_as(m), m) for m in members], classes.count)
 
 
-def _wider(
+def _trace_doubled(
     model: nn.Module,
     traced: NetworkGraph,
     flow: ChannelDependencies,
     classes: ChannelClasses,
     doubled: Tensor,
 ) -> tuple[fx.Node, ...] | None:
-    """Nodes of the network with some classes twice; None if that runs no such forward.
+    """Trace the network with the channels of some classes doubled.
 
     Args:
         model: The network.
         traced: Its operator graph.
-        flow: Which labels meet where.
+        flow: Dependencies between channel labels.
         classes: Sets of channels that can only be removed together.
-        doubled: Classes whose channels lie there twice, (classes,) bool.
+        doubled: Classes whose channels are doubled, (classes,) bool.
+
+    Returns:
+        The nodes of the new graph; None if the forward fails or calls other operators.
     """
     if not bool(doubled.any()):
         return None
@@ -121,7 +128,7 @@ def _wider(
 
 
 def _doubling(doubled: Tensor, flow: ChannelDependencies, classes: ChannelClasses) -> Cut:
-    """The cut that takes every channel of some classes twice."""
+    """Build the cut that takes every channel of some classes twice."""
     times = 1 + doubled.long()
     kept = {
         key: torch.arange(len(members)).repeat_interleave(times[members])

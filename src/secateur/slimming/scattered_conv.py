@@ -1,8 +1,8 @@
-"""Convolutions of fewer filters whose results are put among channels that others write.
+"""Scattered convolutions: they compute their non-zero filters only and write zeros for the others.
 
 A zero filter that writes into a residual stream cannot be cut while another layer writes the same
-channel. What is exact all the same is to compute only the other filters and to leave zeros
-between them. That costs a copy, so it is kept only where it was measured to be faster.
+channel. It is exact, too, to compute only the other filters and to leave zeros between them. That
+costs a copy, so it is used only where it was measured to be faster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ScatteredConv2d(nn.Conv2d):
 
     Args:
         conv: Ungrouped convolution to take geometry, device and type from.
-        places: Output channel of each filter, (filters,).
+        places: Index of the output channel that each filter writes, (filters,).
         width: Number of output channels.
 
     Raises:
@@ -88,10 +88,10 @@ def scatter_zero_filters(
     runs: int = 15,
     min_speedup: float = 1.05,
 ) -> ScatterResult:
-    """Compute no zero filters where leaving them out is faster on this machine.
+    """Replace convolutions that have zero filters, where that is faster on this machine.
 
     Args:
-        model: A slim network, whose remaining zero filters something else needs the places of.
+        model: A slim network, whose remaining zero filters write channels that others write too.
         example_inputs: One input tensor or the arguments of the forward, of the size that the
             network will run on: whether the copy pays depends on it.
         runs: Timed calls of each layer in either form.
@@ -133,7 +133,7 @@ def _without_zeros(layer: nn.Conv2d) -> ScatteredConv2d | None:
 def _inputs_of(
     model: nn.Module, names: Mapping[str, object], arguments: tuple[Any, ...]
 ) -> dict[str, list[Tensor]]:
-    """What each layer is called with in one forward."""
+    """Record the inputs of all calls of each layer in one forward."""
     found: dict[str, list[Tensor]] = {name: [] for name in names}
     handles = [
         model.get_submodule(name).register_forward_pre_hook(

@@ -29,11 +29,11 @@ from secateur.slimming.surgery import apply_cut
 
 
 class SlimResult(NamedTuple):
-    """The slim network and the account of what was done.
+    """The slim network and the report of what was done.
 
     Args:
         model: A smaller copy; the original is untouched.
-        report: What went, what was folded, what stayed and why.
+        report: What was removed, what was absorbed, what stayed and why.
     """
 
     model: nn.Module
@@ -43,10 +43,10 @@ class SlimResult(NamedTuple):
 def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int = 1) -> SlimResult:
     """Remove every channel that no output depends on; lossless, or it refuses.
 
-    Zero filters go together with all that is tied to them: batch norms, depthwise filters,
-    residual partners, columns of the layers that read them. Filters whose output is a constant go
-    where a bias or batch norm can take the constant over exactly. What reaches no output goes as
-    well. Everything else stays, with its reason in the report.
+    Zero filters are removed together with all that is tied to them: batch norms, depthwise
+    filters, residual partners, columns of the layers that read them. Filters whose output is
+    constant are removed where a bias or batch norm can take the constant over exactly. Layers
+    that reach no output are removed as well. Everything else stays, with its reason in the report.
 
     Args:
         model: Any network that ``trace`` accepts; its zeros say what is to be removed.
@@ -125,7 +125,7 @@ def drop_unused_modules(
         probes: Forwards to compare on.
 
     Returns:
-        A copy without them, or the model itself if there are none; names of what went.
+        A copy without them, or the model itself if there are none; names of the removed modules.
     """
     unused = _unused_parameters(model, traced)
     if not unused:

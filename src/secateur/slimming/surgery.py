@@ -1,4 +1,4 @@
-"""Cut parameters and buffers of a network to the indices that stay."""
+"""Surgery: cut parameters and buffers of a network to the indices that stay."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ SIZES: dict[type[nn.Module], dict[str, tuple[str, int]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What stays of a network.
+    """Which indices of each parameter and buffer stay, and what is added to them.
 
     Args:
         kept: (parameter or buffer, dimension) -> sorted indices that stay.
         blocks: Weight of a grouped convolution -> indices of the channels that each group keeps,
             (groups, channels); its filters are in ``kept``.
         groups: Grouped convolution -> its new number of groups.
-        merges: Channels that take over what others did to a layer.
-        folds: Constants that change owner.
+        merges: Channels that take over the effect of removed ones.
+        folds: Constants that are added to biases and running means.
     """
 
     kept: dict[tuple[str, int], Tensor]
@@ -42,11 +42,11 @@ class Cut:
 
 
 def apply_cut(model: nn.Module, cut: Cut) -> nn.Module:
-    """A copy of the model with its tensors cut; sharing, types and gradients' switches stay.
+    """Copy a network with its tensors cut; shared tensors, types and ``requires_grad`` stay.
 
     Args:
         model: Any network; it is not changed.
-        cut: What stays.
+        cut: Indices that stay of each tensor.
     """
     slim = copy.deepcopy(model)
     tensors: dict[str, Tensor] = dict(slim.named_buffers()) | dict(slim.named_parameters())
@@ -102,7 +102,7 @@ def replace_tensors(model: nn.Module, values: Mapping[int, Tensor]) -> None:
 
 
 def _laid_out(value: Tensor, like: Tensor) -> Tensor:
-    """The value in the memory format of another tensor."""
+    """Convert a value to the memory format of another tensor."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     last = formats.get(like.dim(), torch.contiguous_format)
     if not like.is_contiguous() and like.is_contiguous(memory_format=last):
@@ -131,13 +131,13 @@ def update_sizes(module: nn.Module, groups: int | None = None) -> None:
 
 
 def _parts(module: nn.Module, attribute: str, dim: int) -> int:
-    """How many times a convolution's second dimension is laid side by side."""
+    """Number of groups that share the second dimension of a convolution's weight, else 1."""
     groups = getattr(module, "groups", 1)
     return int(groups) if dim == 1 and attribute.endswith("channels") else 1
 
 
 def _cut_blocks(weight: Tensor, columns: Tensor) -> Tensor:
-    """Columns of a grouped convolution's weight: each group reads channels of its own.
+    """Cut the columns of a grouped convolution's weight, other ones in each group.
 
     Args:
         weight: (filters, channels of a group, ...).
