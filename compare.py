@@ -2,7 +2,5 @@
 
 if __name__ == "__main__":
     from secateur.workflows.cli import run_command
-    from secateur.workflows.compare import command_line, compare
 
-    command_line()
-    run_command("compare", compare)
+    run_command("compare")

@@ -9,12 +9,7 @@ if __name__ == "__main__":
     # Workers import this file again: what a search needs, they fetch themselves.
     from secateur.workflows.cli import run_command
 
-    if sys.argv[1:2] == ["sensitivity"]:
-        from secateur.workflows.search.layer_sensitivity import sensitivity
-
+    command = "sensitivity" if sys.argv[1:2] == ["sensitivity"] else "search"
+    if command == "sensitivity":
         del sys.argv[1]
-        run_command("sensitivity", sensitivity)
-    else:
-        from secateur.workflows.search.rate_search import search
-
-        run_command("search", search)
+    run_command(command)

@@ -3,6 +3,5 @@
 if __name__ == "__main__":
     # Workers of a search import this file again: what it needs, they fetch themselves.
     from secateur.workflows.cli import run_command
-    from secateur.workflows.train.command import train_command
 
-    run_command("train", train_command)
+    run_command("train")

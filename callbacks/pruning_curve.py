@@ -7,8 +7,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from callbacks.soft_pruning import SoftPruningCallback
-from callbacks.step_saver import StepSaver
+from secateur.callbacks.soft_pruning import SoftPruningCallback
+from secateur.callbacks.step_saver import StepSaver
 from secateur.pruning.schedule import Schedule
 from secateur.reports.pruning_curve_plots import CurvePoint, plot_pruning_curve, write_pruning_curve
 

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from datamodules.widerface import WiderFaceData
 from secateur.data.synthetic.face_set import write_drawn_set
+from secateur.datamodules.widerface import WiderFaceData
 
 log = logging.getLogger(__name__)
 

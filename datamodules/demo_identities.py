@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from datamodules.identities import IdentitiesData
 from secateur.data.synthetic.identity_set import write_drawn_identities
+from secateur.datamodules.identities import IdentitiesData
 
 log = logging.getLogger(__name__)
 

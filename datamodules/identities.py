@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datamodules.recognition import Labeled, RecognitionData, Verified
 from secateur.data.face_crop import Box
 from secateur.data.identity_folders import FolderImages, read_boxes, read_identity_folders
 from secateur.data.pairs import check_pictures, draw_pairs, read_pairs
+from secateur.datamodules.recognition import Labeled, RecognitionData, Verified
 from secateur.errors import InputError
 
 DRAWN_FOLDS, DRAWN_PER_KIND = 10, 300  # as many as LFW has

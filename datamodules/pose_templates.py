@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.identities import IdentitiesData
-from datamodules.recognition import Labeled, Verified
 from secateur.data.pairs import Pairs, check_pictures
 from secateur.data.vggface2_pose import read_pose_list
+from secateur.datamodules.identities import IdentitiesData
+from secateur.datamodules.recognition import Labeled, Verified
 from secateur.errors import InputError
 from secateur.metrics.pose_protocol import PoseProtocol, make_pose_protocol
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from datamodules.recognition import Labeled, RecognitionData, Verified
 from secateur.data.insightface_bin import read_bin_set
 from secateur.data.insightface_rec import read_record_set
+from secateur.datamodules.recognition import Labeled, RecognitionData, Verified
 from secateur.errors import InputError
 
 

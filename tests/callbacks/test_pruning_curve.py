@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from callbacks.pruning_curve import PruningCurve
-from callbacks.soft_pruning import SoftPruningCallback
+from secateur.callbacks.pruning_curve import PruningCurve
+from secateur.callbacks.soft_pruning import SoftPruningCallback
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule, ScheduleKind
 from secateur.pruning.settings import PruningSettings

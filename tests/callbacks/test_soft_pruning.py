@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from callbacks.soft_pruning import SoftPruningCallback
-from callbacks.stage_recorder import StageRecorder
+from secateur.callbacks.soft_pruning import SoftPruningCallback
+from secateur.callbacks.stage_recorder import StageRecorder
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule, ScheduleKind
 from secateur.pruning.settings import PruningSettings

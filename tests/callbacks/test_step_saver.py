@@ -9,10 +9,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from callbacks.dense_weights import DenseWeights
-from callbacks.pruning_curve import PruningCurve
-from callbacks.soft_pruning import SoftPruningCallback
-from callbacks.step_saver import StepSaver
+from secateur.callbacks.dense_weights import DenseWeights
+from secateur.callbacks.pruning_curve import PruningCurve
+from secateur.callbacks.soft_pruning import SoftPruningCallback
+from secateur.callbacks.step_saver import StepSaver
 from secateur.metrics.embedding_file import read_embeddings
 from secateur.metrics.embeddings import compare_pairs
 from secateur.metrics.verification import verify

@@ -12,8 +12,8 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from callbacks.soft_pruning import SoftPruningCallback
-from callbacks.taylor_statistics import TaylorStatisticsCallback
+from secateur.callbacks.soft_pruning import SoftPruningCallback
+from secateur.callbacks.taylor_statistics import TaylorStatisticsCallback
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
 from secateur.pruning.settings import PruningSettings

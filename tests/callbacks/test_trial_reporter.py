@@ -13,7 +13,7 @@ from optuna.pruners import ThresholdPruner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from callbacks.trial_reporter import TrialReporter
+from secateur.callbacks.trial_reporter import TrialReporter
 from secateur.search.study import open_storage
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules.demo_faces import DemoFacesData
+from secateur.datamodules.demo_faces import DemoFacesData
 
 
 def test_draws_once_and_says_that_it_is_a_demo(

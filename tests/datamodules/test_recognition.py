@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.demo_identities import DemoIdentitiesData
-from datamodules.identities import IdentitiesData
-from datamodules.record_io import RecordIOData
+from secateur.datamodules.demo_identities import DemoIdentitiesData
+from secateur.datamodules.identities import IdentitiesData
+from secateur.datamodules.record_io import RecordIOData
 from secateur.errors import InputError
 from tests.data.test_insightface_bin import write as write_bin
 from tests.data.test_insightface_rec import png, write_people

@@ -9,9 +9,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from datamodules.widerface import WiderFaceData
 from secateur.data.synthetic.face_set import EVENT, write_drawn_set
 from secateur.data.wider_layout import find_layout
+from secateur.datamodules.widerface import WiderFaceData
 from secateur.errors import InputError
 
 OPTIONS = {"input_size": 32, "batch_size": 4, "num_workers": 0}

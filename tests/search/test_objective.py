@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from datamodules.demo_faces import DemoFacesData
+from secateur.datamodules.demo_faces import DemoFacesData
 from secateur.detectors.detection import batch_losses
 from secateur.detectors.eresfd import GROUPS, EResFD
 from secateur.errors import InputError

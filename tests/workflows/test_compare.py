@@ -11,7 +11,8 @@ from rich.console import Console
 
 from secateur.errors import InputError
 from secateur.reports.comparison.runs import collect_runs
-from secateur.workflows.compare import compare, print_comparison, rewrite_arguments
+from secateur.workflows.arguments import with_folders
+from secateur.workflows.compare import compare, print_comparison
 from tests.reports.comparison.folders import write_run
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -19,12 +20,12 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 
 def run(*arguments: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        compare(compose("compare", rewrite_arguments(arguments)))
+        compare(compose("compare", with_folders(arguments)))
 
 
 def test_folders_stand_without_a_key_and_conditions_without_quotes() -> None:
     given = ["out puts/", "where=a<3 and b='it'", "sort=-ap_hard", "--cfg", "job", "b"]
-    rewritten = rewrite_arguments(given)
+    rewritten = with_folders(given)
     assert rewritten[-1] == "folders=['out puts/','b']"
     assert rewritten[0] == "where='a<3 and b=\\'it\\''"
     assert rewritten[2:4] == ["--cfg", "job"]

@@ -71,7 +71,7 @@ def test_objects_come_from_the_installed_configuration(tmp_path: Path) -> None:
     path = saved(tmp_path, {"data.augmentation": {"flip": 0.5}})
     values = read_saved_config(path)
     data = saved_data(values, path)
-    assert data["_target_"] == "datamodules.demo_faces.DemoFacesData"
+    assert data["_target_"] == "secateur.datamodules.demo_faces.DemoFacesData"
     assert data.n_train == 8
     assert saved_model(values, path).network["_target_"] == "secateur.detectors.eresfd.EResFD"
 

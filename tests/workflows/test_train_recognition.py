@@ -11,7 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from callbacks.soft_pruning import SoftPruningCallback
+from secateur.callbacks.soft_pruning import SoftPruningCallback
 from secateur.data.synthetic.identity_set import write_drawn_identities
 from secateur.pruning.artifact import load_slim
 from secateur.recognizers.squeezenet import SqueezeNet

@@ -17,6 +17,7 @@ from secateur.weights.dense import read_architecture
 from secateur.weights.detector_weights import identify, load_weights, read_weights
 from secateur.weights.recognizer_weights import fetch_imagenet, head_weights, is_imagenet
 from secateur.weights.recognizer_weights import load_weights as load_recognizer
+from secateur.workflows.addresses import current_address, with_addresses
 from secateur.workflows.pruning_config import with_rates_file
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,10 @@ _SET_BY_WEIGHTS = {"topology", "anchor_ratio"}
 
 def instantiate(node: DictConfig | Mapping[str, Any], **extra: Any) -> Any:
     """Make the object that a configuration node describes; the only place that does."""
-    return hydra.utils.instantiate(node, **extra)
+    plain = OmegaConf.to_container(OmegaConf.create(dict(node)), resolve=False)
+    if isinstance(node, DictConfig):  # interpolations lead out of the node
+        plain = OmegaConf.to_container(node, resolve=True)
+    return hydra.utils.instantiate(with_addresses(plain, current_address), **extra)
 
 
 def resolve_config(config: DictConfig) -> DictConfig:

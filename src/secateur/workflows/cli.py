@@ -1,54 +1,105 @@
-"""The shell around every command: compose the configuration, run, and explain what went wrong."""
+"""The shell around every command: compose the configuration, run, and explain what went wrong.
+
+What a command needs is imported once its configuration is composed: a typo, ``--help`` and a TAB
+are answered without torch.
+"""
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable
+from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
-
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
-from hydra.types import RunMode
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from typing import NoReturn, cast
 
 from secateur.errors import InputError
-from secateur.workflows.sweep import claim_device
+from secateur.workflows.arguments import CONF, hint_for, user_conf, with_folders
+from secateur.workflows.help import help_text, known_names
+
+COMMANDS = {
+    "train": "secateur.workflows.train.command:train_command",
+    "search": "secateur.workflows.search.rate_search:search",
+    "sensitivity": "secateur.workflows.search.layer_sensitivity:sensitivity",
+    "evaluate": "secateur.workflows.evaluate.faces:evaluate",
+    "compare": "secateur.workflows.compare:compare",
+}
+"""Command, which is also the name of its primary file in ``conf/``, and its workflow."""
 
 
-def run_command(config_name: str, workflow: Callable[[DictConfig], object]) -> None:
+def main() -> None:
+    """The console script: ``secateur COMMAND KEY=VALUE ...``."""
+    # Further processes of a distributed run are started without the command.
+    command = os.environ.get("SECATEUR_COMMAND", "")
+    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
+        command = sys.argv.pop(1)
+    if command not in COMMANDS:
+        known = "|".join(COMMANDS)
+        asked = sys.argv[1:2] in (["--help"], ["-h"])
+        print(
+            f"secateur {known} KEY=VALUE ...\nsecateur COMMAND --help tells what one does",
+            file=sys.stdout if asked else sys.stderr,
+        )
+        sys.exit(0 if asked else 2)
+    os.environ["SECATEUR_COMMAND"] = command
+    sys.path.append(str(Path.cwd()))  # where the user's own networks and callbacks lie
+    run_command(command)
+
+
+def run_command(command: str, workflow: Callable[..., object] | None = None) -> None:
     """Run a workflow under Hydra; user errors become one sentence and exit status 2.
 
     Args:
-        config_name: Name of the primary file in ``conf/``.
-        workflow: Function of the composed configuration; its value reaches a sweeper.
+        command: One of `COMMANDS`, or another primary file in ``conf/``.
+        workflow: Function of the composed configuration, whose value reaches a sweeper; None takes
+            that of `COMMANDS`.
     """
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(help_text(command))
+        return
     # Hydra prints errors over many lines and hides their type; we want the exception itself.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     # Our launcher of the plugin's name is meant to be checked against the plugin's settings.
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/joblib' is validated against")
-    conf = Path(sys.argv[0]).resolve().parent / "conf"
-    main = hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)
+    if command == "compare":
+        sys.argv[1:] = with_folders(sys.argv[1:])
+    if (own := user_conf()) is not None and not any("searchpath" in a for a in sys.argv):
+        sys.argv.append(f"hydra.searchpath=['file://{own}']")
+    _under_hydra(command, workflow)
+
+
+def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
+    """Compose, run, and turn what went wrong into one sentence."""
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+    from hydra.types import RunMode
+    from omegaconf import DictConfig
+    from omegaconf.errors import OmegaConfBaseException
+
     refused: list[InputError] = []
 
-    @functools.wraps(workflow)
     def guarded(config: DictConfig) -> object:
+        from secateur.workflows.sweep import claim_device
+
+        if config.get("print_config"):
+            from secateur.workflows.config_tree import print_tree
+
+            print_tree(config)
         claim_device(config)
         try:
-            return workflow(config)
+            return (workflow or _load(COMMANDS[command]))(config)
         except InputError as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise  # the sweeper decides what a failed job means
             refused.append(error)  # raised from here, Hydra would print the overrides first
             return None
 
+    main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)
     try:
         main(guarded)()
         if refused:
@@ -56,12 +107,18 @@ def run_command(config_name: str, workflow: Callable[[DictConfig], object]) -> N
     except InputError as error:
         _fail(str(error))
     except MissingConfigException as error:
-        _fail(_unknown_option(error))
+        _fail(hint_for(sys.argv[1:]) or _unknown_option(error))
     except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
-        _fail(_override_problem(error))
+        _fail(hint_for(sys.argv[1:]) or _override_problem(error, known_names(command)))
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def _load(address: str) -> Callable[..., object]:
+    module, _, name = address.partition(":")
+    # the threads and pages of a process are settled before anything else of the command
+    return cast("Callable[..., object]", getattr(import_module(module), name))
 
 
 def _fail(sentence: str) -> NoReturn:
@@ -69,18 +126,18 @@ def _fail(sentence: str) -> NoReturn:
     sys.exit(2)
 
 
-def _unknown_option(error: MissingConfigException) -> str:
+def _unknown_option(error: Exception) -> str:
     """One sentence for ``model=nope``."""
-    missing = error.missing_cfg_file or "a configuration"
+    missing = getattr(error, "missing_cfg_file", None) or "a configuration"
     name = str(missing if isinstance(missing, str) else missing[0])
     group, _, choice = name.rpartition("/")
-    options = ", ".join(error.options or [])
+    options = ", ".join(getattr(error, "options", None) or [])
     if not group:
         return f"there is no configuration {choice}"
     return f"{group}={choice} does not exist; choose {group} from: {options or 'nothing there'}"
 
 
-def _override_problem(error: Exception) -> str:
+def _override_problem(error: Exception, names: list[str]) -> str:
     """One sentence for an override that names an unknown key or does not parse."""
     cause = error.__cause__ or error
     if match := re.search(r"full_key: rates\.(\S+)", str(cause)):
@@ -89,5 +146,10 @@ def _override_problem(error: Exception) -> str:
             f"conf/group_rates); for a group of your own in model.groups say +rates.{match[1]}=RATE"
         )
     text = str(error).splitlines()[0].rstrip(".")
+    unknown = re.match(r"Could not override '([^']+)'", text)
+    if unknown:
+        close = get_close_matches(unknown[1], names, n=1)
+        hint = f"did you mean {close[0]}" if close else "--help lists what there is"
+        return f"there is no key {unknown[1]}; {hint}"
     detail = str(cause).splitlines()[0] if cause is not error else ""
     return f"{text}: {detail}" if detail and detail not in text else text

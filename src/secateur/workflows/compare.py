@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -30,50 +28,6 @@ from secateur.reports.tables import print_table
 log = logging.getLogger(__name__)
 
 
-def command_line() -> None:
-    """Let folders stand without a key, and a condition without the quotes that Hydra wants."""
-    sys.argv[1:] = rewrite_arguments(sys.argv[1:])
-
-
-def rewrite_arguments(arguments: Sequence[str]) -> list[str]:
-    """Arguments as Hydra reads them.
-
-    Args:
-        arguments: As given, such as ``["outputs/", "where=params_slim<60k"]``.
-
-    Returns:
-        Folders gathered under ``folders=``, texts quoted.
-
-    Example:
-        >>> rewrite_arguments(["outputs/", "where=rate<=30%"])
-        ["where='rate<=30%'", "folders=['outputs/']"]
-    """
-    folders, rest = [], []
-    options = iter(arguments)
-    for argument in options:
-        key, sign, value = argument.partition("=")
-        if argument.startswith("-"):
-            rest.append(argument)
-            if argument in ("--config-name", "--config-path", "--config-dir", "--cfg", "--package"):
-                rest += [next(options, "")]
-        elif sign and re.fullmatch(r"[+~\w.@/]+", key) and not Path(argument).exists():
-            quoted = key in ("where", "title", "references", "output_dir", "wandb")
-            rest.append(f"{key}={_quoted(value)}" if quoted and value != "null" else argument)
-        else:
-            folders.append(argument)
-    if folders:
-        rest.append(f"folders=[{','.join(map(_quoted, folders))}]")
-    return rest
-
-
-def _quoted(text: str) -> str:
-    """A text in the quotes of Hydra's grammar."""
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return text
-    escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", text)
-    return f"'{escaped}'"
-
-
 def compare(config: DictConfig) -> None:
     """Run the comparison.
 
@@ -92,7 +46,7 @@ def compare(config: DictConfig) -> None:
     found = collect_runs(folders) if folders else Collection([], [])
     runs = found.runs
     if config.wandb is not None:
-        from secateur.reports.comparison.wandb_runs import fetch_runs
+        from secateur.workflows.wandb_runs import fetch_runs
 
         runs = [*runs, *fetch_runs(str(config.wandb))]
     references = [] if config.references is None else read_references(Path(str(config.references)))

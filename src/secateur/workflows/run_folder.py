@@ -23,6 +23,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from secateur.errors import InputError
 from secateur.files import atomic_write, writing
 from secateur.readers import read_lines
+from secateur.workflows.addresses import first_address, with_addresses
 from secateur.workflows.checkpoints import NAMES
 from secateur.workflows.saved_config import read_saved_config, without_targets
 
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 # What may differ between a run and its continuation: it changes neither data nor result.
 _VOLATILE = (
     *("resume", "output_dir", "paths", "logger", "callbacks", "trial"),
-    *("n_trials", "n_workers", "storage", "stale_after"),
+    *("print_config", "n_trials", "n_workers", "storage", "stale_after"),
 )
 
 
@@ -93,7 +94,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 def fingerprint(config: DictConfig) -> str:
     """Eight hexadecimal digits over everything that decides the result of a run."""
     values = {key: value for key, value in plain(config).items() if key not in _VOLATILE}
-    text = json.dumps(values, sort_keys=True, default=str)
+    text = json.dumps(with_addresses(values, first_address), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -21,8 +21,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from secateur.errors import InputError
 from secateur.readers import read_yaml
 from secateur.schema import expect, mapping_in, shown, walk
+from secateur.workflows.addresses import current_address
+from secateur.workflows.arguments import CONF, user_conf
 
-CONF = Path(__file__).resolve().parents[3] / "conf"
 EXECUTABLE = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_", "_call_", "_mode_")
 _REMEDY = "a saved configuration holds names and values only; delete this line if you trust it"
 
@@ -58,7 +59,8 @@ def read_saved_config(path: Path, *, keep_targets: bool = False) -> Values:
     def check(key: str, value: object) -> None:
         last = key.rpartition(".")[2]
         if last.startswith("_") and last.endswith("_"):
-            known = last == "_target_" and isinstance(value, str) and value in installed_targets()
+            known = last == "_target_" and isinstance(value, str)
+            known = known and current_address(str(value)) in installed_targets()
             if not known and not (last == "_partial_" and value is True):
                 raise InputError(f"{path}: {key}={shown(value)} is refused: {_REMEDY}")
         if isinstance(value, str) and "${" in value:
@@ -115,9 +117,11 @@ def saved_task(path: Path) -> str | None:
 
 @cache
 def installed_targets() -> frozenset[str]:
-    """Every ``_target_`` of the installed configuration."""
+    """Every ``_target_`` of the installed configuration and of the user's own ``conf/``."""
     found: set[str] = set()
-    for path in sorted(CONF.rglob("*.yaml")):
+    own = user_conf()
+    paths = [*CONF.rglob("*.yaml"), *(own.rglob("*.yaml") if own is not None else ())]
+    for path in sorted(paths):
         if not path.is_file():
             continue
         walk(
@@ -131,7 +135,8 @@ def _rebuilt(group: str, values: Mapping[str, Any], path: Path) -> DictConfig:
     """A node of the installed configuration with the values that a file holds."""
     saved = mapping_in(values.get(group), path, "give the folder of a run", group)
     name = saved.get("name")
-    known = sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+    folders = [folder for folder in (CONF, user_conf()) if folder is not None]
+    known = sorted(file.stem for folder in folders for file in (folder / group).glob("*.yaml"))
     if name not in known:
         raise InputError(
             f"{path}: {group}.name={shown(name)} is not installed here; known ones are "
@@ -150,7 +155,9 @@ def _installed(group: str, name: str) -> Values:
     outer, state.hydra = state.hydra, None
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose("evaluate", [f"{group}={name}"])
+            own = user_conf()
+            more = [f"hydra.searchpath=['file://{own}']"] if own is not None else []
+            config = compose("evaluate", [f"{group}={name}", *more])
     finally:
         state.hydra = outer
     node: Values = OmegaConf.to_container(  # type: ignore[assignment]

@@ -172,13 +172,13 @@ def draw_parallel(path: Path, runs: Sequence[Run], names: Sequence[str], quality
         axes.set_title("Rates and figures side by side")
         heights = np.full((len(values), len(names)), np.nan)
         for column, name in enumerate(names):
-            found = [value.get(name) for value in values]
-            numeric = all(isinstance(one, int | float) for one in found if one is not None)
-            kinds = sorted({str(one) for one in found if one is not None})
+            cells = [value.get(name) for value in values]
+            numeric = all(isinstance(one, int | float) for one in cells if one is not None)
+            kinds = sorted({str(one) for one in cells if one is not None})
             numbers = np.array(
                 [
                     np.nan if one is None else float(one) if numeric else kinds.index(str(one))
-                    for one in found
+                    for one in cells
                 ]
             )
             bottom, top = float(np.nanmin(numbers)), float(np.nanmax(numbers))

@@ -194,12 +194,12 @@ def _read_run(path: Path) -> Run:
         if (path / name).is_file() and not (path / _SUMMARY).is_file():
             return _read_evaluation(path, name)
     if (path / _EXPORT).is_file() and not (path / _SUMMARY).is_file():
-        return Run(path, "export", _flat(_read_json(path / _EXPORT)))
-    settings = _flat(_read_yaml(path / _CONFIG))
+        return Run(path, "export", flat_values(_read_json(path / _EXPORT)))
+    settings = flat_values(_read_yaml(path / _CONFIG))
     if not (path / _SUMMARY).is_file():
         record = _record_of_settings(settings)
         return Run(path, "unfinished", record, settings, curves=read_curves(path / "metrics.csv"))
-    record = _flat(_read_json(path / _SUMMARY))
+    record = flat_values(_read_json(path / _SUMMARY))
     record |= ratios(record)
     parts = path / "finetune" if (path / "finetune").is_dir() else path
     kind = "recipe" if parts is not path else "training"
@@ -231,13 +231,14 @@ def _read_evaluation(path: Path, name: str) -> Run:
     if not (source / _SUMMARY).is_file():
         source = next((p for p in list(path.parents)[:2] if (p / _SUMMARY).is_file()), path)
     if (source / _SUMMARY).is_file() and source != path:
-        whole = _flat(_read_json(source / _SUMMARY))
+        whole = flat_values(_read_json(source / _SUMMARY))
         quality = ("ap_", "eer", "auc", "accuracy", "tar_", "wall_", "peak_")
         record |= {key: value for key, value in whole.items() if not key.startswith(quality)}
         record |= {k: v for k, v in ratios(whole).items() if not k.startswith(("ap_", "eer_"))}
-    record |= {key: value for key, value in _flat(found).items() if "." not in key}
-    for setting, ap in dict(found.get("ap") or {}).items():
-        record[f"ap_{setting}"] = float(ap)
+    record |= {key: value for key, value in flat_values(found).items() if "." not in key}
+    figures = found.get("ap")
+    if isinstance(figures, dict):
+        record |= {f"ap_{setting}": float(ap) for setting, ap in figures.items()}
     protocol = found.get("protocol")
     if isinstance(protocol, dict):
         record["protocol"] = str(protocol.get("name", ""))
@@ -347,13 +348,13 @@ def _read_yaml(path: Path) -> Mapping[str, object]:
     return value
 
 
-def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, Value]:
+def flat_values(values: Mapping[str, object], prefix: str = "") -> dict[str, Value]:
     """Numbers and texts by dotted key; lists become text, what is absent or NaN is left out."""
     flat: dict[str, Value] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{name}.")
+            flat |= flat_values(value, f"{name}.")
         elif isinstance(value, list):
             flat[name] = ", ".join(map(str, value))
         elif isinstance(value, float) and not math.isfinite(value):

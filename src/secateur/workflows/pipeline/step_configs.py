@@ -11,8 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from secateur.errors import InputError
+from secateur.workflows.arguments import CONF
 from secateur.workflows.pruning_config import required_target
-from secateur.workflows.saved_config import CONF
 from secateur.workflows.search.trial_setup import resolve_search_config
 
 # What search.yaml and train.yaml have in common; its other settings stand in the recipe.

@@ -15,8 +15,8 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
-from callbacks.soft_pruning import SoftPruningCallback
-from callbacks.stage_recorder import StageRecorder
+from secateur.callbacks.soft_pruning import SoftPruningCallback
+from secateur.callbacks.stage_recorder import StageRecorder
 from secateur.cost.latency import machine_name, measure_side_by_side
 from secateur.cost.macs import count_macs
 from secateur.cost.parameters import count_nonzero, count_parameters, sparsity

@@ -18,12 +18,12 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
-from callbacks.dense_weights import DenseWeights
-from callbacks.pruning_curve import PruningCurve
-from callbacks.soft_pruning import SoftPruningCallback
-from callbacks.stage_recorder import StageRecorder
-from callbacks.step_saver import StepSaver
-from callbacks.taylor_statistics import TaylorStatisticsCallback
+from secateur.callbacks.dense_weights import DenseWeights
+from secateur.callbacks.pruning_curve import PruningCurve
+from secateur.callbacks.soft_pruning import SoftPruningCallback
+from secateur.callbacks.stage_recorder import StageRecorder
+from secateur.callbacks.step_saver import StepSaver
+from secateur.callbacks.taylor_statistics import TaylorStatisticsCallback
 from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule

@@ -1,0 +1,75 @@
+"""The shell of the commands: help, hints and addresses, each without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from secateur.workflows.addresses import current_address, first_address, with_addresses
+from secateur.workflows.arguments import CONF, hint_for
+from secateur.workflows.cli import COMMANDS
+from secateur.workflows.help import help_text
+from secateur.workflows.run_folder import fingerprint
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-X", "importtime", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["train.py", "--help"], 0, "which criterion"),
+        (["train.py", "modle=eresfd"], 2, "error: there is no key modle; did you mean model"),
+        (["train.py", "model=nope"], 2, "choose model from: eresfd"),
+        (["train.py", "trainer.max_epochs=3"], 2, "phases.prune_epochs"),
+        (["train.py", "--cfg", "job"], 0, "print_config: false"),
+    ],
+)
+def test_answers_come_without_torch(arguments: list[str], status: int, said: str) -> None:
+    done = run(*arguments)
+    imported = [line for line in done.stderr.splitlines() if line.startswith("import time")]
+    rest = [line for line in done.stderr.splitlines() if not line.startswith("import time")]
+    assert said in done.stdout + "\n".join(rest)
+    assert done.returncode == status
+    assert not any(line.endswith((" torch", " optuna", " matplotlib")) for line in imported)
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if (CONF / f"{name}.yaml").exists()])
+def test_help_names_every_key_with_its_comment(command: str) -> None:
+    text = help_text(command)
+    config = OmegaConf.load(CONF / f"{command}.yaml")
+    for key in config:
+        if key not in ("defaults", "hydra"):
+            assert str(key) in text
+    assert "debug=fast" in text
+
+
+def test_keys_of_other_templates_are_answered() -> None:
+    assert hint_for(["rate=0.3"]) is None
+    assert "resume=auto" in str(hint_for(["+ckpt_path=x"]))
+
+
+def test_old_addresses_lead_to_where_things_are() -> None:
+    old = "callbacks.sample_pictures.SamplePictures"
+    assert current_address(old) == f"secateur.{old}"
+    assert current_address(f"secateur.{old}") == f"secateur.{old}"
+    assert (
+        current_address("callbacks.of_another_project.Mine") == "callbacks.of_another_project.Mine"
+    )
+    assert first_address(f"secateur.{old}") == old
+    assert first_address("secateur.detectors.extd.EXTD") == "secateur.detectors.extd.EXTD"
+
+
+def test_a_run_from_before_the_move_has_the_same_mark() -> None:
+    old = {"data": {"_target_": "datamodules.widerface.WiderFaceData", "root": "x"}, "seed": 0}
+    new = with_addresses(old, current_address)
+    assert new["data"]["_target_"] == "secateur.datamodules.widerface.WiderFaceData"
+    assert fingerprint(OmegaConf.create(old)) == fingerprint(OmegaConf.create(new))
