@@ -1,3 +1,7 @@
 """Train, prune, slim and measure lightweight face detectors and recognisers."""
 
+import lazy_loader
+
 __version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -89,6 +89,13 @@ class SepFPN(nn.Module):
         self.itm = nn.ModuleList(ConvUnit(channels, 3) for _ in range(4))
         self.w1 = nn.Parameter(torch.full((2, 9), 0.5))
 
+    def fusion_weights(self) -> Tensor:
+        """Weights (2, 9) of the finer and the coarser map of every sum, not negative."""
+        # Normalised over the pair here and once more in every sum, as published.
+        weights = functional.relu(self.w1)
+        weights = weights / (weights.sum(dim=0) + EPSILON)
+        return weights / (weights.sum(dim=0) + EPSILON)
+
     def forward(self, sources: Sequence[Tensor]) -> list[Tensor]:
         """Fuse the sources.
 
@@ -98,10 +105,7 @@ class SepFPN(nn.Module):
         Returns:
             Six maps of the same channels; the sixth has stride 64 in the bfpgm topology.
         """
-        # Normalised over the pair here and once more in every sum, as published.
-        weights = functional.relu(self.w1)
-        weights = weights / (weights.sum(dim=0) + EPSILON)
-        weights = weights / (weights.sum(dim=0) + EPSILON)
+        weights = self.fusion_weights()
 
         def fuse(fine: Tensor, coarse: Tensor, column: int) -> Tensor:
             return weights[0, column] * fine + weights[1, column] * coarse

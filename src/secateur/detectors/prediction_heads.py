@@ -26,14 +26,14 @@ class AnchorDetector(nn.Module):
 
     def __init__(self, anchors: AnchorCache) -> None:
         super().__init__()
-        self._anchors = anchors
+        self.anchor_cache = anchors
 
     def anchors(self, height: int, width: int) -> Tensor:
         """Anchors (N, 4) of an input of that size: cx, cy, w, h in fractions of it.
 
         The tensor is cached, lies where the network lies and must not be written to.
         """
-        return self._anchors(height, width, next(self.parameters()).device)
+        return self.anchor_cache(height, width, next(self.parameters()).device)
 
     def losses(
         self,

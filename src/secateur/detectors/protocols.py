@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateur.data.landmarks import COUNT, MIRRORED_ORDER
-from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
+from secateur.data.preprocessing import RGB_MINUS_MEAN
 
 Detect = Callable[[Tensor], list[Tensor]]
 
@@ -160,7 +160,7 @@ def detect_pictures(
     detect: Detect,
     pictures: Sequence[Pixels],
     protocol: EvaluationProtocol,
-    preprocessing: Preprocessing = RGB_MINUS_MEAN,
+    preprocessing: Callable[[Pixels], Tensor] = RGB_MINUS_MEAN,
     *,
     batch_size: int = 8,
     device: torch.device | str = "cpu",
@@ -171,7 +171,7 @@ def detect_pictures(
         detect: The detector.
         pictures: ``(H, W, 3)`` RGB each.
         protocol: How to look at them.
-        preprocessing: Of the detector.
+        preprocessing: Of the detector: makes an input of ``(H, W, 3)`` RGB.
         batch_size: Views of one shape that are shown to the detector together.
         device: Where the detector runs.
 

@@ -114,6 +114,19 @@ def is_slim(path: str | Path) -> bool:
     return Path(path).is_dir() or Path(path).name in (WEIGHTS, SPECIFICATION)
 
 
+def read_slim_architecture(folder: str | Path) -> dict[str, Any]:
+    """Name and arguments that build the dense network of a slim one.
+
+    Args:
+        folder: As of ``load_slim``.
+
+    Raises:
+        InputError: If the description is missing or damaged.
+    """
+    architecture = _read_specification(_folder(folder) / SPECIFICATION)["architecture"]
+    return {"name": architecture["name"], "arguments": architecture["arguments"]}
+
+
 def describe(model: nn.Module) -> dict[str, Any]:
     """What slimming may have changed beside the shapes of tensors, as plain JSON values."""
     groups = {

@@ -1,0 +1,7 @@
+"""Export a network for devices: ``python export.py run=latest format=onnx``."""
+
+if __name__ == "__main__":
+    from secateur.workflows.cli import run_command
+    from secateur.workflows.deploy.export import export
+
+    run_command("export", export)

@@ -1,0 +1,3 @@
+from .workflows.load import load as load
+
+__version__: str

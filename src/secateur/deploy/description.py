@@ -1,0 +1,283 @@
+"""Description: what an exported file says about itself, and the JSON beside it.
+
+A file that leaves the project is of use only with its preprocessing, its anchors and its
+thresholds. All of it travels as one JSON text: inside the file where the format has room, and
+beside it. Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from secateur.errors import InputError
+from secateur.files import write_json
+
+FORMAT = "secateur-export"
+VERSION = 1
+KEY = "secateur"
+"""Name of the text in the metadata of a file."""
+
+_REMEDY = "export the network again with export.py"
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """What a network takes.
+
+    Attributes:
+        type: ``float32`` (B, 3, H, W), preprocessed, or ``uint8`` (B, H, W, 3), as decoded.
+        order: Order of the color channels of a preprocessed image.
+        mean: Red, green and blue that are subtracted from values in 0..255.
+        scale: What red, green and blue are divided by after that.
+        multiple: The sides of a picture have to be multiples of this many pixels: black is added at
+            the right and at the bottom. A file that takes ``uint8`` does all of this by itself.
+        size: Height and width where they are fixed; None takes any.
+    """
+
+    type: Literal["float32", "uint8"] = "float32"
+    order: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    multiple: int = 1
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorLayout:
+    """Where the anchors of a detector lie; ``secateur.detectors.anchors`` makes them.
+
+    Attributes:
+        cell_strides: Pixels per cell of each level; a level has ``ceil(pixels / stride)`` cells.
+        strides: Pixels between neighboring anchors of each level.
+        sizes: Width of the anchors of each level in pixels.
+        ratio: Height over width.
+        variance: Factors of offsets and of logarithms of sizes.
+    """
+
+    cell_strides: tuple[int, ...]
+    strides: tuple[int, ...]
+    sizes: tuple[int, ...]
+    ratio: float = 1.0
+    variance: tuple[float, float] = (0.1, 0.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """Thresholds from the outputs of a detector to faces.
+
+    Attributes:
+        inside: Whether the file decodes and suppresses by itself.
+        score_threshold: Only anchors with a higher face probability count.
+        iou_threshold: A box is dropped if a better one overlaps it by more.
+        max_candidates: Boxes that enter, the best first; 0 for all above the threshold.
+        max_faces: Boxes that leave.
+    """
+
+    inside: bool = False
+    score_threshold: float = 0.05
+    iou_threshold: float = 0.3
+    max_candidates: int = 5000
+    max_faces: int = 750
+
+
+@dataclass(frozen=True, slots=True)
+class FaceCut:
+    """How a recognizer wants a face cut out.
+
+    Attributes:
+        center: Share of the shorter side of a picture of one face that is kept, the middle square.
+        shorter_side: What is left is resized to that shorter side ...
+        side: ... and the middle square of this side is shown.
+        flip: Whether the embedding is the mean of those of a picture and its mirror image.
+        thresholds: Cosine similarity from which two pictures count as one person, for each false
+            accept rate that the run's own verification pairs support.
+    """
+
+    shorter_side: int
+    side: int
+    center: float = 1.0
+    flip: bool = False
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What an exported file is.
+
+    Attributes:
+        task: ``detection`` or ``recognition``.
+        name: Short name of the network, for tables and pictures.
+        format: ``onnx``, ``torchscript`` or ``executorch``.
+        outputs: Names of the outputs in order.
+        pixels: What the network takes.
+        anchors: Of a detector with anchors.
+        suppression: Of a detector.
+        cut: Of a recognizer.
+        architecture: Name and arguments that build the dense network.
+        quantization: ``none``, ``fp16`` or ``int8``.
+        provenance: Where the weights come from, and their license.
+        figures: What was measured of the network, with the conditions.
+    """
+
+    task: Literal["detection", "recognition"]
+    name: str
+    format: str
+    outputs: tuple[str, ...]
+    pixels: PixelFormat
+    anchors: AnchorLayout | None = None
+    suppression: Suppression | None = None
+    cut: FaceCut | None = None
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    quantization: str = "none"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The description as JSON, as it lies inside a file."""
+        return json.dumps({"format": FORMAT, "version": VERSION, **_plain(self)}, allow_nan=False)
+
+
+def parse(text: str, source: str) -> Description:
+    """Read a description.
+
+    Args:
+        text: JSON as ``Description.text`` writes it.
+        source: What to call the file in a message.
+
+    Raises:
+        InputError: If it is something else, or incomplete.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{source} is not JSON ({error}): {_REMEDY}") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise InputError(f"{source} does not describe a network that export.py wrote: {_REMEDY}")
+    if values.get("version") != VERSION:
+        raise InputError(
+            f"{source} has version {values.get('version')!r} of the format and this program reads "
+            f"{VERSION}: {_REMEDY}"
+        )
+    try:
+        return _description(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{source} is incomplete ({error}): {_REMEDY}") from error
+
+
+def beside(path: Path) -> Path:
+    """The JSON of an exported file: ``model.onnx.json`` of ``model.onnx``."""
+    return path.with_name(f"{path.name}.json")
+
+
+def write_beside(path: Path, description: Description) -> Path:
+    """Write the JSON of an exported file, with the fingerprint of the file; returns its path."""
+    return write_json(
+        beside(path),
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "file": path.name,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            **_plain(description),
+        },
+    )
+
+
+def read_beside(path: Path, inside: Description | None) -> Description:
+    """Read the JSON of an exported file and hold it against the file.
+
+    Args:
+        path: The exported file.
+        inside: What the file says about itself; None where its format has no room for that.
+
+    Raises:
+        InputError: If there is no description at all, or the JSON does not fit the file.
+    """
+    json_path = beside(path)
+    if not json_path.is_file():
+        if inside is None:
+            raise InputError(
+                f"{path} says nothing about itself and {json_path.name} is not beside it: copy "
+                "both files, or export the network again with export.py"
+            )
+        return inside
+    try:
+        text = json_path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{json_path} cannot be read ({error}): {_REMEDY}") from error
+    described = parse(text, str(json_path))
+    if inside is not None and inside.text() != described.text():
+        ours, theirs = _plain(inside), _plain(described)
+        key = next(key for key in ours if ours[key] != theirs.get(key))
+        raise InputError(
+            f"{json_path} does not fit {path.name}: {key} is {theirs.get(key)} in the JSON and "
+            f"{ours[key]} in the file; copy both from one export, or delete the JSON"
+        )
+    if json.loads(text).get("sha256") != hashlib.sha256(path.read_bytes()).hexdigest():
+        raise InputError(
+            f"{path} is not the file that {json_path.name} was written with (its SHA-256 differs): "
+            "copy both from one export again"
+        )
+    return described
+
+
+def _plain(description: Description) -> dict[str, Any]:
+    """Plain JSON values: lists for tuples."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(description)))
+    # ``format`` of the file gives way to the name of this notation
+    values["backend"] = values.pop("format")
+    return values
+
+
+def _description(values: Mapping[str, Any]) -> Description:
+    def part(kind: Any, name: str) -> Any:  # noqa: ANN401  (a dataclass, or nothing)
+        node = values[name]
+        if node is None:
+            return None
+        known = {item.name for item in dataclasses.fields(kind)}
+        if not isinstance(node, dict) or not known.issuperset(node):
+            raise ValueError(f"{name} has keys that are not known")
+        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in node.items()})
+
+    description = Description(
+        task=values["task"],
+        name=str(values["name"]),
+        format=str(values["backend"]),
+        outputs=tuple(values["outputs"]),
+        pixels=part(PixelFormat, "pixels"),
+        anchors=part(AnchorLayout, "anchors"),
+        suppression=part(Suppression, "suppression"),
+        cut=part(FaceCut, "cut"),
+        architecture=dict(values["architecture"]),
+        quantization=str(values["quantization"]),
+        provenance=dict(values["provenance"]),
+        figures=dict(values["figures"]),
+    )
+    pixels = description.pixels
+    if (
+        pixels is None
+        or pixels.type not in ("float32", "uint8")
+        or pixels.order
+        not in (
+            "rgb",
+            "bgr",
+        )
+    ):
+        raise ValueError("pixels are of a kind that is not known")
+    if pixels.multiple < 1 or len(pixels.mean) != 3 or len(pixels.scale) != 3:
+        raise ValueError("pixels have impossible values")
+    if description.task == "detection":
+        if description.suppression is None:
+            raise ValueError("a detector has no thresholds")
+    elif description.task == "recognition":
+        if description.cut is None:
+            raise ValueError("a recognizer has no cut")
+    else:
+        raise ValueError(f"the task {description.task!r} is not known")
+    return description

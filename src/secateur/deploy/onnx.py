@@ -1,0 +1,134 @@
+"""ONNX: one file that ONNX Runtime and most other runtimes take."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from secateur.deploy.description import KEY, Description, PixelFormat, Suppression
+from secateur.errors import InputError
+from secateur.files import replacing
+
+_EXAMPLE_SIDE = 128
+_REMEDY = "pip install 'secateur[export]'"
+
+
+def export_onnx(network: nn.Module, path: Path, description: Description) -> None:
+    """Write a network as one ONNX file with batch, height and width left open.
+
+    Args:
+        network: In evaluation mode; what ``fold`` or one of the classes of ``pixels`` gives.
+        path: The file; written whole or not at all.
+        description: What it says about itself, as metadata of that name; names the outputs.
+
+    Raises:
+        InputError: If the packages that this takes are not installed.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  (torch writes with it and would say so less clearly)
+    except ImportError as error:
+        raise InputError(f"format=onnx needs onnx and onnxscript: {_REMEDY}") from error
+    suppression = description.suppression
+    inside = suppression is not None and suppression.inside
+    outputs = ("boxes", "scores") if inside else description.outputs
+    model = _trace(network, description.pixels, outputs)
+    if inside:
+        assert suppression is not None
+        _append_suppression(model, suppression)
+    for node in model.graph.node:
+        del node.metadata_props[:]  # stack traces with the paths of this machine
+    del model.graph.value_info[:]
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, description.text()
+    model.producer_name, model.doc_string = "secateur", description.name
+    onnx.checker.check_model(model)
+    with replacing(path) as temporary:
+        onnx.save(model, temporary)
+
+
+def example_input(pixels: PixelFormat) -> torch.Tensor:
+    """An input of two pictures, to trace with: sizes of one would be taken for constants."""
+    height, width = pixels.size or (_EXAMPLE_SIDE, _EXAMPLE_SIDE + 32)
+    if pixels.type == "uint8":
+        return torch.zeros(2, height, width, 3, dtype=torch.uint8)
+    return torch.zeros(2, 3, height, width)
+
+
+def dynamic_shapes(pixels: PixelFormat) -> tuple[dict[int, Any], ...]:
+    """What of an input is left open."""
+    sides = (1, 2) if pixels.type == "uint8" else (2, 3)
+    open_sides = {} if pixels.size else dict.fromkeys(sides, torch.export.Dim.AUTO)
+    return ({0: torch.export.Dim.AUTO, **open_sides},)
+
+
+def _trace(network: nn.Module, pixels: PixelFormat, outputs: Sequence[str]) -> Any:  # noqa: ANN401
+    """The graph, as a ``ModelProto``."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of what torch itself deprecates
+        for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # they count what they remove
+            logging.getLogger(name).setLevel(logging.ERROR)
+        exported = torch.export.export(
+            network, (example_input(pixels),), dynamic_shapes=dynamic_shapes(pixels)
+        )
+        program = torch.onnx.export(
+            exported,
+            dynamo=True,
+            input_names=["images" if pixels.type == "float32" else "pixels"],
+            output_names=list(outputs),
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+def _append_suppression(model: Any, suppression: Suppression) -> None:  # noqa: ANN401
+    """Let a graph that ends in boxes and scores end in faces.
+
+    Outputs become ``faces`` (K, 5), x1, y1, x2, y2 in pixels and score, the best first within each
+    picture, and ``pictures`` (K,), which picture of the batch each face is on.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    def constant(name: str, values: object, dtype: torch.dtype) -> str:
+        array = torch.tensor(values, dtype=dtype).numpy()
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+        return name
+
+    limits = (
+        constant("max_faces", [suppression.max_faces], torch.int64),
+        constant("iou_threshold", [suppression.iou_threshold], torch.float32),
+        constant("score_threshold", [suppression.score_threshold], torch.float32),
+    )
+    first, last = (constant(f"axis_{i}", [i], torch.int64) for i in (0, 1))
+    end = constant("end", [3], torch.int64)
+    two = constant("two", [2], torch.int64)
+    nodes = [
+        helper.make_node("Unsqueeze", ["scores", last], ["scores_of_class"]),
+        helper.make_node("NonMaxSuppression", ["boxes", "scores_of_class", *limits], ["selected"]),
+        # columns of the selection: picture, class (always 0), anchor
+        helper.make_node("Slice", ["selected", first, last, last], ["picture_column"]),
+        helper.make_node("Slice", ["selected", two, end, last], ["anchor_column"]),
+        helper.make_node("Concat", ["picture_column", "anchor_column"], ["places"], axis=1),
+        helper.make_node("GatherND", ["boxes", "places"], ["chosen_boxes"]),
+        helper.make_node("GatherND", ["scores", "places"], ["chosen_scores"]),
+        helper.make_node("Unsqueeze", ["chosen_scores", last], ["score_column"]),
+        helper.make_node("Concat", ["chosen_boxes", "score_column"], ["faces"], axis=1),
+        helper.make_node("Squeeze", ["picture_column", last], ["pictures"]),
+    ]
+    model.graph.node.extend(nodes)
+    del model.graph.output[:]
+    model.graph.output.extend(
+        [
+            helper.make_tensor_value_info("faces", TensorProto.FLOAT, ["faces", 5]),
+            helper.make_tensor_value_info("pictures", TensorProto.INT64, ["faces"]),
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Commands that put a network to use: detect, embed, export, benchmark."""

@@ -1,0 +1,259 @@
+"""Detect faces on pictures, on a video or before a camera; draw and write them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from PIL import Image
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from secateur.deploy.face_detector import FaceDetector, Faces
+from secateur.errors import InputError
+from secateur.files import replacing, write_json
+from secateur.metrics.predictions import from_corners, write_predictions
+from secateur.reports import tables
+from secateur.reports.face_drawing import draw_faces
+from secateur.workflows.deploy.sources import Frame, Source, count_frames, find_source, frame_rate
+from secateur.workflows.deploy.sources import frames as frames_of
+from secateur.workflows.load import as_detector
+from secateur.workflows.loading import network_of
+
+log = logging.getLogger(__name__)
+
+Pixels = NDArray[np.uint8]
+
+_LONGEST_CAMERA = 10**9
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to the frames of a source.
+
+    Attributes:
+        faces: Faces per frame, by name.
+        faults: Sentences on frames that could not be read.
+        busy: Seconds in the detector.
+        records: What goes into the JSON, one entry per frame.
+    """
+
+    faces: dict[str, Faces] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    busy: float = 0.0
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+
+def detect(config: DictConfig) -> Path:
+    """Detect faces on the source of the configuration.
+
+    Args:
+        config: Composed ``conf/detect.yaml``.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        InputError: If there is no network, no source or no place to write to.
+    """
+    source = find_source(str(config.source))
+    loaded = network_of(config)
+    detector = as_detector(loaded, backend=str(config.backend), threads=config.threads)
+    detector.protocol(str(config.protocol))  # refused before anything is written
+    folder = _folder(config, detector.name)
+    log.info("%s, run by %s", detector.name, detector.backend)
+    started = time.perf_counter()
+    tally = Tally()
+    with _writer(config, source, folder) as write, _bar(config, source) as advance:
+        for frame in _limited(frames_of(source), config.limit):
+            if frame.pixels is None:
+                tally.faults.append(str(frame.fault))
+                log.warning("%s", frame.fault)
+                advance(tally)
+                continue
+            began = time.perf_counter()
+            looks = detector.protocol(str(config.protocol))
+            faces = detector.detect(frame.pixels, looks).above(float(config.min_score))
+            tally.busy += time.perf_counter() - began
+            tally.faces[frame.name] = faces
+            tally.records.append(_record(frame, frame.pixels, faces))
+            if not write(frame, frame.pixels, faces):
+                break
+            advance(tally)
+    if not tally.faces:
+        raise InputError(f"source={config.source} has no picture that can be read")
+    _write_records(config, folder, detector, tally)
+    _print(detector, tally, time.perf_counter() - started)
+    log.info("written to %s", folder)
+    return folder
+
+
+def _folder(config: DictConfig, name: str) -> Path:
+    """Where the results go, made and tried."""
+    if config.output_dir is not None:
+        folder = Path(str(config.output_dir))
+    else:
+        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        folder = Path(str(config.paths.outputs)) / f"detect-{name}" / stamp
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written to ({error.strerror}); set another output_dir"
+        ) from error
+    return folder
+
+
+def _limited(frames: Iterator[Frame], limit: int | None) -> Iterator[Frame]:
+    """At most so many frames."""
+    for number, frame in enumerate(frames):
+        if limit is not None and number >= limit:
+            return
+        yield frame
+
+
+def _record(frame: Frame, pixels: Pixels, faces: Faces) -> dict[str, Any]:
+    """The entry of one frame in the JSON."""
+    found: list[dict[str, Any]] = [
+        {"box": [round(float(v), 2) for v in box], "score": round(score, 4)} for box, score in faces
+    ]
+    if faces.landmarks is not None:
+        for entry, points in zip(found, faces.landmarks, strict=True):
+            entry["landmarks"] = np.round(points, 2).tolist()
+    return {
+        "picture": frame.name,
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+        "faces": found,
+    }
+
+
+@contextmanager
+def _writer(
+    config: DictConfig, source: Source, folder: Path
+) -> Iterator[Callable[[Frame, Pixels, Faces], bool]]:
+    """Write every frame with its boxes; False from the function asks for an end."""
+    video: cv2.VideoWriter | None = None
+
+    def write(frame: Frame, pixels: Pixels, faces: Faces) -> bool:
+        nonlocal video
+        if not (config.draw or config.show):
+            return True
+        drawn = draw_faces(pixels, faces.boxes, faces.scores, faces.landmarks)
+        if config.draw and source.kind == "pictures":
+            _save(folder / "pictures" / frame.name, drawn)
+        elif config.draw:
+            if video is None:
+                video = _open_video(folder / "faces.mp4", frame_rate(source), drawn)
+            video.write(np.ascontiguousarray(drawn[..., ::-1]))
+        return not config.show or _show(drawn, wait=source.kind == "pictures")
+
+    try:
+        yield write
+    finally:
+        if video is not None:
+            video.release()
+
+
+def _save(path: Path, drawn: Pixels) -> None:
+    """Write a picture in the format of its name, JPEG for names that Pillow cannot write."""
+    if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp", ".bmp"):
+        path = path.with_name(f"{path.name}.jpg")
+    with replacing(path) as temporary:
+        Image.fromarray(drawn).save(temporary, quality=92)
+
+
+def _open_video(path: Path, rate: float, frame: Pixels) -> cv2.VideoWriter:
+    """A video of the size of a frame."""
+    size = (frame.shape[1], frame.shape[0])
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+    if not video.isOpened():
+        raise InputError(f"{path} cannot be written as a video; set draw=false or output_dir")
+    return video
+
+
+def _show(drawn: Pixels, *, wait: bool) -> bool:
+    """Show a frame in a window; False once the user pressed q or escape.
+
+    Raises:
+        InputError: If there is no screen, or OpenCV was built without windows.
+    """
+    try:
+        cv2.imshow("secateur", np.ascontiguousarray(drawn[..., ::-1]))
+        return cv2.waitKey(0 if wait else 1) & 0xFF not in (ord("q"), 27)
+    except cv2.error as error:
+        raise InputError(
+            "show=true needs a screen and a build of OpenCV with windows: pip install "
+            "opencv-python in place of opencv-python-headless, or leave show out"
+        ) from error
+
+
+def _write_records(config: DictConfig, folder: Path, detector: FaceDetector, tally: Tally) -> None:
+    """``faces.json``, and text files in the format of WIDER FACE."""
+    write_json(
+        folder / "faces.json",
+        {
+            "network": detector.name,
+            "backend": detector.backend,
+            "protocol": str(config.protocol),
+            "min_score": float(config.min_score),
+            "unit": "pixels of the picture: x1, y1, x2, y2",
+            "pictures": tally.records,
+            "unreadable": tally.faults,
+        },
+    )
+    if config.save_predictions:
+        boxes = {name: from_corners(faces.rows()) for name, faces in tally.faces.items()}
+        write_predictions(folder / "predictions", boxes)
+
+
+@contextmanager
+def _bar(config: DictConfig, source: Source) -> Iterator[Callable[[Tally], None]]:
+    """A bar with faces and pictures per second."""
+    columns = (
+        TextColumn("detecting"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    total = count_frames(source)
+    if config.limit is not None:
+        total = min(int(config.limit), total or _LONGEST_CAMERA)
+    with Progress(*columns, disable=not bool(config.progress)) as bar:
+        task = bar.add_task("", total=total, rate="")
+
+        def advance(tally: Tally) -> None:
+            faces = sum(map(len, tally.faces.values()))
+            rate = len(tally.faces) / tally.busy if tally.busy else 0.0
+            bar.update(task, advance=1, rate=f"{faces:,} faces · {rate:.1f} pictures/s")
+
+        yield advance
+
+
+def _print(detector: FaceDetector, tally: Tally, wall: float) -> None:
+    """The table at the end."""
+    counts = [len(faces) for faces in tally.faces.values()]
+    rows = [
+        ["pictures", f"{len(counts):,}"],
+        ["faces", f"{sum(counts):,}"],
+        ["pictures without a face", f"{counts.count(0):,}"],
+        ["most faces on one picture", f"{max(counts):,}"],
+        ["not readable", f"{len(tally.faults):,}"],
+        ["pictures per second, detector alone", f"{len(counts) / tally.busy:.1f}"],
+        ["pictures per second, everything", f"{len(counts) / wall:.1f}"],
+    ]
+    tables.print_table(f"{detector.name} · {detector.backend}", ["", "value"], rows)

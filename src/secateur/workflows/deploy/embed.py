@@ -1,0 +1,181 @@
+"""Embed faces, compare two of them, or search a folder for the same person."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from secateur.deploy.face_detector import FaceDetector
+from secateur.deploy.face_embedder import FaceEmbedder
+from secateur.errors import InputError
+from secateur.files import replacing, write_json
+from secateur.reports import tables
+from secateur.workflows.deploy.sources import picture_files
+from secateur.workflows.load import as_detector, as_embedder
+from secateur.workflows.loading import load_network, network_of
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float32]
+
+
+def embed(config: DictConfig) -> Path:
+    """Embed the pictures of the configuration, and compare or search if it says so.
+
+    Args:
+        config: Composed ``conf/embed.yaml``.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        InputError: If there is no network, no picture, no face or no threshold.
+    """
+    if config.compare is not None and config.gallery is not None:
+        raise InputError("compare= and gallery= ask for two different things: give one of them")
+    options: dict[str, Any] = {"backend": str(config.backend), "threads": config.threads}
+    embedder = as_embedder(network_of(config), **options)
+    detector = None
+    if config.detector is not None:
+        outputs = Path(str(config.paths.outputs))
+        detector = as_detector(load_network(str(config.detector), outputs), **options)
+    names = picture_files(str(config.source))
+    embeddings, found, faults = _embedded(embedder, names, detector)
+    record: dict[str, Any] = {
+        "network": embedder.name,
+        "backend": embedder.backend,
+        "pictures": [str(path) for path in found],
+        "unreadable": faults,
+    }
+    folder = _folder(config, embedder.name)
+    with replacing(folder / "embeddings.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, embeddings)
+    if config.compare is not None:
+        record["comparison"] = _compare(config, embedder, detector, embeddings, found)
+    if config.gallery is not None:
+        record["matches"] = _search(config, embedder, detector, embeddings, found)
+    write_json(folder / "embeddings.json", record)
+    log.info(
+        "%d embeddings of %d numbers, run by %s: %s",
+        len(embeddings),
+        embeddings.shape[1],
+        embedder.backend,
+        folder,
+    )
+    return folder
+
+
+def _embedded(
+    embedder: FaceEmbedder, paths: list[Path], detector: FaceDetector | None
+) -> tuple[Floats, list[Path], list[str]]:
+    """Embeddings of the pictures that show a face, and what is wrong with the others."""
+    rows, found, faults = [], [], []
+    for path in paths:
+        try:
+            rows.append(embedder(path, detector=detector))
+            found.append(path)
+        except InputError as error:
+            faults.append(str(error))
+            log.warning("%s", error)
+    if not rows:
+        raise InputError(f"none of {len(paths)} pictures shows a face that can be embedded")
+    return np.concatenate(rows), found, faults
+
+
+def _compare(
+    config: DictConfig,
+    embedder: FaceEmbedder,
+    detector: FaceDetector | None,
+    embeddings: Floats,
+    found: list[Path],
+) -> list[dict[str, Any]]:
+    """Score each picture of the source against one other."""
+    other = embedder(str(config.compare), detector=detector)[0]
+    threshold = _threshold(config, embedder)
+    answers, rows = [], []
+    for path, embedding in zip(found, embeddings, strict=True):
+        score = float(embedding @ other)
+        same = None if threshold is None else score >= threshold
+        answers.append({"picture": str(path), "score": score, "same": same})
+        rows.append([path.name, f"{score:.4f}", _verdict(same)])
+    caption = _caption(config, threshold)
+    tables.print_table(
+        f"{embedder.name} · against {config.compare}",
+        ["picture", "cosine", "one person"],
+        rows,
+        caption=caption,
+    )
+    return [{"threshold": threshold, "far": str(config.far), "answers": answers}]
+
+
+def _search(
+    config: DictConfig,
+    embedder: FaceEmbedder,
+    detector: FaceDetector | None,
+    embeddings: Floats,
+    found: list[Path],
+) -> list[dict[str, Any]]:
+    """The pictures of a folder that are most like each picture of the source."""
+    gallery, names, _ = _embedded(embedder, picture_files(str(config.gallery)), detector)
+    threshold = _threshold(config, embedder)
+    answers, rows = [], []
+    for path, embedding in zip(found, embeddings, strict=True):
+        matches: list[dict[str, Any]] = [
+            {
+                "picture": str(names[found_one.index]),
+                "score": found_one.score,
+                "same": None if threshold is None else found_one.score >= threshold,
+            }
+            for found_one in embedder.search(embedding, gallery, int(config.count))
+        ]
+        answers.append({"query": str(path), "threshold": threshold, "matches": matches})
+        for rank, match in enumerate(matches):
+            query, picture = path.name if rank == 0 else "", Path(match["picture"]).name
+            rows.append([query, picture, f"{match['score']:.4f}", _verdict(match["same"])])
+    tables.print_table(
+        f"{embedder.name} · {len(names):,} pictures of {config.gallery}",
+        ["query", "found", "cosine", "one person"],
+        rows,
+        caption=_caption(config, threshold),
+    )
+    return answers
+
+
+def _threshold(config: DictConfig, embedder: FaceEmbedder) -> float | None:
+    """The threshold at the false accept rate that was asked for; None, and a word, without one."""
+    far = f"{float(config.far):.0e}".replace("e-0", "e-")
+    try:
+        return embedder.threshold(far)
+    except InputError as error:
+        log.warning("%s; scores are given without a verdict", error)
+        return None
+
+
+def _caption(config: DictConfig, threshold: float | None) -> str | None:
+    return None if threshold is None else f"one person from {threshold:.4f}: FAR {config.far}"
+
+
+def _verdict(same: bool | None) -> str:
+    return {None: "", True: "yes", False: "no"}[same]
+
+
+def _folder(config: DictConfig, name: str) -> Path:
+    """Where the results go."""
+    if config.output_dir is not None:
+        folder = Path(str(config.output_dir))
+    else:
+        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        folder = Path(str(config.paths.outputs)) / f"embed-{name}" / stamp
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written to ({error.strerror}); set another output_dir"
+        ) from error
+    return folder

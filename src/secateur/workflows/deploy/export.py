@@ -1,0 +1,139 @@
+"""Export a network to a file for devices, and prove that the file computes the same."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from secateur.deploy.description import Description, beside, write_beside
+from secateur.deploy.executorch import export_executorch
+from secateur.deploy.onnx import export_onnx
+from secateur.deploy.parity import (
+    BOX_TOLERANCE,
+    SCORE_TOLERANCE,
+    TOLERANCE,
+    Parity,
+    check_parity,
+)
+from secateur.deploy.torchscript import export_torchscript
+from secateur.errors import InputError
+from secateur.files import replacing, write_json
+from secateur.reports.model_card import write_model_card
+from secateur.workflows.deploy.describing import describe, exportable, torch_network
+from secateur.workflows.deploy.sample_pictures import sample_pictures
+from secateur.workflows.loading import LoadedNetwork, network_of
+from secateur.workflows.model_cards import card_of_export
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = {"onnx": ".onnx", "executorch": ".pte", "torchscript": ".torchscript", "lite": ".ptl"}
+_THROUGH_ONNX = {
+    "openvino": "run ovc on it, from the package openvino",
+    "litert": "run onnx2tf on it, from the package of that name",
+}
+
+
+def export(config: DictConfig) -> Path:
+    """Export the network of the configuration.
+
+    Args:
+        config: Composed ``conf/export.yaml``.
+
+    Returns:
+        The exported file; its description, parity report and model card lie beside it.
+
+    Raises:
+        InputError: If the network, the format or the pictures are of no use, or the file does not
+            compute what PyTorch computes.
+    """
+    _check(config)
+    loaded = network_of(config)
+    network = torch_network(loaded)
+    limits = cast("dict[str, Any]", OmegaConf.to_container(config.limits))
+    description = describe(
+        loaded, str(config.format), inside=bool(config.postprocess), limits=limits
+    )
+    pictures = sample_pictures(config, loaded)
+    path = _file(config, loaded)
+    with replacing(path) as temporary:
+        write_file(exportable(loaded, description), temporary, description)
+        parity = check_parity(network, description, temporary, pictures)
+        if not parity.agrees:
+            raise InputError(_disagreement(path, parity))
+    write_beside(path, description)
+    write_json(path.with_name(f"{path.name}.parity.json"), parity)
+    write_model_card(
+        path.with_name(f"{path.name}.MODEL_CARD.md"), card_of_export(description, path)
+    )
+    log.info("%s", _agreement(parity))
+    log.info("%s (%.0f KiB), described by %s", path, path.stat().st_size / 1024, beside(path).name)
+    return path
+
+
+def write_file(network: nn.Module, path: Path, description: Description) -> None:
+    """Write a network in the format that its description names."""
+    writers = {"onnx": export_onnx, "executorch": export_executorch}
+    writers.get(description.format, export_torchscript)(network, path, description)
+
+
+def _check(config: DictConfig) -> None:
+    """Refuse what cannot be exported before anything is loaded."""
+    kind = str(config.format)
+    if kind in _THROUGH_ONNX:
+        raise InputError(
+            f"format={kind} is reached through ONNX: export with format=onnx and "
+            f"{_THROUGH_ONNX[kind]}"
+        )
+    if kind not in SUFFIXES:
+        known = ", ".join([*SUFFIXES, *_THROUGH_ONNX])
+        raise InputError(f"format={kind} does not exist; choose from {known}")
+    if bool(config.postprocess) and kind != "onnx":
+        raise InputError(
+            f"postprocess=true is there for format=onnx, not for {kind}, whose runtimes have no "
+            "non-maximum suppression: leave it out, and decode as examples/ does"
+        )
+
+
+def _file(config: DictConfig, loaded: LoadedNetwork) -> Path:
+    """Where the exported file goes."""
+    faces = ".faces" if config.postprocess and loaded.task == "detection" else ""
+    name = f"model{faces}{SUFFIXES[str(config.format)]}"
+    if config.output_dir is not None:
+        return Path(str(config.output_dir)) / name
+    if loaded.run is not None:
+        return loaded.run / "export" / name
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return Path(str(config.paths.outputs)) / f"export-{loaded.name}" / stamp / name
+
+
+def _agreement(parity: Parity) -> str:
+    """One line for the terminal."""
+    sizes = " and ".join(f"{width}x{height}" for height, width in dict.fromkeys(parity.sizes))
+    worst = (
+        f"outputs differ by {max(parity.outputs):.1g}" if parity.outputs else "outputs are faces"
+    )
+    faces = ""
+    if parity.faces is not None:
+        faces = f", the same {parity.faces[0]} faces within {parity.box_difference:.1g} pixels"
+    return f"the file agrees with PyTorch on {parity.pictures} pictures of {sizes}: {worst}{faces}"
+
+
+def _disagreement(path: Path, parity: Parity) -> str:
+    """One sentence on what differs."""
+    faces = ""
+    if parity.faces is not None:
+        faces = (
+            f", {parity.faces[1]} faces in place of {parity.faces[0]}, boxes by up to "
+            f"{parity.box_difference:.3g} pixels (allowed: {BOX_TOLERANCE}) and scores by up to "
+            f"{parity.score_difference:.3g} (allowed: {SCORE_TOLERANCE})"
+        )
+    worst = max(parity.outputs, default=0.0)
+    return (
+        f"{path.name} does not compute what PyTorch does: outputs differ by up to {worst:.3g} "
+        f"(allowed: {TOLERANCE}){faces}; it was not kept, choose another format"
+    )

@@ -1,0 +1,190 @@
+"""Sources: a picture, a folder, a pattern, a video or a camera, as a stream of frames."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.data.images import read_image
+from secateur.errors import InputError
+
+Pixels = NDArray[np.uint8]
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_SILENT = 0
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of a source.
+
+    Attributes:
+        name: Path of a picture relative to its folder, or number of a frame of a video.
+        pixels: (H, W, 3) RGB; None where it could not be read.
+        fault: Why not, in one sentence.
+    """
+
+    name: str
+    pixels: Pixels | None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What ``source=`` names.
+
+    Attributes:
+        kind: ``pictures``, ``video`` or ``camera``.
+        paths: Pictures, or the one video.
+        root: Folder that names of pictures are relative to.
+        camera: Number of the camera.
+    """
+
+    kind: str
+    paths: tuple[Path, ...] = ()
+    root: Path = Path()
+    camera: int = 0
+
+
+def find_source(text: str) -> Source:
+    """Find out what ``source=`` names.
+
+    Args:
+        text: A picture, a folder, a pattern such as ``photos/*.jpg``, a video, or the number of a
+            camera.
+
+    Raises:
+        InputError: If it is an address, or there is no picture.
+    """
+    if "://" in text:
+        raise InputError(
+            f"source={text} is an address, and nothing is downloaded: fetch it and give the path"
+        )
+    if text.isdigit():
+        return Source("camera", camera=int(text))
+    path = Path(text)
+    if path.is_file() and path.suffix.lower() in VIDEOS:
+        return Source("video", (path,), path.parent)
+    root = path if path.is_dir() else path.parent
+    if any(sign in text for sign in "*?[") and not path.exists():
+        root = Path(text[: min(text.index(s) for s in "*?[" if s in text)]).parent
+        if not text.startswith((".", "/")) and not root.parts:
+            root = Path()
+        return Source("pictures", tuple(picture_files(text)), root)
+    return Source("pictures", tuple(picture_files(text)), root)
+
+
+def picture_files(text: str) -> list[Path]:
+    """Pictures of a file, a folder with everything below it, or a pattern, sorted by path.
+
+    Raises:
+        InputError: If there is none.
+    """
+    path = Path(text)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = [file for file in path.rglob("*") if file.suffix.lower() in PICTURES]
+    else:
+        found = [
+            Path(file)
+            for file in glob.glob(text, recursive=True)  # noqa: PTH207  (any pattern)
+            if Path(file).suffix.lower() in PICTURES
+        ]
+    if not found:
+        what = "holds no picture" if path.is_dir() else "does not exist"
+        raise InputError(
+            f"source={text} {what}; pictures end in {', '.join(PICTURES)}, videos in "
+            f"{', '.join(VIDEOS)}"
+        )
+    return sorted(found)
+
+
+def frames(source: Source) -> Iterator[Frame]:
+    """Frames one after the other; what cannot be read is told and the rest goes on.
+
+    Raises:
+        InputError: If a video or a camera cannot be opened at all.
+    """
+    if source.kind == "pictures":
+        for path in source.paths:
+            name = path.relative_to(source.root) if path.is_relative_to(source.root) else path
+            try:
+                yield Frame(name.as_posix(), read_image(path, apply_exif=True))
+            except InputError as error:
+                yield Frame(name.as_posix(), None, str(error))
+        return
+    yield from _of_capture(source)
+
+
+def count_frames(source: Source) -> int | None:
+    """How many frames a source has; None where it has no end or does not tell."""
+    if source.kind == "pictures":
+        return len(source.paths)
+    if source.kind == "camera":
+        return None
+    capture = cv2.VideoCapture(str(source.paths[0]))
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    capture.release()
+    return count if count > 0 else None
+
+
+def frame_rate(source: Source) -> float:
+    """Frames per second of a video; 25 where it does not tell."""
+    capture = cv2.VideoCapture(str(source.paths[0])) if source.paths else None
+    rate = float(capture.get(cv2.CAP_PROP_FPS)) if capture is not None else 0.0
+    if capture is not None:
+        capture.release()
+    return rate if 0 < rate <= 1000 else 25.0
+
+
+def _of_capture(source: Source) -> Iterator[Frame]:
+    """Frames of a video or a camera."""
+    is_camera = source.kind == "camera"
+    level = _set_log_level(_SILENT)  # OpenCV prints lines of its own about what is said here
+    try:
+        capture = cv2.VideoCapture(source.camera if is_camera else str(source.paths[0]))
+        if not capture.isOpened():
+            raise InputError(
+                f"source={source.camera}: there is no such camera; connect one, or give a video"
+                if is_camera
+                else f"{source.paths[0]} is no video that can be read; convert it to MP4 (H.264)"
+            )
+        total = 0 if is_camera else int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        number, faults = 0, 0
+        while capture.grab():
+            decoded, bgr = capture.retrieve()
+            if decoded and bgr is not None and bgr.size:
+                yield Frame(f"{number:06d}", np.ascontiguousarray(bgr[..., ::-1]))
+            else:
+                faults += 1
+                yield Frame(f"{number:06d}", None, f"frame {number} cannot be decoded")
+            number += 1
+        capture.release()
+        if number == 0 and not is_camera:
+            raise InputError(f"{source.paths[0]} has no frame that can be read")
+        if total > number:
+            yield Frame(
+                f"{number:06d}",
+                None,
+                f"{source.paths[0]} announces {total:,} frames and ends after {number:,}",
+            )
+    finally:
+        _set_log_level(level)
+
+
+def _set_log_level(level: int) -> int:
+    """Set what OpenCV prints; returns what it was, which is 0 where that cannot be set."""
+    logging = getattr(cv2.utils, "logging", None)  # absent before OpenCV 5
+    if logging is None:
+        return _SILENT
+    before = int(logging.getLogLevel())
+    logging.setLogLevel(level)
+    return before

@@ -1,0 +1,277 @@
+"""Load a network from anything: a run, a slim network, a checkpoint, weights, an exported file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from secateur.cost.parameters import count_nonzero, count_parameters
+from secateur.data.face_crop import SquareCut
+from secateur.deploy.description import FaceCut
+from secateur.deploy.exported import ExportedNetwork, is_exported, open_exported
+from secateur.errors import InputError
+from secateur.pruning.artifact import (
+    SPECIFICATION,
+    is_slim,
+    load_slim,
+    read_slim_architecture,
+)
+from secateur.weights import recognizer_weights
+from secateur.weights.architectures import BUILDERS
+from secateur.weights.dense import read_architecture
+from secateur.weights.detector_weights import identify, load_weights, read_weights
+from secateur.workflows.run_records import latest_run, read_config, read_summary, thresholds_of_run
+
+log = logging.getLogger(__name__)
+
+Task = Literal["detection", "recognition"]
+
+LATEST = "latest"
+_KEEPS_SINGLES = "clovaai/EResFD"  # the one release whose own evaluation does
+_RECOGNIZER_SIZE = 113  # of the published recipes
+# a tensor that one recognizer alone has
+_RECOGNIZER_SIGNS = {
+    "layer1.0.conv1.weight": "resnet50",
+    "features.0.0.weight": "mobilenetv2",
+    "features.3.squeeze.weight": "squeezenet",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedNetwork:
+    """A network and what is known about it.
+
+    Attributes:
+        name: Short name for tables, folders and pictures.
+        task: What it is for.
+        network: In evaluation mode; or an exported file.
+        architecture: Name and arguments that build the dense network.
+        about: Plain values for records: kind, path, origin, license, parameters, sparsity.
+        keeps_singles: Whether its authors keep, in box voting, what only one view found.
+        cut: How a recognizer wants a face cut out.
+        run: Folder of the run that it comes from.
+    """
+
+    name: str
+    task: Task
+    network: nn.Module | ExportedNetwork
+    architecture: Mapping[str, Any]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    keeps_singles: bool = False
+    cut: FaceCut | None = None
+    run: Path | None = None
+
+
+def load_network(path: str | Path, outputs: Path = Path("outputs")) -> LoadedNetwork:
+    """Load a network.
+
+    Args:
+        path: Folder of a finished run, ``latest`` for the last one, a slim network, a checkpoint of
+            a run, official, published or own weights, or a file that export.py wrote.
+        outputs: Where ``latest`` is looked for.
+
+    Raises:
+        InputError: If there is nothing there, or it is damaged or unknown.
+    """
+    if str(path) == LATEST:
+        path = latest_run(outputs)
+        log.info("latest run: %s", path)
+    path = Path(path)
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist; give the folder of a finished run, weights or an exported file"
+        )
+    if is_exported(path):
+        return _of_exported(path)
+    if is_slim(path):
+        return _of_slim(path if path.is_dir() else path.parent)
+    if path.is_dir() and (path / "config.yaml").is_file():
+        unfinished = (path / "checkpoints").is_dir()
+        raise InputError(
+            f"{path} has not finished: the same train.py command goes on with it, and its "
+            "checkpoints/last.ckpt can be loaded"
+            if unfinished
+            else f"{path} holds no {SPECIFICATION}; give the folder of a finished training run"
+        )
+    return _of_weights(path)
+
+
+def network_of(config: DictConfig) -> LoadedNetwork:
+    """The network that ``run=`` or ``weights=`` of a configuration names; both take anything.
+
+    Raises:
+        InputError: If not exactly one of them is given, or there is no network.
+    """
+    given = [config[key] for key in ("run", "weights") if config[key] is not None]
+    if len(given) != 1:
+        raise InputError(
+            "say which network, as one of run=FOLDER (or run=latest) and weights=FILE, "
+            f"got {'both' if given else 'neither'}"
+        )
+    return load_network(str(given[0]), Path(str(config.paths.outputs)))
+
+
+def run_name(folder: Path) -> str:
+    """Name of a run, or of a step of one: ``outputs/NAME/STAMP`` is known as ``NAME``."""
+    folder = folder.resolve()
+    if folder.parent.name == "steps":
+        return f"{run_name(folder.parents[1])} step {folder.name}"
+    return folder.parent.name if folder.name[:2] == "20" else folder.name
+
+
+def _of_exported(path: Path) -> LoadedNetwork:
+    """An exported file."""
+    network = open_exported(path)
+    described = network.description
+    about = {
+        "kind": "exported",
+        "path": str(path),
+        "model": str(described.architecture.get("name")),
+        "backend": described.format,
+        "quantization": described.quantization,
+        **{key: described.figures[key] for key in ("parameters",) if key in described.figures},
+        **described.provenance,
+    }
+    return LoadedNetwork(
+        described.name,
+        described.task,
+        network,
+        described.architecture,
+        about,
+        keeps_singles=_keeps_singles(described.provenance.get("origin")),
+        cut=described.cut,
+    )
+
+
+def _of_slim(folder: Path) -> LoadedNetwork:
+    """The slim network of a run, or one that stands alone."""
+    network = load_slim(folder, BUILDERS)
+    architecture = read_slim_architecture(folder)
+    is_run = (folder / "config.yaml").is_file()
+    config = read_config(folder) if is_run else None
+    about: dict[str, Any] = {"kind": "run", "path": str(folder), "model": architecture["name"]}
+    if config is not None:
+        about |= _origin_of_start(config)
+    return _loaded(
+        run_name(folder), network, architecture, about, config, folder if is_run else None
+    )
+
+
+def _of_weights(path: Path) -> LoadedNetwork:
+    """Weights, or a checkpoint of a run."""
+    state = read_weights(path)
+    about: dict[str, Any] = {"kind": "weights", "path": str(path)}
+    config = None
+    if path.suffix == ".ckpt" and path.parent.name == "checkpoints":
+        run = path.parent.parent
+        config = read_config(run) if (run / "config.yaml").is_file() else None
+    own = read_architecture(path)
+    if own is None and config is not None:
+        own = _architecture_of_config(config)
+    known = identify(state)
+    if own is None and known is not None:
+        own = {"name": known.model, "arguments": dict(known.arguments)}
+    if own is None:
+        names = [name.removeprefix("network.") for name in state]
+        family = next((f for sign, f in _RECOGNIZER_SIGNS.items() if sign in names), None)
+        if family is None:
+            raise InputError(
+                f"{path} belongs to no network of this project (eresfd, extd, yunet, squeezenet, "
+                "mobilenet_v2, resnet50): give the folder of a finished run, or other weights"
+            )
+        own = {"name": family, "arguments": {}}
+    builder = BUILDERS.get(own["name"])
+    if builder is None:
+        raise InputError(
+            f"{path} belongs to {own['name']!r}; known networks are {', '.join(sorted(BUILDERS))}"
+        )
+    network = builder(**own["arguments"])
+    is_detector = callable(getattr(network, "decode", None))
+    (load_weights if is_detector else recognizer_weights.load_weights)(network, state, str(path))
+    if known is not None and known.model == own["name"]:
+        about |= {"origin": known.origin, "licence": known.licence, "arguments": known.arguments}
+    about["model"] = own["name"]
+    return _loaded(path.name.partition(".")[0], network, own, about, config, None)
+
+
+def _loaded(
+    name: str,
+    network: nn.Module,
+    architecture: Mapping[str, Any],
+    about: Mapping[str, Any],
+    config: DictConfig | None,
+    run: Path | None,
+) -> LoadedNetwork:
+    """A network of PyTorch in evaluation mode, with its counts."""
+    parameters, nonzero = count_parameters(network), count_nonzero(network)
+    counts = {
+        "parameters": parameters,
+        "nonzero_parameters": nonzero,
+        "sparsity": (parameters - nonzero) / max(1, parameters),
+    }
+    is_detector = callable(getattr(network, "decode", None))
+    return LoadedNetwork(
+        name,
+        "detection" if is_detector else "recognition",
+        network.eval(),
+        architecture,
+        {**about, **counts},
+        keeps_singles=about["kind"] == "weights" and _keeps_singles(about.get("origin")),
+        cut=None if is_detector else _cut(config, run),
+        run=run,
+    )
+
+
+def _cut(config: DictConfig | None, run: Path | None) -> FaceCut:
+    """How the pictures of a run were cut; as published where there is no run."""
+    config = OmegaConf.create({}) if config is None else config
+    size = int(OmegaConf.select(config, "data.input_size", default=_RECOGNIZER_SIZE))
+    square = SquareCut(size, OmegaConf.select(config, "data.shorter_side"))
+    return FaceCut(
+        shorter_side=square.side,
+        side=size,
+        center=float(OmegaConf.select(config, "data.centre", default=1.0)),
+        flip=bool(OmegaConf.select(config, "model.lightning.flip", default=False)),
+        thresholds={} if run is None else thresholds_of_run(run),
+    )
+
+
+def _keeps_singles(origin: object) -> bool:
+    return str(origin).endswith(_KEEPS_SINGLES)
+
+
+def _architecture_of_config(config: DictConfig) -> dict[str, Any] | None:
+    """Name and arguments of the network of a run; classes are looked up by name, never imported."""
+    node = OmegaConf.select(config, "model.network")
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        return None
+    arguments = {str(key): value for key, value in node.items() if key != "_target_"}
+    return {"name": str(node["_target_"]).rpartition(".")[2].lower(), "arguments": arguments}
+
+
+def _origin_of_start(config: DictConfig) -> dict[str, Any]:
+    """Where the weights that a run started from come from, if they are known."""
+    start = OmegaConf.select(config, "weights")
+    if start is None:
+        return {"origin": "trained from scratch"}
+    try:
+        known = identify(read_weights(Path(str(start))))
+    except InputError:  # moved since; the run says what it was called
+        known = None
+    if known is None:
+        return {"origin": f"started from {Path(str(start)).name}"}
+    return {"origin": f"started from {known.origin}", "licence": known.licence}
+
+
+def figures_of(loaded: LoadedNetwork) -> dict[str, Any]:
+    """Figures that travel with an exported file: of the run, or else the counts alone."""
+    counts = {key: loaded.about[key] for key in ("parameters", "sparsity") if key in loaded.about}
+    if loaded.run is None:
+        return counts
+    return counts | read_summary(loaded.run)
