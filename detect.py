@@ -2,6 +2,5 @@
 
 if __name__ == "__main__":
     from secateur.workflows.cli import run_command
-    from secateur.workflows.deploy.detect import detect
 
-    run_command("detect", detect)
+    run_command("detect")

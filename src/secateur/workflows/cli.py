@@ -25,6 +25,9 @@ COMMANDS = {
     "search": "secateur.workflows.search.rate_search:search",
     "sensitivity": "secateur.workflows.search.layer_sensitivity:sensitivity",
     "evaluate": "secateur.workflows.evaluate.faces:evaluate",
+    "detect": "secateur.workflows.deploy.detect:detect",
+    "embed": "secateur.workflows.deploy.embed:embed",
+    "export": "secateur.workflows.deploy.export:export",
     "compare": "secateur.workflows.compare:compare",
 }
 """Command, which is also the name of its primary file in ``conf/``, and its workflow."""
