@@ -32,7 +32,7 @@ from secateur.pruning.pruner import Pruner
 from secateur.pruning.settings import PruningSettings
 from secateur.pruning.taylor import TaylorStatistics
 from secateur.search.objective import recalibrate
-from secateur.slimming.graph import batchnorm_after
+from secateur.slimming.graph import batchnorm_after, trace
 from secateur.slimming.slim import slim
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
@@ -98,7 +98,7 @@ def measure(name: str, scope: str, keys: list[tuple[str, str, str, float]]) -> I
     model = make_network(name)
     images = torch.randn(1, 3, SIZES[name], SIZES[name])
     dense = {"params": count_parameters(model), "macs": count_macs(model, images).total}
-    norms = batchnorm_after(model, images)
+    norms = batchnorm_after(trace(model, images))
     wants_taylor = any(criterion == "taylor" for _, criterion, _, _ in keys)
     statistics = taylor_statistics(model, images) if wants_taylor else {}
     convolutions = [n for n, m in model.named_modules() if isinstance(m, nn.Conv2d)]

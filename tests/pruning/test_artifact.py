@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from secateur.errors import InputError
-from secateur.pruning.artifact import is_slim, load_slim, save_slim
+from secateur.pruning.artifact import is_slim, load_slim, save_slim, save_verified_slim
 from secateur.slimming.slim import slim
 from tests.pruning.networks import Grouped, Plain, Shared, Unused, mask, settle_statistics
 
@@ -108,3 +108,14 @@ def test_tied_tensors_are_stored_once(tmp_path: Path) -> None:
     loaded = load_slim(tmp_path, {"tied": build})
     assert loaded[2].weight is loaded[1].weight
     torch.testing.assert_close(loaded(IMAGES), model(IMAGES))
+
+
+def test_a_saved_slim_network_has_the_aligned_sizes_that_were_asked_for(tmp_path: Path) -> None:
+    model = settle_statistics(Plain())
+    mask(model.first, [1, 4, 6], model.norm)
+    architecture = {"name": "plain", "arguments": {"padding": 1}}
+    example = torch.zeros(1, 3, 12, 12)
+    proved = save_verified_slim(
+        tmp_path, model, architecture, {"plain": Plain}, example, [(example,)], align=4
+    )
+    assert proved.network.first.out_channels == 8

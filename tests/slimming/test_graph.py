@@ -46,7 +46,7 @@ def test_tensors_have_one_name_and_the_model_is_untouched() -> None:
 
 
 def test_batchnorm_after_shared_convolution() -> None:
-    assert batchnorm_after(Shared(), torch.zeros(1, 3, 8, 8)) == {"conv": "norm"}
+    assert batchnorm_after(trace(Shared(), torch.zeros(1, 3, 8, 8))) == {"conv": "norm"}
 
 
 def test_in_place_operators_become_functional() -> None:

@@ -11,7 +11,7 @@ from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
 from secateur.pruning.artifact import load_slim, save_slim
 from secateur.pruning.masks import apply_masks
-from secateur.slimming.graph import batchnorm_after
+from secateur.slimming.graph import batchnorm_after, trace
 from secateur.slimming.slim import SlimResult, slim
 from secateur.weights.detector_weights import identify, load_weights, read_weights
 
@@ -39,7 +39,7 @@ def test_masked_detectors_become_smaller(
 ) -> None:
     torch.manual_seed(0)
     network = build().eval()
-    norms = batchnorm_after(network, IMAGES) if mask_batchnorm else {}
+    norms = batchnorm_after(trace(network, IMAGES)) if mask_batchnorm else {}
     keep = {
         name: torch.rand(layer.out_channels) > 0.3
         for name, layer in network.named_modules()

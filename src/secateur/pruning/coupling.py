@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 from secateur.errors import InputError
 from secateur.filters import as_arguments, number_of_filters
 from secateur.pruning.masks import apply_masks
-from secateur.slimming.analysis import analyze, cut_to, find_dependencies
+from secateur.slimming.analysis import cut_to, find_dependencies
+from secateur.slimming.constant_propagation import constant_values, input_free_tensors
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
 from secateur.slimming.equivalence import outputs
 from secateur.slimming.graph import NetworkGraph, trace
-from secateur.slimming.liveness import restore_valid_shapes
+from secateur.slimming.liveness import readers, restore_valid_shapes
 from secateur.slimming.operators import owner_of
 from secateur.slimming.surgery import apply_cut
 
@@ -82,7 +84,7 @@ class FilterSets:
         return {name: kept[of] for name, of in self.of.items()}
 
     def _settled(self, removed: Tensor, scores: Tensor, coupling: Coupling) -> Tensor:
-        every = torch.zeros(len(coupling.channels.sets), dtype=torch.float64)
+        every = torch.zeros(len(coupling.channels.removable), dtype=torch.float64)
         every[coupling.numbers] = scores
         chosen = coupling.numbers[removed].tolist()
         gone = coupling.channels.removable_of(chosen, every.tolist(), coupling.align)
@@ -107,6 +109,7 @@ def coupled_filters(
     layers: Mapping[str, nn.Module],
     *,
     align: int = 1,
+    traced: NetworkGraph | None = None,
 ) -> FilterSets:
     """All that residual sums, depthwise convolutions, concatenation and shared weights tie.
 
@@ -118,16 +121,18 @@ def coupled_filters(
         example_inputs: One input tensor or the positional arguments of the forward.
         layers: Layers that may be pruned, by name.
         align: Numbers of filters become multiples of this, or stay whole.
+        traced: Operator graph of the network if it is at hand.
 
     Raises:
         InputError: If the network cannot be traced or nothing of it can be removed.
     """
-    channels = find_coupled_sets(model, example_inputs)
-    allowed = torch.tensor(
-        [s.removable and all(layer in layers for layer, _ in s.filters) for s in channels.sets]
-    )
+    traced = traced or trace(model, example_inputs)
+    channels = find_coupled_sets(model, example_inputs, traced)
+    allowed = channels.removable.clone()
+    for name in channels.writers - layers.keys():
+        allowed[channels.members[name]] = False
     members = _members(model, channels)
-    allowed &= ~_leave_a_constant(model, example_inputs, members, allowed)
+    allowed &= ~_leave_a_constant(model, traced, channels, members, allowed)
     numbers = allowed.nonzero()[:, 0]
     n_sets = len(numbers)
     if n_sets == 0:
@@ -135,7 +140,7 @@ def coupled_filters(
             f"{type(model).__name__} has no channels that can be removed: every one reaches an "
             "output, a fixed size or an excluded layer; use scope=independent"
         )
-    ours = torch.full((len(channels.sets) + 1,), FIXED)  # the last entry is for -1
+    ours = torch.full((len(channels.removable) + 1,), FIXED)  # the last entry is for -1
     ours[numbers] = torch.arange(n_sets)
     of = {name: ours[sets] for name, sets in members.items()}
     of = {name: sets for name, sets in of.items() if name in layers or bool((sets >= 0).any())}
@@ -155,32 +160,32 @@ def coupled_filters(
 
 def _alike(properties: Sequence[Tensor]) -> Tensor:
     """Number of the combination of properties that each set has, from 0, (n_sets,)."""
-    rows = torch.stack(list(properties), 1).numpy()
-    numbers = np.unique(rows, axis=0, return_inverse=True)[1]
-    return torch.from_numpy(numbers.reshape(-1).astype(np.int64))
+    # Equal rows have equal products with random numbers; sorting whole rows of a network of
+    # hundreds of layers would take seconds.
+    generator = np.random.default_rng(0)
+    keys = np.zeros(len(properties[0]), dtype=np.uint64)
+    for column in properties:
+        keys += column.numpy().astype(np.uint64) * generator.integers(2**64, dtype=np.uint64)
+    _, first, of_key = np.unique(keys, return_index=True, return_inverse=True)
+    rows = torch.stack([column[torch.from_numpy(first)] for column in properties], 1).numpy()
+    numbers = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+    return torch.from_numpy(numbers[of_key.reshape(-1)].astype(np.int64))
 
 
 def _members(model: nn.Module, channels: CoupledSets) -> dict[str, Tensor]:
     """Channel set of each channel of each layer and batch norm, -1 = none, (n_filters,)."""
-    found: dict[str, list[tuple[int, int]]] = {}
-    for number, channel_set in enumerate(channels.sets):
-        for name, position in (*channel_set.filters, *channel_set.norms):
-            found.setdefault(name, []).append((position, number))
-    members = {}
-    for name, pairs in found.items():
-        module = model.get_submodule(name)
+    return {
+        name: numbers
+        for name, numbers in channels.members.items()
         # Attention writes channels too, but its weights have other names: nothing masks them.
-        if isinstance(getattr(module, "weight", None), Tensor):
-            size = getattr(module, "num_features", None) or number_of_filters(module)
-            positions, numbers = torch.tensor(pairs).T
-            members[name] = torch.full((size,), FIXED)
-            members[name][positions] = numbers
-    return members
+        if isinstance(getattr(model.get_submodule(name), "weight", None), Tensor)
+    }
 
 
 def _leave_a_constant(
     model: nn.Module,
-    example_inputs: Tensor | Sequence[Any],
+    traced: NetworkGraph,
+    channels: CoupledSets,
     members: Mapping[str, Tensor],
     allowed: Tensor,
 ) -> Tensor:
@@ -188,17 +193,20 @@ def _leave_a_constant(
     subject = copy.deepcopy(model)
     gone = torch.cat([allowed, torch.zeros(1, dtype=torch.bool)])
     apply_masks(subject, {name: ~gone[sets] for name, sets in members.items()})
-    analysis = analyze(subject, trace(subject, example_inputs))
-    read = torch.zeros(analysis.classes.count, dtype=torch.bool)
-    for reader in analysis.layers.values():
+    own = traced.over(subject)
+    assert own is not None
+    flow, classes = channels.flow, channels.classes
+    layers = readers(flow, classes, constant_values(own, input_free_tensors(own)), own.tensors)
+    read = torch.zeros(classes.count, dtype=torch.bool)
+    for reader in layers.values():
         read[reader.inputs[reader.constants.isnan()]] = True
-    written = {weight: reader.outputs for weight, reader in analysis.layers.items()}
-    written |= {weight: analysis.classes.slices[weight, 0] for weight in analysis.flow.depthwise}
+    written = {weight: reader.outputs for weight, reader in layers.items()}
+    written |= {weight: classes.slices[weight, 0] for weight in flow.depthwise}
     found = torch.zeros(len(gone), dtype=torch.bool)
-    for weight, classes in written.items():
+    for weight, indices in written.items():
         sets = members.get(owner_of(weight))
         if sets is not None:
-            found[sets[read[classes]]] = True
+            found[sets[read[indices]]] = True
     return found[:-1]
 
 
@@ -234,7 +242,12 @@ class CoupledSets:
     """All channel sets of a network, and what must hold between them.
 
     Args:
-        sets: The sets, in the order in which the network runs through their layers.
+        flow: Which channels meet where.
+        classes: All that is tied together, sets that no layer writes included.
+        removable: Whether each set may go, in the order in which the network runs through their
+            layers, (n_sets,) bool.
+        members: Layer or batch norm -> set of each of its channels, -1 = none, (n_filters,).
+        writers: Names of the layers among ``members``.
         equal: Matrices of set numbers whose rows have to lose equally many; -1 stands for
             channels that no set holds. The group of a grouped convolution may also go whole.
     """
@@ -243,32 +256,49 @@ class CoupledSets:
         self, traced: NetworkGraph, flow: ChannelDependencies, classes: ChannelClasses
     ) -> None:
         """Collect what each class of channels consists of."""
-        filters: dict[int, list[tuple[str, int]]] = {}
-        norms: dict[int, list[tuple[str, int]]] = {}
         writers = {read.weight: 1 if read.layout.transposed else 0 for read in flow.reads}
         writers |= dict.fromkeys(flow.depthwise, 0)
+        written = [m for (name, dim), m in classes.slices.items() if writers.get(name) == dim]
+        every = torch.cat(written).numpy() if written else np.zeros(0, dtype=np.int64)
+        indices, first = np.unique(every, return_index=True)
+        self._classes_of_sets = torch.from_numpy(indices[np.argsort(first)])
+        numbers = torch.full((classes.count,), FIXED)
+        numbers[self._classes_of_sets] = torch.arange(len(self._classes_of_sets))
+        self.removable = classes.removable[self._classes_of_sets]
+        self.members: dict[str, Tensor] = {}
+        self.writers: set[str] = set()
         for (name, dim), members in classes.slices.items():
-            layer, _, tensor = name.rpartition(".")
             if writers.get(name) == dim:
-                found = filters
-            elif tensor == "running_mean":
-                found = norms
-            else:
+                self.writers.add(owner_of(name))
+            elif not name.endswith("running_mean"):
                 continue
-            for position, index in enumerate(members.tolist()):
-                found.setdefault(index, []).append((layer, position))
-        # Without nodes of the graph, which could not be handed to another process.
-        self._tensors, self._flow, self._classes = traced.tensors, replace(flow, reads=[]), classes
-        self._classes_of_sets = list(filters)
-        numbers = {index: number for number, index in enumerate(filters)}
-        self.sets = tuple(
-            CoupledSet(tuple(members), tuple(norms.get(index, ())), classes.pinned.get(index, ""))
-            for index, members in filters.items()
-        )
+            self.members[owner_of(name)] = numbers[members]
+        self.flow, self.classes = flow, classes
+        self._tensors = traced.tensors
         self.equal = tuple(
-            tuple(tuple(numbers.get(i, -1) for i in row) for row in classes.of[matrix].tolist())
+            tuple(tuple(row) for row in numbers[classes.of[matrix]].tolist())
             for matrix in (*flow.equal_rows, *_groups(flow))
         )
+
+    @cached_property
+    def sets(self) -> tuple[CoupledSet, ...]:
+        """The sets, one by one."""
+        filters: list[list[tuple[str, int]]] = [[] for _ in self.removable]
+        norms: list[list[tuple[str, int]]] = [[] for _ in self.removable]
+        for name, numbers in self.members.items():
+            found = filters if name in self.writers else norms
+            for position, number in enumerate(numbers.tolist()):
+                if number >= 0:
+                    found[number].append((name, position))
+        reasons = [self.classes.pinned.get(i, "") for i in self._classes_of_sets.tolist()]
+        return tuple(
+            CoupledSet(tuple(members), tuple(others), reason)
+            for members, others, reason in zip(filters, norms, reasons, strict=True)
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the nodes of the graph, which cannot be handed to another process."""
+        return {**self.__dict__, "flow": replace(self.flow, reads=[])}
 
     def removable_of(
         self, chosen: Collection[int], scores: Sequence[float] | None = None, align: int = 1
@@ -282,14 +312,15 @@ class CoupledSets:
             align: Numbers of filters become multiples of this, or stay whole.
         """
         index_of = self._classes_of_sets
-        live = torch.ones(self._classes.count, dtype=torch.bool)
-        live[[index_of[number] for number in chosen if self.sets[number].removable]] = False
+        live = torch.ones(self.classes.count, dtype=torch.bool)
+        wanted = torch.tensor(sorted(chosen), dtype=torch.long)
+        live[index_of[wanted[self.removable[wanted]]]] = False
         cost = None
         if scores is not None:
-            cost = torch.zeros(self._classes.count)
+            cost = torch.zeros(self.classes.count)
             cost[index_of] = -torch.tensor(list(scores), dtype=cost.dtype)
-        kept = restore_valid_shapes(live, self._flow, self._classes, self._tensors, align, cost)
-        return {number for number in chosen if not bool(kept[index_of[number]])}
+        kept = restore_valid_shapes(live, self.flow, self.classes, self._tensors, align, cost)
+        return set(wanted[~kept[index_of[wanted]]].tolist())
 
 
 def _groups(flow: ChannelDependencies) -> list[Tensor]:
@@ -301,19 +332,24 @@ def _groups(flow: ChannelDependencies) -> list[Tensor]:
     ]
 
 
-def find_coupled_sets(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> CoupledSets:
+def find_coupled_sets(
+    model: nn.Module,
+    example_inputs: Tensor | Sequence[Any],
+    traced: NetworkGraph | None = None,
+) -> CoupledSets:
     """Find the sets of filters that can only be removed together.
 
     Args:
         model: Any network that ``trace`` accepts; it stays untouched.
         example_inputs: One input tensor or the positional arguments of the forward.
+        traced: Operator graph of the network if it is at hand.
 
     Raises:
         InputError: If the network cannot be traced.
     """
     arguments = as_arguments(example_inputs)
-    traced = trace(model, arguments)
-    _, flow, classes = find_dependencies(model, traced)
+    traced = traced or trace(model, arguments)
+    flow, classes = find_dependencies(model, traced)
     # Try to cut every second set: a forward with sizes written down fails at that.
     kept = torch.ones(classes.count, dtype=torch.bool)
     kept[classes.removable.nonzero()[::2, 0]] = False
@@ -321,5 +357,5 @@ def find_coupled_sets(model: nn.Module, example_inputs: Tensor | Sequence[Any]) 
     try:
         outputs(apply_cut(model, cut_to(kept, flow, classes)), arguments)
     except (RuntimeError, ValueError, AssertionError, IndexError):
-        _, flow, classes = find_dependencies(model, traced, fixed_sizes=True)
+        flow, classes = find_dependencies(model, traced, fixed_sizes=True)
     return CoupledSets(traced, flow, classes)

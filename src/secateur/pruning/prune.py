@@ -97,7 +97,7 @@ def prune(
     pruner.statistics = dict(statistics or {})
     keep = pruner.plan()
     pruner.apply(keep)
-    result = slim(masked, arguments, align=settings.align)
+    result = slim(masked, arguments, align=settings.align, traced=pruner.traced)
     accounted = compare_costs(
         masked,
         result.model,

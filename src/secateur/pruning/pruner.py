@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from secateur.pruning.ranking import (
 from secateur.pruning.settings import PruningSettings
 from secateur.pruning.sizes import SizeUnderMasks
 from secateur.pruning.targets import Target
-from secateur.slimming.graph import batchnorm_after
+from secateur.slimming.graph import NetworkGraph, batchnorm_after, trace
 
 
 class Pruner:
@@ -55,21 +56,28 @@ class Pruner:
             for group, names in everything.items()
         }
         self.rates = rates_per_layer(settings.rate, settings.rates, self.groups, list(self.layers))
-        self._norms = batchnorm_after(model, example_inputs)
+        self.traced: NetworkGraph | None = trace(model, example_inputs)
+        self._norms = batchnorm_after(self.traced)
         self.batchnorms = self._norms if settings.mask_batchnorm else {}
         self.scores: dict[str, Tensor] = {}
         self.statistics: dict[str, Tensor] = {}
         self.target = settings.size
         self._sizes = (
-            SizeUnderMasks(model, example_inputs, self.target.quantity, settings.align)
+            SizeUnderMasks(model, example_inputs, self.target.quantity, settings.align, self.traced)
             if self.target is not None
             else None
         )
         self.sets: FilterSets = (
-            coupled_filters(model, example_inputs, self.layers, align=settings.align)
+            coupled_filters(
+                model, example_inputs, self.layers, align=settings.align, traced=self.traced
+            )
             if settings.scope.endswith("coupled")
             else single_filters(self.layers)
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the operator graph, which cannot be handed to another process."""
+        return {**self.__dict__, "traced": None}
 
     @property
     def needs_statistics(self) -> bool:

@@ -19,7 +19,7 @@ from secateur.filters import as_arguments
 from secateur.pruning.masks import apply_masks
 from secateur.pruning.targets import LatencyTarget, NominalSparsity, Target, solve
 from secateur.slimming.analysis import Analysis, find_dependencies, plan_cut
-from secateur.slimming.graph import trace
+from secateur.slimming.graph import NetworkGraph, trace
 from secateur.slimming.slim import slim
 
 Shapes = dict[str, tuple[int, ...]]
@@ -38,19 +38,25 @@ class SlimSizes:
         model: Network that would be masked and slimmed; its present weights count.
         example_inputs: One input tensor or the positional arguments of the forward.
         align: Numbers of filters become multiples of this, or stay whole.
+        traced: Operator graph of the network if it is at hand.
 
     Raises:
         InputError: If the network cannot be traced.
     """
 
     def __init__(
-        self, model: nn.Module, example_inputs: Tensor | Sequence[Any], align: int = 1
+        self,
+        model: nn.Module,
+        example_inputs: Tensor | Sequence[Any],
+        align: int = 1,
+        traced: NetworkGraph | None = None,
     ) -> None:
         self._subject = copy.deepcopy(model).cpu().eval()
         example_inputs = tree_map(_on_cpu, as_arguments(example_inputs))
         self._align = align
-        self._traced = trace(self._subject, example_inputs)
-        _, self.flow, self.classes = find_dependencies(self._subject, self._traced)
+        traced = traced and traced.over(self._subject)
+        self._traced = traced or trace(self._subject, example_inputs)
+        self.flow, self.classes = find_dependencies(self._subject, self._traced)
         self._parameters = dict(self._subject.named_parameters())
         self._dense = {name: tensor.detach().clone() for name, tensor in self._parameters.items()}
         self._macs = {
@@ -109,6 +115,7 @@ class SizeUnderMasks:
         quantity: ``sparsity``, ``params``, ``macs`` or ``latency``; layers are measured here for
             the last, and slim networks when it is first solved.
         align: Numbers of filters become multiples of this, or stay whole.
+        traced: Operator graph of the network if it is at hand.
     """
 
     def __init__(
@@ -117,10 +124,14 @@ class SizeUnderMasks:
         example_inputs: Tensor | Sequence[Any],
         quantity: str,
         align: int = 1,
+        traced: NetworkGraph | None = None,
     ) -> None:
         self.model = model
         self.quantity = quantity
-        self._slim = SlimSizes(model, example_inputs, align) if quantity != "sparsity" else None
+        self._traced = traced
+        self._slim = (
+            SlimSizes(model, example_inputs, align, traced) if quantity != "sparsity" else None
+        )
         self._latency = (
             LatencyTarget(measure_layers(model, example_inputs)) if quantity == "latency" else None
         )
@@ -160,7 +171,7 @@ class SizeUnderMasks:
         return latency.solve(
             lambda n: slim.shapes(masks(n), self._batchnorms),
             lambda n: measure_share(
-                self.model, self._inputs, masks(n), self._batchnorms, self._align
+                self.model, self._inputs, masks(n), self._batchnorms, self._align, self._traced
             ),
             most,
             target,
@@ -223,6 +234,7 @@ def measure_share(
     keep: Mapping[str, Tensor],
     batchnorms: Mapping[str, str],
     align: int = 1,
+    traced: NetworkGraph | None = None,
 ) -> float:
     """Slim a network under masks and run it in turn with the dense one, on one thread.
 
@@ -232,6 +244,7 @@ def measure_share(
         keep: Per layer a mask (n_filters,), True = kept.
         batchnorms: Name of the batch norm that is masked with a layer, by name of the layer.
         align: Numbers of filters become multiples of this, or stay whole.
+        traced: Operator graph of the network if it is at hand.
 
     Returns:
         Time of the slim network over that of the dense one.
@@ -243,7 +256,7 @@ def measure_share(
     dense = copy.deepcopy(model).to(device_of(arguments)).eval()
     masked = copy.deepcopy(dense)
     apply_masks(masked, keep, batchnorms)
-    small = slim(masked, arguments, align=align).model
+    small = slim(masked, arguments, align=align, traced=traced).model
     before, after = time_in_turn(
         [(dense, arguments), (small, arguments)],
         runs=_RUNS_IN_TURN,

@@ -56,7 +56,9 @@ class SlimLevelSizes:
         self._align = pruner.settings.align
         self._model = copy.deepcopy(pruner.model)
         self._inputs = example_inputs
-        self._slim: SlimSizes | None = SlimSizes(self._model, example_inputs, self._align)
+        self._slim: SlimSizes | None = SlimSizes(
+            self._model, example_inputs, self._align, pruner.traced
+        )
         self._table = self._measure_table(self._slim) if quantity == "latency" else None
         self._known: dict[tuple[int, ...], float] = {}
         self._dense = self._slim.dense_shapes

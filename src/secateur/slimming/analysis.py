@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from secateur.slimming.absorption import find_carriers, folds
 from secateur.slimming.constant_propagation import constant_values, input_free_tensors
@@ -49,8 +49,8 @@ class Analysis:
 
 def find_dependencies(
     model: nn.Module, traced: NetworkGraph, *, fixed_sizes: bool = False
-) -> tuple[dict[fx.Node, Tensor], ChannelDependencies, ChannelClasses]:
-    """Find which channels of a network can only be removed together.
+) -> tuple[ChannelDependencies, ChannelClasses]:
+    """Find which channels of a network can only be removed together, once for all its weights.
 
     Args:
         model: The network.
@@ -58,16 +58,20 @@ def find_dependencies(
         fixed_sizes: Whether to keep all channels that are reshaped or split.
 
     Returns:
-        Values of the nodes that do not depend on inputs, the dependencies between channel labels,
-        and the classes of labels.
+        The dependencies between channel labels, and the classes of labels.
     """
-    known = input_free_tensors(traced)
-    flow = propagate_channels(traced, known, dict(model.named_modules(remove_duplicate=False)))
-    if fixed_sizes:
-        for labels in flow.sized:
-            flow.pin(labels, "the forward reshapes it to a size that is written down")
-    resolve_reshapes(model, traced, flow)
-    return known, flow, find_classes(flow)
+    key = f"dependencies, fixed_sizes={fixed_sizes}"
+    if key not in traced.findings:
+        known = input_free_tensors(traced)
+        modules = dict(model.named_modules(remove_duplicate=False))
+        flow = propagate_channels(traced, known, modules)
+        if fixed_sizes:
+            for labels in flow.sized:
+                flow.pin(labels, "the forward reshapes it to a size that is written down")
+        resolve_reshapes(model, traced, flow)
+        traced.findings[key] = flow, find_classes(flow)
+    found: tuple[ChannelDependencies, ChannelClasses] = traced.findings[key]
+    return found
 
 
 def analyze(
@@ -81,7 +85,7 @@ def analyze(
         align: Numbers of filters become multiples of this, or stay whole.
         fixed_sizes: Whether to keep all channels that are reshaped or split.
     """
-    _, flow, classes = find_dependencies(model, traced, fixed_sizes=fixed_sizes)
+    flow, classes = find_dependencies(model, traced, fixed_sizes=fixed_sizes)
     return plan_cut(traced, flow, classes, align)
 
 

@@ -10,7 +10,7 @@ import operator
 import textwrap
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -46,6 +46,8 @@ class NetworkGraph:
         tensors: Name -> parameter or buffer: the traced model's own if it is on the CPU, else a
             copy there.
         arguments: What the forward was called with, on the CPU.
+        findings: What was found out about it that no weight has a part in, by name; shared with
+            the same graph over other tensors.
     """
 
     nodes: tuple[fx.Node, ...]
@@ -54,6 +56,26 @@ class NetworkGraph:
     constants: dict[fx.Node, Tensor]
     tensors: dict[str, Tensor]
     arguments: tuple[Any, ...]
+    findings: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def over(self, model: nn.Module) -> NetworkGraph | None:
+        """The same graph with the tensors that a network has now.
+
+        Args:
+            model: The traced network, or another of its structure; modules that the forward does
+                not call may be absent.
+
+        Returns:
+            The graph; None if the forward reads a tensor that ``model`` does not have.
+        """
+        present = dict(model.named_buffers()) | dict(model.named_parameters())
+        if any(node.users and name not in present for node, name in self.names.items()):
+            return None
+        return replace(
+            self,
+            names={node: name for node, name in self.names.items() if name in present},
+            tensors={n: _on_cpu(present[n]) for n in self.tensors if n in present},
+        )
 
     def name(self, argument: object) -> str | None:
         """Name of the parameter or buffer that an argument of a call is, if it is one."""
@@ -144,21 +166,16 @@ def module_name(node: fx.Node) -> str:
     return str(stack[-1][0]).split("@")[0] if stack else ""
 
 
-def batchnorm_after(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> dict[str, str]:
+def batchnorm_after(traced: NetworkGraph) -> dict[str, str]:
     """For each convolution, the batch norm that reads its output directly.
 
     Args:
-        model: Any traceable network.
-        example_inputs: As for ``trace``.
+        traced: Operator graph of a network.
 
     Returns:
         Name of the convolution -> name of its batch norm; convolutions without one are absent,
         and so are those whose calls go to different batch norms.
-
-    Raises:
-        InputError: If the network cannot be traced.
     """
-    traced = trace(model, example_inputs)
     found: dict[str, set[str]] = {}
     for node in traced.nodes:
         if is_convolution(node) and (weight := traced.name(node.args[1])) is not None:

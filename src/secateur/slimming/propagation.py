@@ -60,10 +60,10 @@ def propagate_channels(
     for node in traced.output.all_input_nodes:
         propagation.pin(node, "it is an output of the network")
     flow = propagation.flow
-    for name, labels in flow.elements.items():
-        for key in [key for key in flow.slices if key[0] == name]:
+    for (name, _), members in flow.slices.items():
+        if name in flow.elements:
             reason = f"{name} is also used outside its layer"
-            flow.pin(torch.cat([flow.slices[key], labels.reshape(-1)]), reason)
+            flow.pin(torch.cat([members, flow.elements[name].reshape(-1)]), reason)
     return flow
 
 
@@ -84,6 +84,12 @@ class _ChannelPropagation:
             n_labels=1 + max((int(v.max()) for v in written.values()), default=0)
         )
         self.written = dict(written)
+        self.position = {node: number for number, node in enumerate(traced.nodes)}
+        owners: dict[int, set[int]] = {}
+        for module in modules.values():
+            for parameter in module._parameters.values():
+                owners.setdefault(id(parameter), set()).add(id(module))
+        self.tied = {parameter for parameter, layers in owners.items() if len(layers) > 1}
         self.labels: dict[fx.Node, tuple[Tensor, ...]] = {}
 
     def all_of(self, node: fx.Node) -> tuple[Tensor, ...]:
@@ -189,12 +195,9 @@ class _ChannelPropagation:
         """Name of the bias that a layer without one could be given."""
         if module is None:
             return None
-        tied = {
-            id(other)
-            for other in self.modules.values()
-            if any(parameter is module.weight for parameter in other._parameters.values())
-        }
-        return f"{weight.removesuffix('weight')}bias" if len(tied) == 1 else None
+        return (
+            f"{weight.removesuffix('weight')}bias" if id(module.weight) not in self.tied else None
+        )
 
     def _per_channel(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
         """Batch norm, instance norm, PReLU: tensors with one entry per channel."""
@@ -287,7 +290,7 @@ class _ChannelPropagation:
         return after
 
     def _spread(self, node: fx.Node, labels: Tensor) -> None:
-        self.flow.spreads.append(SplitChannels(self.traced.nodes.index(node), labels))
+        self.flow.spreads.append(SplitChannels(self.position[node], labels))
 
 
 _RULES = {

@@ -40,7 +40,13 @@ class SlimResult(NamedTuple):
     report: SlimReport
 
 
-def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int = 1) -> SlimResult:
+def slim(
+    model: nn.Module,
+    example_inputs: Tensor | Sequence[Any],
+    *,
+    align: int = 1,
+    traced: NetworkGraph | None = None,
+) -> SlimResult:
     """Remove every channel that no output depends on; lossless, or it refuses.
 
     Zero filters are removed together with all that is tied to them: batch norms, depthwise
@@ -53,6 +59,7 @@ def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int
         example_inputs: One input tensor or the positional arguments of the forward, on the
             network's device. Small ones are faster.
         align: Numbers of filters become multiples of this, or stay whole.
+        traced: Operator graph of the network if it is at hand, whatever its weights were then.
 
     Returns:
         The slim network, in evaluation mode if ``model`` is, and the report.
@@ -60,7 +67,7 @@ def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int
     Raises:
         InputError: If the network cannot be traced, or no slim network computes the same.
     """
-    result, other_kinds = _slim_once(model, as_arguments(example_inputs), align)
+    result, other_kinds = _slim_once(model, as_arguments(example_inputs), align, traced)
     if not other_kinds:
         return result
     # A grouped convolution that has become an ordinary or a depthwise one can lose more.
@@ -68,14 +75,16 @@ def slim(model: nn.Module, example_inputs: Tensor | Sequence[Any], *, align: int
     return SlimResult(again.model, chain_reports(result.report, again.report))
 
 
-def _slim_once(model: nn.Module, arguments: tuple[Any, ...], align: int) -> tuple[SlimResult, bool]:
+def _slim_once(
+    model: nn.Module, arguments: tuple[Any, ...], align: int, traced: NetworkGraph | None
+) -> tuple[SlimResult, bool]:
     """Slim, and say whether a grouped convolution has become one of another kind."""
     exact = in_full_precision(model)
     probes = make_probes(exact, arguments_in_full_precision(arguments))
-    traced = trace(model, arguments)
+    traced = (traced and traced.over(model)) or trace(model, arguments)
     reduced, dropped = drop_unused_modules(model, traced, probes)
     if dropped:
-        traced = trace(reduced, arguments)
+        traced = traced.over(reduced) or trace(reduced, arguments)
     failure = ""
     for fixed_sizes in (False, True):
         # A forward may have written a size down that depends on the number of channels. Nothing
