@@ -136,7 +136,7 @@ def test_targets_out_of_reach(
         with pytest.raises(InputError, match="out of reach"):
             ExactSpace(levels, target, start)
     with pytest.raises(InputError, match="out of reach"):
-        FrontSpace(levels, 0.5, start, lowest_target=0.0)
+        FrontSpace(levels, 0.5, start, lowest_removed=0.0)
 
 
 @settings(deadline=None, max_examples=30)
@@ -145,7 +145,7 @@ def test_front_points_have_the_size_they_ask_for(
     real: tuple[nn.Module, Pruner, dict[str, Levels], float], point: list[float], size: float
 ) -> None:
     _, _, levels, start = real
-    space = FrontSpace(levels, 0.6, start, lowest_target=0.1)
+    space = FrontSpace(levels, 0.6, start, lowest_removed=0.1)
     assert space.variables[SIZE] == (0.1, 0.6)
     candidate = space.decode({**dict(zip(levels, point, strict=False)), SIZE: size})
     assert abs(candidate.removed - size) <= space.exact.tolerance * (1 + 1e-9)

@@ -38,9 +38,9 @@ def sensitivity(config: DictConfig) -> None:
         InputError: If a rate is out of range or something does not suit the model.
     """
     config = resolve_search_config(config)
-    rates = [float(rate) for rate in config.rates]
+    rates = [float(rate) for rate in config.try_rates]
     if not rates or not all(0 < rate < 1 for rate in rates):
-        raise InputError(f"rates must lie above 0 and below 1, got {rates}")
+        raise InputError(f"try_rates must lie above 0 and below 1, got {rates}")
     run = open_run_folder(config, f"{config.model.name}-sensitivity-{config.pruning.criterion}")
     log.info("run folder: %s", run.path)
     pruner = build_pruner(config)
