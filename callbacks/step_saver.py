@@ -33,8 +33,8 @@ class SavedStep(NamedTuple):
     """What a step costs.
 
     Attributes:
-        parameters: Of the slim network.
-        macs: Of the slim network, for one picture of the training size.
+        parameters: Parameters of the slim network.
+        macs: MACs of the slim network, for one picture of the training size.
     """
 
     parameters: int
@@ -76,7 +76,7 @@ class StepSaver:
         Args:
             trainer: Right after a validation.
             pl_module: The task around the masked network.
-            name: Of the folder under ``steps``.
+            name: Name of the folder under ``steps``.
 
         Raises:
             RuntimeError: If slim network or embeddings differ from the masked network.

@@ -19,7 +19,7 @@ class DemoFacesData(WiderFaceData):
         root: Folder of the set; it is drawn there unless it is there already.
         n_train: Training pictures.
         n_val: Validation pictures.
-        drawing_seed: Of the drawing; ``seed`` is that of shuffling and augmentation.
+        drawing_seed: Seed of the drawing; ``seed`` is that of shuffling and augmentation.
         **options: Arguments of `WiderFaceData`.
     """
 

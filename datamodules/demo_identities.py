@@ -20,7 +20,7 @@ class DemoIdentitiesData(IdentitiesData):
         n_train: People to train on.
         n_images: Pictures of each of them.
         n_test: Other people, to verify.
-        drawing_seed: Of the drawing; ``seed`` is that of shuffling and augmentation.
+        drawing_seed: Seed of the drawing; ``seed`` is that of shuffling and augmentation.
         **options: Arguments of `IdentitiesData`.
     """
 

@@ -64,14 +64,15 @@ class RecognitionData(pl.LightningDataModule, ABC):
 
     Args:
         input_size: Side of the network's input.
-        shorter_side: Of the resized picture that inputs are cut from; None keeps 129 to 113.
+        shorter_side: Shorter side of the resized picture that inputs are cut from; None
+            keeps the published proportion of 129 to 113.
         holdout: Share of every identity's pictures that is kept from training, at least one of
             each, to measure identification; 0 keeps none.
         batch_size: Training pictures per step and process.
         eval_batch_size: Validation pictures per step.
         num_workers: Processes that load; None takes two, or as many as there are cores.
-        seed: Of shuffling, cutting and mirroring.
-        holdout_seed: Of the choice of the held-out pictures.
+        seed: Seed of shuffling, cutting and mirroring.
+        holdout_seed: Seed of the choice of the held-out pictures.
 
     Raises:
         InputError: If a number is out of range.

@@ -43,16 +43,16 @@ class WiderFaceData(pl.LightningDataModule):
         batch_size: Training images per step and process.
         eval_batch_size: Validation pictures per step; only pictures of equal size share a step.
         num_workers: Processes that load; None takes two, or as many as there are cores.
-        seed: Of shuffling and augmentation.
+        seed: Seed of shuffling and augmentation.
         download: Fetch what is missing through torchvision.
         official_lists: Read the Easy, Medium and Hard lists; without them every validation
             picture is ``unlisted``.
         max_pixels: Larger validation pictures are shrunk to about this number.
         holdout: Share of the training pictures that is kept from training, for a search.
-        holdout_seed: Of the choice of these pictures.
+        holdout_seed: Seed of the choice of these pictures.
         augmentation: Other arguments of `FaceAugmentation`, or what makes another augmentation of
             the input size.
-        preprocessing: Of the network.
+        preprocessing: Preprocessing of the network.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ def without_traceback(message: str) -> str:
     """The sentence alone, where a loading process put its whole traceback around it.
 
     Args:
-        message: Of an exception.
+        message: Message of an exception.
 
     Returns:
         What the exception said where it was raised; any other message as it is.

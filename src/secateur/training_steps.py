@@ -16,7 +16,7 @@ def count_training_steps(trainer: pl.Trainer) -> tuple[int, int]:
     fetched: the resumed epoch would begin with pictures of epoch 0.
 
     Args:
-        trainer: Of a fit with a datamodule.
+        trainer: Trainer of a fit with a datamodule.
 
     Returns:
         Total steps and steps per epoch, both at least 1.

@@ -120,7 +120,7 @@ def without_degenerate_boxes(annotations: Sequence[Annotation]) -> list[Annotati
     """Drop boxes without area; pictures stay, even when no box is left.
 
     Args:
-        annotations: As read.
+        annotations: What ``read_annotations`` returned.
 
     Returns:
         The same pictures with boxes of positive width and height only.
@@ -132,8 +132,8 @@ def check_picture_name(path: Path, row: int, line: str) -> str:
     """The picture name in a line of an annotation, kept inside the folder of images.
 
     Args:
-        path: Of the annotation, for the error.
-        row: Of the line, from 0.
+        path: Path of the annotation, for the error.
+        row: Row of the line, from 0.
         line: The name alone.
 
     Raises:

@@ -40,7 +40,7 @@ class FaceAugmentation:
         anchor_sizes: Rising sides of the detector's anchors.
         anchor_probability: Share of data-anchor sampling; the rest are random square crops.
         flip_probability: Share of mirrored pictures.
-        distortion_probability: Of each of brightness, contrast, saturation and hue.
+        distortion_probability: Probability of each of brightness, contrast, saturation and hue.
         brightness: Largest deviation of the factor from 1.
         contrast: Largest deviation of the factor from 1.
         saturation: Largest deviation of the factor from 1.

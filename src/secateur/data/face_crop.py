@@ -28,7 +28,8 @@ class SquareCut:
 
     Args:
         size: Side of the square in pixels.
-        shorter_side: Of the resized picture; None keeps the published proportion of 129 to 113.
+        shorter_side: Shorter side of the resized picture; None keeps the published proportion
+            of 129 to 113.
 
     Raises:
         InputError: If the square does not fit.
@@ -72,7 +73,7 @@ def crop_face(image: Picture8, box: Box, enlarge: float = 0.3) -> Picture8:
 
     Args:
         image: (H, W, 3).
-        box: Of the face.
+        box: Box of the face.
         enlarge: How much wider and higher than the box the cut is.
 
     Returns:

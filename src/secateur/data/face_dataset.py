@@ -38,8 +38,8 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
         folder: Folder of the split's images.
         annotations: Pictures; those without a box of positive size are passed over.
         augmentation: Turns a picture and its faces into an item.
-        seed: Of the run.
-        preprocessing: Of the network.
+        seed: Seed of the run.
+        preprocessing: Preprocessing of the network.
 
     Raises:
         InputError: If no picture has a face.
@@ -148,7 +148,7 @@ class FacePictures(Dataset[Picture]):
             their boxes of positive size are evaluated.
         max_pixels: Larger pictures are shrunk to about this number (spec of the published tests:
             1700 x 1200).
-        preprocessing: Of the network.
+        preprocessing: Preprocessing of the network.
     """
 
     def __init__(
@@ -235,7 +235,7 @@ def holdout_indices(count: int, fraction: float, seed: int) -> tuple[list[int], 
     Args:
         count: Number of pictures.
         fraction: Share that is held out, 0..1; rounded to whole pictures.
-        seed: Of the split.
+        seed: Seed of the split.
 
     Returns:
         Rising indices to train on, and rising indices held out.

@@ -53,7 +53,7 @@ def read_ground_truth(folder: Path) -> GroundTruth:
     """Read ``wider_face_val.mat`` and the three lists beside it.
 
     Args:
-        folder: Where the four files lie.
+        folder: Folder that holds the four files.
 
     Returns:
         All pictures of the files.

@@ -37,7 +37,7 @@ class TrainingIdentities(Dataset[tuple[Tensor, int]]):
         chosen: (N,) indices of those to train on.
         labels: Identity of every picture, chosen or not.
         cut: Makes inputs.
-        seed: Of the run.
+        seed: Seed of the run.
     """
 
     def __init__(

@@ -75,7 +75,7 @@ def split_identities(
     Args:
         labels: (N,) identity of each picture.
         fraction: Share to hold out, 0..1; 0 holds out nothing.
-        seed: Of the choice.
+        seed: Seed of the choice.
         identities: Their names, for a message.
 
     Returns:

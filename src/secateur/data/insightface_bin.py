@@ -27,7 +27,7 @@ class BinSet:
     """A verification set: pictures 2k and 2k + 1 are pair k.
 
     Attributes:
-        name: Of the file, for messages.
+        name: Name of the file, for messages.
         encoded: 2P picture files.
         same: (P,) whether both pictures of a pair show one person.
     """

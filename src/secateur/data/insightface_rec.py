@@ -165,7 +165,7 @@ def read_record_set(folder: Path) -> RecordSet:
     of its pictures, begin and end; files without it are read label by label.
 
     Args:
-        folder: Where the three files lie.
+        folder: Folder that holds the three files.
 
     Raises:
         InputError: If one is missing or damaged.

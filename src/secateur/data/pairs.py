@@ -42,7 +42,7 @@ def read_pairs(path: Path, suffix: str = ".jpg") -> tuple[tuple[str, ...], Pairs
 
     Args:
         path: The file.
-        suffix: Of the pictures.
+        suffix: Suffix of the pictures.
 
     Returns:
         Names of the pictures in the order they occur first, and pairs of indices into them.
@@ -117,7 +117,7 @@ def draw_pairs(labels: NDArray[np.int64], per_kind: int, n_folds: int, seed: int
         labels: (N,) identity of each picture.
         per_kind: Pairs of each kind in each fold.
         n_folds: Number of folds; fewer where there are too few identities.
-        seed: Of the drawing.
+        seed: Seed of the drawing.
 
     Returns:
         At most as many pairs as asked for, each once; pictures of lone identities are in

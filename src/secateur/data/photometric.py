@@ -57,7 +57,7 @@ class PhotometricDistortion(albumentations.ImageOnlyTransform):  # type: ignore[
         contrast: Largest deviation of the factor from 1.
         saturation: Largest deviation of the factor from 1.
         hue: Largest shift, in 1/256 of the colour circle.
-        probability: Of each of the four changes.
+        probability: Probability of each of the four changes.
         p: Probability of the transform.
     """
 

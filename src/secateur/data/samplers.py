@@ -17,8 +17,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     Args:
         count: Number of items.
-        seed: Of the run.
-        rank: Of this process; None asks torch.distributed.
+        seed: Seed of the run.
+        rank: Rank of this process; None asks torch.distributed.
         world_size: Number of processes; None asks torch.distributed.
 
     Raises:
@@ -56,7 +56,7 @@ class SizeBatchSampler(Sampler[list[int]]):
     Args:
         sizes: Size of each item.
         batch_size: Largest batch.
-        rank: Of this process; None asks torch.distributed.
+        rank: Rank of this process; None asks torch.distributed.
         world_size: Number of processes; None asks torch.distributed.
     """
 

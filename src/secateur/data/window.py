@@ -51,7 +51,7 @@ def boxes_in_window(
         boxes: (G, 4) corners in pixels of the picture.
         window: The square.
         size: Side of the resized window.
-        min_area: In pixels of the resized window.
+        min_area: Smallest area of a box, in pixels of the resized window.
 
     Returns:
         (K, 4) corners in 0..1 of the window, and (K,) indices of the boxes that stay.
@@ -89,8 +89,8 @@ def fit_window(
     Args:
         part: (h, w, 3) as `cut_window` gives it.
         window: The square.
-        height: Of the picture.
-        width: Of the picture.
+        height: Height of the picture.
+        width: Width of the picture.
         size: Side of the result.
         interpolation: OpenCV's number of a filter.
         fill: Colour in the order of the channels.

@@ -182,8 +182,8 @@ def draw_square_window(
 
     Args:
         boxes: (G, 4) corners in pixels of the picture.
-        height: Of the picture.
-        width: Of the picture.
+        height: Height of the picture.
+        width: Width of the picture.
         generator: Source of chance.
 
     Returns:
@@ -243,8 +243,8 @@ def draw_anchor_window(
 
     Args:
         boxes: (G, 4) corners in pixels of the picture, G >= 1.
-        height: Of the picture.
-        width: Of the picture.
+        height: Height of the picture.
+        width: Width of the picture.
         size: Side of the resized window.
         generator: Source of chance.
         anchor_sizes: Rising sides of the anchors in pixels of the resized window.

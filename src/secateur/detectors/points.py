@@ -20,8 +20,8 @@ def make_points(
     """Lay one point over every cell, levels in order and rows first.
 
     Args:
-        height: Of the network input in pixels.
-        width: Of the network input in pixels.
+        height: Height of the network input in pixels.
+        width: Width of the network input in pixels.
         strides: Pixels per cell of each level; parts of cells do not count.
         device: Where the points shall lie.
 

@@ -39,7 +39,7 @@ def save_slim(folder: str | Path, model: nn.Module, architecture: Mapping[str, A
     """Write a slim network; both files appear whole or not at all, the JSON last.
 
     Args:
-        folder: Where to; created if needed.
+        folder: Folder to write to; created if needed.
         model: A network that ``slim`` returned, or an untouched one.
         architecture: ``name`` and ``arguments`` (plain JSON values) that build the dense network.
 
@@ -128,7 +128,7 @@ def read_slim_architecture(folder: str | Path) -> dict[str, Any]:
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
-    """What slimming may have changed beside the shapes of tensors, as plain JSON values."""
+    """Describe what slimming may have changed beside shapes of tensors, as plain JSON values."""
     groups = {
         name: module.groups
         for name, module in model.named_modules()
@@ -150,7 +150,7 @@ def resize(
 
     Args:
         model: Dense network, changed in place.
-        specification: As ``describe`` returns it.
+        specification: What ``describe`` returned.
         tensors: All parameters and buffers of the slim network by name.
 
     Raises:
@@ -233,9 +233,9 @@ def _is_counts(value: object) -> bool:
     )
 
 
-PICTURES = 4  # real ones that whoever proves takes
+PICTURES = 4  # real pictures on which the slim network is compared with the masked one
 
-TRACE_SIZE = 128  # pixels; what a channel depends on does not depend on the size of the picture
+TRACE_SIZE = 128  # pixels; dependencies between channels are the same at every size
 
 
 class ProvedSlim(NamedTuple):
@@ -261,7 +261,7 @@ def save_verified_slim(
     scatter: bool = False,
     align: int = 1,
 ) -> ProvedSlim:
-    """Slim a network, save it, and prove what a fresh process will rebuild.
+    """Slim a network, save it, load it again and prove that it computes what the masked one does.
 
     Args:
         folder: Where ``model.safetensors`` and ``model.json`` go.

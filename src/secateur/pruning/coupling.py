@@ -1,4 +1,4 @@
-"""What a scope ranks: single filters, or sets of filters that can be removed together."""
+"""Coupling: the sets of filters that a scope ranks, single ones or those removed together."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ FIXED = -1  # the set of filters that are never removed
 
 @dataclass(frozen=True, slots=True)
 class Coupling:
-    """What ties the filters of a network.
+    """The ties between filters from which `FilterSets` were made.
 
     Args:
-        channels: All channel sets of the network.
-        numbers: Which of them each of ours is, (n_sets,).
+        channels: All sets of coupled channels of the network.
+        numbers: Index in ``channels`` of each set that may be removed, (n_sets,).
         align: Numbers of filters become multiples of this, or stay whole.
     """
 
@@ -44,17 +44,20 @@ class Coupling:
 
 @dataclass(frozen=True, slots=True)
 class FilterSets:
-    """Sets of filters that may be removed, and in which layers each lies.
+    """Sets of filters that may be removed, and in which layers each has filters.
 
-    Whatever share of each unit is left is left of each layer.
+    Sets with filters in the same layers are ranked among themselves, so that removing a share of
+    them removes that share of the filters of each layer.
 
     Args:
         of: Layer or batch norm -> set of each of its channels, -1 = stays, (n_filters,).
         layers: Names of the layers among ``of``.
-        layer_set: Which combination of layers each set lies in, numbered from 0, (n_sets,).
-        tied_sets: Combinations of layers that have to lose equally many sets, by set, (n_sets,).
-        filters: Filters in each set, (n_sets,).
-        coupling: What ties channels; None where every filter is a set of its own.
+        layer_set: Number, from 0, of the combination of layers that a set has filters in,
+            (n_sets,).
+        tied_sets: Number of the group of such combinations that must all lose the same number of
+            sets, (n_sets,).
+        filters: Number of filters in each set, (n_sets,).
+        coupling: The ties between filters; None where every filter is a set of its own.
     """
 
     of: dict[str, Tensor]
@@ -67,10 +70,11 @@ class FilterSets:
     def masks(self, removed: Tensor, scores: Tensor) -> dict[str, Tensor]:
         """Masks without the removed sets.
 
-        The best sets are given back where a grouped convolution or an equal split needs it.
+        The sets of highest score are kept after all where a grouped convolution or a split into
+        equal parts needs them.
 
         Args:
-            removed: Whether a set goes, (n_sets,) bool.
+            removed: Whether a set is to be removed, (n_sets,) bool.
             scores: Score of each set, (n_sets,).
 
         Returns:
@@ -78,7 +82,7 @@ class FilterSets:
         """
         kept = ~removed
         if self.coupling is not None:
-            kept = ~self._settled(removed, scores, self.coupling)
+            kept = ~self._restored(removed, scores, self.coupling)
         # One more entry for the filters that stay, which have the number -1.
         kept = torch.cat([kept, torch.ones(1, dtype=torch.bool)])
         return {name: kept[of] for name, of in self.of.items()}
@@ -94,7 +98,7 @@ class FilterSets:
 
 
 def single_filters(layers: Mapping[str, nn.Module]) -> FilterSets:
-    """Every filter is a set of its own, and every layer a unit."""
+    """Make every filter a set of its own, ranked inside its layer."""
     sizes = [number_of_filters(layer) for layer in layers.values()]
     sets = torch.split(torch.arange(sum(sizes)), sizes)
     unit = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
@@ -111,7 +115,7 @@ def coupled_filters(
     align: int = 1,
     traced: NetworkGraph | None = None,
 ) -> FilterSets:
-    """All that residual sums, depthwise convolutions, concatenation and shared weights tie.
+    """Find the sets that residual sums, depthwise layers, concatenation and shared weights tie.
 
     Only sets that slimming can remove are offered: every layer that writes the channel may be
     pruned, and without them it is zero, or a constant that the layers behind can take over.
@@ -189,7 +193,7 @@ def _leave_a_constant(
     members: Mapping[str, Tensor],
     allowed: Tensor,
 ) -> Tensor:
-    """Sets that, once masked, emit a constant that some layer cannot take over, (sets,) bool."""
+    """Which sets emit, once masked, a constant that some layer cannot absorb, (sets,) bool."""
     subject = copy.deepcopy(model)
     gone = torch.cat([allowed, torch.zeros(1, dtype=torch.bool)])
     apply_masks(subject, {name: ~gone[sets] for name, sets in members.items()})
@@ -225,7 +229,7 @@ class CoupledSet:
     Args:
         filters: (layer, filter) pairs; depthwise and linear layers are among the layers.
         norms: (batch norm, channel) pairs that act on those channels.
-        reason: Why the set has to stay; empty if it may go.
+        reason: Why the set must stay; empty if it may be removed.
     """
 
     filters: tuple[tuple[str, int], ...]
@@ -234,12 +238,12 @@ class CoupledSet:
 
     @property
     def removable(self) -> bool:
-        """Whether the set may go."""
+        """Whether the set may be removed."""
         return not self.reason
 
 
 class CoupledSets:
-    """All channel sets of a network, and what must hold between them.
+    """All sets of coupled channels of a network, and the constraints between them.
 
     Args:
         flow: Which channels meet where.
@@ -303,11 +307,11 @@ class CoupledSets:
     def removable_of(
         self, chosen: Collection[int], scores: Sequence[float] | None = None, align: int = 1
     ) -> set[int]:
-        """Those of the chosen sets that can really go.
+        """Find the sets that can be removed, out of some chosen ones.
 
         Args:
             chosen: Numbers of the sets to remove.
-            scores: Importance of every set; where one has to be given back, it is the most
+            scores: Importance of every set; where one must be kept after all, it is the most
                 important one. Without scores it is the one with the fewest parameters.
             align: Numbers of filters become multiples of this, or stay whole.
         """

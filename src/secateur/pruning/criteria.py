@@ -1,4 +1,4 @@
-"""Criteria: how expendable each filter of a layer is; low scores go first."""
+"""Criteria: they score the filters of a layer; filters of low score are removed first."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ def l1(weight: Tensor) -> Tensor:
 
     Returns:
         Scores (n_filters,).
+
+    Example:
+        >>> l1(torch.tensor([[3.0, -4.0], [0.0, 1.0]]))
+        tensor([7., 1.])
     """
     return _l1(_stacked(weight))[0]
 
@@ -54,12 +58,16 @@ def l2(weight: Tensor) -> Tensor:
 
     Returns:
         Scores (n_filters,).
+
+    Example:
+        >>> l2(torch.tensor([[3.0, -4.0], [0.0, 1.0]]))
+        tensor([5., 1.])
     """
     return _l2(_stacked(weight))[0]
 
 
 def random(weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Chance: the control that every criterion has to beat.
+    """Random scores: the control that every criterion has to beat.
 
     Args:
         weight: Filters (n_filters, ...); only their number counts.
@@ -72,19 +80,23 @@ def random(weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 
 def batchnorm(scale: Tensor) -> Tensor:
-    """Size of the batch-norm scale behind a filter (Liu et al. 2017, network slimming).
+    """Absolute scale of the batch norm behind a filter (Liu et al. 2017, network slimming).
 
     Args:
         scale: Scales (n_filters,) of the batch norm that reads the layer.
 
     Returns:
         Scores (n_filters,).
+
+    Example:
+        >>> batchnorm(torch.tensor([-0.5, 0.0]))
+        tensor([0.5000, 0.0000])
     """
     return scale.detach().abs()
 
 
 def taylor(activation: Tensor, gradient: Tensor) -> Tensor:
-    """First-order change of the loss without a channel (Molchanov et al. 2017, section 2.2).
+    """First-order change of the loss if a channel is removed (Molchanov et al. 2017, section 2.2).
 
     For example b and channel c with M positions m: score = mean over b of
     ``| 1/M * sum over m of (dC/dz_bcm * z_bcm) |``. The score of an epoch is the mean over its
@@ -97,15 +109,20 @@ def taylor(activation: Tensor, gradient: Tensor) -> Tensor:
 
     Returns:
         Scores (n_filters,) of this mini-batch.
+
+    Example:
+        >>> activation = torch.tensor([[[1.0, 3.0], [2.0, 2.0]]])  # one picture, two channels
+        >>> taylor(activation, torch.tensor([[[1.0, 1.0], [1.0, -1.0]]]))
+        tensor([2., 0.])
     """
     return (activation * gradient).flatten(2).mean(2).abs().mean(0)
 
 
 def taylor_weight(weight: Tensor, gradient: Tensor) -> Tensor:
-    """Squared first-order change of the loss without a filter (Molchanov et al. 2019, section 3).
+    """Squared first-order change of the loss if a filter is removed (Molchanov et al. 2019).
 
-    Score of filter i: ``(sum over its weights s of g_s * w_s) ** 2``. The score of an epoch is
-    the mean over its mini-batches.
+    Score of filter i (section 3): ``(sum over its weights s of g_s * w_s) ** 2``. The score of an
+    epoch is the mean over its mini-batches.
 
     Args:
         weight: Filters (n_filters, ...).

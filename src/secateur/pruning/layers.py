@@ -41,11 +41,11 @@ def prunable_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, 
 
 
 def match_layers(pattern: str, layers: Iterable[str], where: str) -> list[str]:
-    """Names that a shell-style pattern fits.
+    """Find the names that a shell-style pattern fits.
 
     Args:
-        pattern: Name of a layer or of a module around layers; ``*``, ``?`` and ``[...]`` stand
-            for any characters, dots included.
+        pattern: Name of a layer or of a module around layers; ``*``, ``?`` and ``[...]`` match
+            any characters, dots included.
         layers: Names of layers.
         where: Where the pattern was given, for the message.
 
@@ -54,6 +54,10 @@ def match_layers(pattern: str, layers: Iterable[str], where: str) -> list[str]:
 
     Raises:
         InputError: If the pattern fits none.
+
+    Example:
+        >>> match_layers("head", ["stem.conv", "head.0", "head.1"], "exclude")
+        ['head.0', 'head.1']
     """
     names = list(layers)
     fits = [
@@ -91,6 +95,10 @@ def resolve_groups(
 
     Raises:
         InputError: If a pattern fits no layer or a layer is in two groups.
+
+    Example:
+        >>> resolve_groups({"g1": ["stem"]}, ["stem.conv", "head.0"])
+        {'g1': ['stem.conv']}
     """
     names = list(layers)
     owner: dict[str, str] = {}
@@ -128,6 +136,10 @@ def rates_per_layer(
 
     Raises:
         InputError: If a rate is out of range, or its group is unknown or has no layer.
+
+    Example:
+        >>> rates_per_layer(0.1, {"g1": 0.5}, {"g1": ["stem"]}, ["stem", "head"])
+        {'stem': 0.5, 'head': 0.1}
     """
     check_rate(rate, "rate")
     for group, value in rates.items():
@@ -145,7 +157,11 @@ def rates_per_layer(
 
 
 def check_rate(rate: float, what: str) -> None:
-    """Refuse a number that is no fraction of filters.
+    """Check that a number is a fraction of filters.
+
+    Args:
+        rate: The number.
+        what: Name of the setting, for the message.
 
     Raises:
         InputError: If ``rate`` is not in [0, 1).

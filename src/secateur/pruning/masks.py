@@ -19,7 +19,7 @@ from secateur.filters import filters_of, number_of_filters
 
 
 class MaskHolder:
-    """Puts pruned filters of one network back to zero, after every optimiser step if need be.
+    """Sets the pruned filters of one network to zero, after every optimizer step if need be.
 
     Weight decay, momentum and the gradient of a batch-norm shift move pruned filters away from
     zero in every step. Zeroing them afterwards is enough: optimisers work element by element, so
@@ -94,7 +94,7 @@ def apply_masks(
 
 
 def masks_from_zeros(layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Masks that a network carries already: filters whose weights and bias are all zero.
+    """Read the masks of a network from its zeros: filters whose weights and bias are all zero.
 
     Args:
         layers: Layers by name.
@@ -113,7 +113,7 @@ def masks_from_zeros(layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 def _batchnorm_masks(
     masks: Mapping[str, Tensor], batchnorms: Mapping[str, str]
 ) -> dict[str, Tensor]:
-    """Masks of batch norms: a channel goes when every layer that writes it loses that filter."""
+    """Masks of batch norms: a channel is removed when every layer that writes it loses it."""
     writers: dict[str, list[str]] = {}
     for layer, batchnorm in batchnorms.items():
         writers.setdefault(batchnorm, []).append(layer)

@@ -1,4 +1,4 @@
-"""Prune any network in one call: score, mask, slim, prove, account."""
+"""Prune any network in one call: score, mask, slim, prove, report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PruneReport:
 
     Args:
         account: Filters, parameters and MACs per layer and in total, nominal and physical apart.
-        slimming: What was removed, what was folded, and what stayed and why.
+        slimming: What was removed, what was absorbed, and what stayed and why.
         keep: Masks that were applied, per layer (n_filters,), True = kept.
     """
 
@@ -44,7 +44,7 @@ class PruneReport:
 
 
 class PruneResult(NamedTuple):
-    """The smaller network and the account of how it came about.
+    """The smaller network and the report of how it came about.
 
     Args:
         model: The slim network, in evaluation mode if the original is.
@@ -66,7 +66,7 @@ def prune(
     settings: PruningSettings | None = None,
     **options: Any,  # noqa: ANN401  the other fields of PruningSettings, each with its type
 ) -> PruneResult:
-    """Remove filters from a network physically; what it computes without them is proved equal.
+    """Mask filters of a network and remove them physically; both compute the same, proved.
 
     Args:
         model: Any network that ``trace`` accepts; it stays untouched.

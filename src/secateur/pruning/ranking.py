@@ -1,4 +1,4 @@
-"""Scopes: what is ranked against what, and which filters go first.
+"""Ranking: which filters are removed first, and against which others they are ranked.
 
 ``independent``: each layer ranks its own filters, as published. ``coupled``: sets of channels
 that can only be removed together are ranked among those of the same layers, so all that is
@@ -35,7 +35,7 @@ def check_scope(scope: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """In which order sets go, and how far a rate goes.
+    """The order in which sets are removed, and how many a rate removes.
 
     Args:
         scores: Normalised score of each set, low = expendable, (n_sets,).
@@ -55,9 +55,9 @@ class Ranking:
         return self.removed_before <= (self.rates * fraction * self.pool_size).floor()
 
     def order(self) -> Tensor:
-        """All sets that may go, in the order in which they do when all rates rise together.
+        """All sets that may be removed, in the order of removal when all rates rise together.
 
-        Of sets that would go at the same moment the one with the lower score goes first.
+        Of sets that are removed at the same rate the one with the lower score comes first.
         """
         may = (self.rates > 0) & self.removed_before.isfinite()
         moment = torch.where(may, self.removed_before / (self.pool_size * self.rates), torch.inf)
@@ -71,7 +71,7 @@ def score_sets(sets: FilterSets, scores: Mapping[str, Tensor]) -> Tensor:
 
     Scores of a layer are divided by their root mean square. That is the normalisation by the l2
     norm of Molchanov et al. 2017 (section 2.2) without its dependence on the number of filters,
-    which would call the filters of wide layers small.
+    which would give the filters of wide layers low scores.
 
     Args:
         sets: The sets.
@@ -91,7 +91,7 @@ def score_sets(sets: FilterSets, scores: Mapping[str, Tensor]) -> Tensor:
 
 
 def rates_of_sets(sets: FilterSets, rates: Mapping[str, float]) -> Tensor:
-    """Rate of each set: the lowest among the layers it lies in, (n_sets,)."""
+    """Rate of each set: the lowest among the layers that it has filters in, (n_sets,)."""
     lowest = torch.full((len(sets.layer_set),), torch.inf, dtype=torch.float64)
     for name in sets.layers:
         of = sets.of[name]
@@ -102,13 +102,14 @@ def rates_of_sets(sets: FilterSets, rates: Mapping[str, float]) -> Tensor:
 def rank_within_layers(
     sets: FilterSets, scores: Tensor, rates: Tensor, min_keep: float = 0
 ) -> Ranking:
-    """Rank each unit in itself; of equal scores the lower index goes first.
+    """Rank each set among those of the same layers; of equal scores the lower index is first.
 
     Args:
         sets: The sets.
         scores: Score of each set, (n_sets,).
         rates: Rate of each set, (n_sets,).
-        min_keep: Share of each unit that stays whatever the rate; one set stays in any case.
+        min_keep: Share of the sets of the same layers that stays whatever the rate; one set stays
+            in any case.
     """
     removed_before, pool_size = _count_removed(sets.layer_set, scores, torch.ones_like(scores))
     place_left = torch.where(
@@ -127,7 +128,7 @@ def rank_together(
         scores: Score of each set, comparable between layers, (n_sets,).
         rates: Rate of each set, the same all over a pool, (n_sets,).
         pools: Pool of each set, (n_sets,).
-        min_keep: Share of each unit that stays: its best sets, at least one.
+        min_keep: Share of the sets of the same layers that stays: the best ones, at least one.
     """
     removed_before, pool_size = _count_removed(sets.layer_set, scores, torch.ones_like(scores))
     stays = removed_before > pool_size - _floors(pool_size, min_keep)
@@ -139,9 +140,9 @@ def rank_together(
 
 
 def _bundled(sets: FilterSets, scores: Tensor, removed_before: Tensor) -> Tensor:
-    """Scores with which units of one family lose equally many sets, (n_sets,).
+    """Scores with which tied combinations of layers lose equally many sets, (n_sets,).
 
-    The worst sets of all units of a family get the mean of their scores, then the second worst,
+    The worst sets of all tied combinations get the mean of their scores, then the second worst,
     and so on: groups of a convolution shrink together or not at all.
     """
     key = sets.tied_sets * (len(scores) + 1) + removed_before.long()
@@ -152,7 +153,7 @@ def _bundled(sets: FilterSets, scores: Tensor, removed_before: Tensor) -> Tensor
 
 
 def _floors(pool_size: Tensor, min_keep: float) -> Tensor:
-    # 0.1 * 30 is 3.0000000000000004, and three filters are what is meant.
+    # 0.1 * 30 is 3.0000000000000004, but three filters are meant.
     return (min_keep * pool_size - 1e-9).ceil().clamp(min=1)
 
 
@@ -184,6 +185,10 @@ def number_to_prune(rate: float, n_filters: int) -> int:
 
     Raises:
         ValueError: If the rate is out of range.
+
+    Example:
+        >>> number_to_prune(0.3, 10), number_to_prune(0.29, 100)
+        (3, 28)
     """
     if not 0 <= rate < 1:
         raise ValueError(f"rate must be in [0, 1), got {rate}")
@@ -193,7 +198,7 @@ def number_to_prune(rate: float, n_filters: int) -> int:
 def plan_masks(scores: Mapping[str, Tensor], rates: Mapping[str, float]) -> dict[str, Tensor]:
     """Keep the filters with the highest scores, each layer by itself (scope ``independent``).
 
-    Of filters with equal scores the one with the lower index goes first.
+    Of filters with equal scores the one with the lower index is removed first.
 
     Args:
         scores: Per layer scores (n_filters,), low = expendable.
@@ -204,6 +209,10 @@ def plan_masks(scores: Mapping[str, Tensor], rates: Mapping[str, float]) -> dict
 
     Raises:
         ValueError: If a layer has no rate or its rate is out of range.
+
+    Example:
+        >>> plan_masks({"conv": torch.tensor([3.0, 1.0, 2.0])}, {"conv": 0.4})
+        {'conv': tensor([ True, False,  True])}
     """
     missing = scores.keys() - rates.keys()
     if missing:

@@ -91,7 +91,7 @@ def reconstruct(
         damping: How strongly weights are held where they were, relative to the inputs' power.
         positions: Positions of the output that are sampled per call of a layer, over all pictures.
         refit: False moves means alone; weights stay.
-        seed: Of the choice of positions.
+        seed: Seed of the choice of positions.
 
     Returns:
         What was fitted, in the order of execution; nothing if both networks compute the same.

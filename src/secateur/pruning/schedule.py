@@ -1,4 +1,4 @@
-"""When to prune, how much, and when to hold: the state machine behind every pruning run."""
+"""Schedule: in which epochs to prune, how much, and when to hold the mask."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Schedule:
         done = (epoch - self.dense_epochs + 1) / self.prune_epochs
         if self.kind == "iterative":
             return done
-        # Most filters go early, the rest ever more slowly: an exponential that ends at 1.
+        # Most filters are removed early, the rest ever more slowly: an exponential ending at 1.
         return (1.0 - math.pow(0.05, done)) / 0.95
 
     def holds_during(self, epoch: int) -> bool:

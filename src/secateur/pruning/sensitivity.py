@@ -1,4 +1,4 @@
-"""Sensitivity: what a network loses when one layer or group alone is pruned, without training."""
+"""Sensitivity: how much worse a network is when one layer or group alone is pruned, untrained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SensitivityPoint:
         part: Name of the layer or group; empty for the network as it is.
         rate: Fraction of the filters of each of its layers that is zero.
         sparsity: Zero parameters over all parameters of the network.
-        quality: What the evaluation says.
+        quality: Figure that ``evaluate`` returned.
     """
 
     part: str
@@ -55,7 +55,7 @@ def measure_sensitivity(
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     scores = pruner.score()
 
-    def judge(part: str, rate: float) -> SensitivityPoint:
+    def measure(part: str, rate: float) -> SensitivityPoint:
         layers = {name: rate for name in parts.get(part, ()) if name in scores}
         keep = plan_masks({name: scores[name] for name in layers}, layers)
         try:
@@ -65,7 +65,7 @@ def measure_sensitivity(
             with torch.no_grad():
                 model.load_state_dict(state)
 
-    yield judge("", 0.0)
+    yield measure("", 0.0)
     for part in parts:
         for rate in sorted(rates):
-            yield judge(part, rate)
+            yield measure(part, rate)

@@ -1,4 +1,4 @@
-"""How large the slim network will be under given masks, without building it."""
+"""Sizes: how large the slim network will be under given masks, without building it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SlimSizes:
     """Predicts the shapes that slimming leaves; the network is traced once.
 
     Attributes:
-        flow: Which channels meet where.
+        flow: Dependencies between channel labels.
         classes: Sets of channels that can only be removed together.
         dense_parameters: Parameters of the network.
         dense_macs: Multiply-accumulates of one forward of the inputs.
@@ -74,7 +74,7 @@ class SlimSizes:
 
     @torch.no_grad()
     def shapes(self, keep: Mapping[str, Tensor], batchnorms: Mapping[str, str]) -> Shapes:
-        """Shape of every parameter of the slim network; those of modules that go are absent.
+        """Shape of every parameter of the slim network; removed modules have no entry.
 
         Args:
             keep: Per layer a mask (n_filters,), True = kept.
@@ -158,8 +158,8 @@ class SizeUnderMasks:
 
         Args:
             masks: Masks per layer (n_filters,) without the first n, True = kept.
-            most: How many may go.
-            target: What is wanted, in the quantity that this counts.
+            most: How many may be removed.
+            target: The target, in the quantity that this counts.
 
         Raises:
             InputError: If even ``most`` are not enough.

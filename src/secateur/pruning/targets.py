@@ -1,4 +1,4 @@
-"""Targets: a size instead of a rate; all rates are scaled together until the network has it.
+"""Targets: a size in place of a rate; all rates are scaled together until the network has it.
 
 A target is the value that a quantity has in the end: ``sparsity`` is the share of the network's
 parameters that is zero; ``params``, ``macs`` and ``latency`` are what the slim network has of the
@@ -145,8 +145,8 @@ def solve(remaining: Callable[[int], float], most: int, target: Target) -> int:
 
     Args:
         remaining: What remains of the dense network without the first n, falling in n.
-        most: How many may go.
-        target: What is wanted.
+        most: How many may be removed.
+        target: The target.
 
     Returns:
         A number from 0 to ``most``.
@@ -167,12 +167,12 @@ def solve(remaining: Callable[[int], float], most: int, target: Target) -> int:
 
 
 def unreachable(target: Target, remaining: float, why: str = "") -> InputError:
-    """What to say when even the smallest network is too large.
+    """Make the error for a target that even the smallest network misses.
 
     Args:
-        target: What is wanted.
-        remaining: What remains of the dense network when all has gone that may go.
-        why: What follows that figure in the sentence.
+        target: The target.
+        remaining: Share of the dense network that remains when all that may be removed is.
+        why: Text that follows that figure in the sentence.
     """
     reached = 1 - remaining if target.quantity == "sparsity" else remaining
     return InputError(
@@ -212,7 +212,7 @@ class NominalSparsity:
 
         Args:
             keep: Per layer a mask (n_filters,), True = kept; a channel of a batch norm without
-                a mask goes when every layer that writes it loses that filter.
+                a mask is removed when every layer that writes it loses that filter.
         """
         zeros = self.zeros
         for name, counts in self._counts.items():
@@ -249,7 +249,7 @@ class LatencyTarget:
     """Finds how much to remove for a share of the dense time.
 
     Args:
-        table: What is known of the network; it is corrected once, in the first ``solve``.
+        table: Times of the network's layers; it is corrected once, in the first ``solve``.
     """
 
     def __init__(self, table: LatencyTable) -> None:
@@ -265,16 +265,16 @@ class LatencyTarget:
     ) -> int:
         """How many filters or sets to remove to come closest to a target.
 
-        The first time the network without all that may go is measured, and then the one that the
-        table calls right, until one comes out close. Later calls, for other weights of the
-        network, take the table as it is by then.
+        In the first call the smallest network is measured, and then the one that the table
+        predicts to be on target, until a measured one is close. Each measurement corrects the
+        table. Later calls, for other weights of the network, only read the table.
 
         Args:
             shapes: Shape of every weight that slimming leaves without the first n.
             measure: Slims the network without the first n, and measures the share of the dense
                 time that it takes.
-            most: How many may go.
-            target: What is wanted.
+            most: How many may be removed.
+            target: The target.
 
         Raises:
             InputError: If even ``most`` are not enough.

@@ -1,4 +1,4 @@
-"""Statistics: what the Taylor criteria read from the forwards and backwards of mini-batches."""
+"""Taylor scores, gathered from the forward and backward passes of mini-batches."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TaylorStatistics:
         self.criterion = criterion
         self.batches = 0
         self._sums: dict[str, Tensor] = {}
-        self._batch: dict[str, Tensor] = {}  # what this batch has given so far
+        self._batch: dict[str, Tensor] = {}  # sums of the present mini-batch
         self._positions: dict[str, int] = {}
         self._handles: list[RemovableHandle] = []
 
@@ -69,7 +69,7 @@ class TaylorStatistics:
         self._positions.clear()
 
     def end_batch(self) -> None:
-        """Turn what the backward of one mini-batch left into scores; call it after each one."""
+        """Turn the sums of one mini-batch into scores; call it after each backward."""
         if not self._batch:
             return
         self.batches += 1

@@ -90,8 +90,8 @@ def make_head(
         kind: ``softmax``, ``arcface`` or ``cosface``.
         embedding_size: Dimension of an embedding.
         n_identities: Number of classes.
-        scale: Of a head with a margin.
-        margin: Of a head with one; None takes the published one.
+        scale: Scale of a head with a margin.
+        margin: Margin of a head with one; None takes the published one.
 
     Raises:
         InputError: If there is no such head.

@@ -26,8 +26,8 @@ class MobileNetV2(nn.Module):
     embedding network without it has 2,223,872. Names are torchvision's, so its files fit.
 
     Args:
-        stride: Of the first convolution. The authors reduce it from 2 to 1 for 113 pixels, so
-            that the maps have about the sizes they have on ImageNet.
+        stride: Stride of the first convolution. The authors reduce it from 2 to 1 for 113 pixels,
+            so that the maps have about the sizes they have on ImageNet.
     """
 
     embedding_size = 1280

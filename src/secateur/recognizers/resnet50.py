@@ -26,8 +26,8 @@ class ResNet50(nn.Module):
     Names are torchvision's, so its files fit.
 
     Args:
-        stride: Of the first convolution: 1 for 113 pixels as for the two smaller networks, so
-            that the maps have about the sizes they have on ImageNet.
+        stride: Stride of the first convolution: 1 for 113 pixels as for the two smaller networks,
+            so that the maps have about the sizes they have on ImageNet.
     """
 
     embedding_size = 2048

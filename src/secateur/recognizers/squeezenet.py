@@ -27,7 +27,7 @@ class SqueezeNet(nn.Module):
     ReLU, which makes 7,888 scales and shifts more. Names are torchvision's, so its files fit.
 
     Args:
-        stride: Of the first convolution. The papers reduce it from 2 to 1 for 113 pixels.
+        stride: Stride of the first convolution. The papers reduce it from 2 to 1 for 113 pixels.
     """
 
     embedding_size = 1000

@@ -55,7 +55,7 @@ class RecognizerTask(pl.LightningModule):
         scheduler: Takes optimiser, total steps and steps per epoch; None keeps the rate constant.
         head: ``softmax``, or with a margin ``arcface`` or ``cosface``.
         scale: What a head with a margin multiplies cosines by.
-        margin: Of such a head; None takes the published one.
+        margin: Margin of such a head; None takes the published one.
         flip: Average the embeddings of a picture and its mirror image in validation.
         head_weights: Tensors of a head trained before; one for other people is not used.
     """

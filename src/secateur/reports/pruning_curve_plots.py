@@ -28,8 +28,8 @@ class CurvePoint(NamedTuple):
         phase: ``dense``, ``prune`` or ``hold``.
         removed: Share of the filters that are masked, 0..1.
         figures: Figures of validation by name.
-        parameters: Of the slim network, if it was made.
-        macs: Of the slim network, if it was made.
+        parameters: Parameters of the slim network, if it was made.
+        macs: MACs of the slim network, if it was made.
         folder: Where the slim network lies in the run folder, if it was kept.
     """
 

@@ -38,7 +38,7 @@ class ExactSpace:
         levels: Levels per group, up to the highest rate of each; groups without layers have no
             place here.
         target: Share of the network to remove, in (0, 1).
-        start: Share that is gone before any rate.
+        start: Share that is zero before any rate.
         sizes: Share removed at levels of the groups; None adds up what each removes on its own.
 
     Raises:
@@ -92,7 +92,7 @@ class ExactSpace:
             point: Relative rate per group, in [0, 1].
 
         Returns:
-            The placement, always feasible.
+            The candidate, always feasible.
         """
         return self.decode_at(point, self.target)
 
@@ -104,7 +104,7 @@ class ExactSpace:
         found: list[tuple[float, list[int], NDArray[np.float64]]] = []
         for _ in range(1 if self.sizes.is_exact else _CORRECTIONS):
             scaled = self._scale(relative, factors, aim)
-            chosen = self._settle(scaled, aim)
+            chosen = self._adjust_levels(scaled, aim)
             if self.sizes.is_exact:
                 removed = float(self.sizes.estimate(np.array([chosen]))[0])
             else:
@@ -142,7 +142,7 @@ class ExactSpace:
             for group, rate in zip(self.levels.values(), rates.tolist(), strict=True)
         ]
 
-    def _settle(self, scaled: NDArray[np.float64], aim: float) -> list[int]:
+    def _adjust_levels(self, scaled: NDArray[np.float64], aim: float) -> list[int]:
         """Levels near the scaled rates whose masks are on target within one filter."""
         groups = list(self.levels.values())
         centre = self._levels_of(scaled)
@@ -193,12 +193,12 @@ def _nearest(thresholds: NDArray[np.float64], level: int, rate: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Rates and how they stand to the target.
+    """Rates that a trial may try, with the share they remove and the penalty for it.
 
     Attributes:
         rates: Rate per group, in [0, 1).
-        removed: Share of the network that goes with them, counted before any training.
-        penalty: What the objective loses for missing the target, already weighted.
+        removed: Share of the network that they remove, counted before any training.
+        penalty: Weighted penalty for missing the target; it is subtracted from the quality.
         feasible: Whether the rates are worth an evaluation.
     """
 
@@ -208,7 +208,7 @@ class Candidate:
     feasible: bool
 
     def objective(self, quality: float) -> float:
-        """The maximised figure for a quality; what is infeasible has none."""
+        """The figure to maximize: quality less penalty; for infeasible rates, the penalty alone."""
         return quality - self.penalty if self.feasible else -self.penalty
 
 
@@ -221,7 +221,7 @@ class FrontSpace:
     Args:
         levels: Levels per group, up to the highest rate of each.
         target: Greatest share of the network to remove, in (0, 1).
-        start: Share that is gone before any rate.
+        start: Share that is zero before any rate.
         lowest_removed: Smallest share to remove.
         sizes: As for `ExactSpace`.
 

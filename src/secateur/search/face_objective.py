@@ -1,4 +1,4 @@
-"""The judge of a face detector, from its data and a few settings."""
+"""Objectives of a face detector: the loss and the average precision on held-out pictures."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def face_evaluator(
     train_steps: int | Literal["epoch"],
     seed: int,
 ) -> TrialEvaluator:
-    """Draw the batches of a search and make what judges its trials.
+    """Draw the batches of a search and make the evaluator of its trials.
 
     Args:
         training: Training pictures without those held out.
         held_out: Pictures of the training list that are held out.
-        settings: How trials are judged.
+        settings: How trials are evaluated.
         size: Side of the pictures.
         train_steps: Training steps per trial; ``epoch``: as many as the training pictures fill.
-        seed: Of drawing, order and training.
+        seed: Seed of drawing, order and training.
 
     Returns:
-        The judge; its batches are in memory.
+        The evaluator; its batches are in memory.
 
     Raises:
         InputError: If there are no held-out pictures, or the objective is for recognisers.
@@ -49,15 +49,15 @@ def face_evaluator(
         raise InputError("networks are judged on held-out pictures: set holdout above 0")
     quality: HeldOutLoss | HeldOutPrecision
     if settings.kind == "loss":
-        # As published: judged under the augmentation of training, here the same in all trials.
-        judged = FaceDataset(
+        # As published: evaluated under the augmentation of training, the same in all trials.
+        evaluated = FaceDataset(
             held_out.folder,
             held_out.annotations,
             training.augmentation,
             seed + 1,
             training.preprocessing,
         )
-        quality = HeldOutLoss(_drawn(judged, settings.batches, settings.batch_size, seed))
+        quality = HeldOutLoss(_drawn(evaluated, settings.batches, settings.batch_size, seed))
     else:
         quality = HeldOutPrecision(_pictures(held_out, settings, size))
     calibration: list[Tensor] = []

@@ -34,7 +34,7 @@ class FixedBatches(Sequence[Any]):
         n_batches: Number of batches. Pictures come in random order and again, with another
             augmentation, when there are too few.
         batch_size: Pictures per batch.
-        seed: Of the order.
+        seed: Seed of the order.
         collate: Makes images (B, 3, S, S) and targets of a list of items.
     """
 

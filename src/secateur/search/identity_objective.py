@@ -1,4 +1,4 @@
-"""The judge of a recogniser, from its data and a few settings."""
+"""Objectives of a recognizer: the loss and the equal error rate on held-out pictures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def identity_evaluator(
     train_steps: int | Literal["epoch"],
     seed: int,
 ) -> TrialEvaluator:
-    """Draw the batches of a search and make what judges its trials.
+    """Draw the batches of a search and make the evaluator of its trials.
 
     The people who validate the final result have no part in it: all pictures are those of the
     training identities. The loss is taken on their held-out pictures; verification on pairs of
@@ -46,12 +46,12 @@ def identity_evaluator(
         held_out: Indices of those that are held out.
         cut: Makes inputs.
         head: Identification head that was trained with the network, or None.
-        settings: How trials are judged.
+        settings: How trials are evaluated.
         train_steps: Training steps per trial; ``epoch``: as many as the training pictures fill.
-        seed: Of drawing, order and training.
+        seed: Seed of drawing, order and training.
 
     Returns:
-        The judge; its held-out batches are in memory.
+        The evaluator; its held-out batches are in memory.
 
     Raises:
         InputError: If nothing is held out, a head is needed and absent, or the objective is for
@@ -155,7 +155,7 @@ class HeldOutIdentification:
     """Negative identification loss over held-out pictures of trained people.
 
     Args:
-        loss: Of one batch.
+        loss: Computes the loss of one batch.
         batches: Batches of held-out pictures.
     """
 

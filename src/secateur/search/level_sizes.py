@@ -1,4 +1,4 @@
-"""Sizes of a network at levels of its groups: what a space puts on target."""
+"""Level sizes: how large a network is at levels of its groups, as a space needs it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AdditiveSizes:
 
     Args:
         levels: Levels per group.
-        start: Share that is gone before any rate.
+        start: Share that is zero before any rate.
     """
 
     is_exact = True
@@ -57,11 +57,11 @@ class AdditiveSizes:
 
 
 class CoupledSparsity:
-    """Sparsity under a coupled scope, where a set of filters goes or stays as one.
+    """Sparsity under a coupled scope, where a set of filters is removed or stays as one.
 
     Args:
         pruner: Network and sets; its present weights count.
-        removal: What levels of the groups remove.
+        rate_masks: Masks at levels of the groups.
     """
 
     is_exact = True
@@ -116,13 +116,15 @@ LevelRows = NDArray[np.int64]
 
 
 class LevelCounts:
-    """Weighted counts of items that go once all groups are at the level that each needs.
+    """Weighted counts of the items that are removed at some levels of the groups.
 
-    Items of one group are looked up in a table; only those of several are gone through.
+    An item is removed once every group has reached the level that the item needs of it. Items of
+    one group are looked up in a table; only those of several groups are compared one by one.
 
     Args:
-        needed: (N, G) level from which on a group lets an item go; 0 for one that has no say.
-        weights: (N, K) what an item counts for in each of K sums.
+        needed: (N, G) level of each group from which on an item is removed; 0 for groups that it
+            does not depend on.
+        weights: (N, K) weight of an item in each of K sums.
         sizes: (G,) number of levels of each group.
     """
 
@@ -138,13 +140,13 @@ class LevelCounts:
             here = alone & (needed[:, g] > 0)
             np.add.at(table, needed[here, g], weights[here])
             self._tables.append(table.cumsum(0))
-        # Items that go together are one item.
+        # Items that are removed together are one item.
         self._needed, which = np.unique(needed[~alone], axis=0, return_inverse=True)
         self._weights = np.zeros((len(self._needed), weights.shape[1]))
         np.add.at(self._weights, which.reshape(-1), weights[~alone])
 
     def __call__(self, levels: LevelRows) -> NDArray[np.float64]:
-        """Sums (B, K) of the items that are gone at levels (B, G)."""
+        """Sums (B, K) over the items that are removed at levels (B, G)."""
         total = sum(table[levels[:, g]] for g, table in enumerate(self._tables))
         if len(self._needed):
             gone = (levels[:, None] >= self._needed[None]).all(2)

@@ -1,4 +1,4 @@
-"""The objective: what one set of rates is worth on held-out pictures."""
+"""The objective: how good a network pruned at some rates is on held-out pictures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Training:
         batches: One batch per step.
         loss: Loss of a network on a batch.
         lr: Learning rate of Adam.
-        weight_decay: Of Adam.
+        weight_decay: Weight decay of Adam.
         hold: Whether pruned filters stay zero; the published search lets them grow back.
     """
 
@@ -38,15 +38,16 @@ class Training:
 
 @dataclass(slots=True)
 class TrialEvaluator:
-    """Says how good a masked network is; its weights and batch norms may change.
+    """Measures the quality of a masked network, after a short training or without.
 
-    Without training, batch norms are re-estimated, which is what makes untrained masks comparable.
+    Without training, batch norms are re-estimated, so that untrained masks can be compared. The
+    weights and batch norms of the network may change.
 
     Attributes:
-        quality: Larger is better, of a network in evaluation mode.
+        quality: Quality of a network in evaluation mode; larger is better.
         calibration: Images for the re-estimation; none leaves the statistics alone.
         training: Steps before the quality is measured, or None.
-        seed: Of the training.
+        seed: Seed of the training.
     """
 
     quality: Callable[[nn.Module], float]
@@ -74,7 +75,7 @@ class Objective:
 
     Args:
         trial_network: The network and its masks.
-        judge: Says how good a masked network is.
+        evaluator: Measures the quality of a masked network.
     """
 
     def __init__(self, trial_network: TrialNetwork, evaluator: TrialEvaluator) -> None:
@@ -99,7 +100,7 @@ class Objective:
 
 
 def train_shortly(network: nn.Module, training: Training, hold: Callable[[], None]) -> None:
-    """Train a network for a few steps from where it stands.
+    """Train a network for a few steps from its present weights.
 
     Args:
         network: Changed in place.
@@ -127,7 +128,7 @@ KINDS = ("loss", "ap", "verification")
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveSettings:
-    """How trials are judged.
+    """How trials are evaluated.
 
     Attributes:
         kind: ``loss``, for detectors also ``ap``, for recognisers also ``verification``.
@@ -135,8 +136,8 @@ class ObjectiveSettings:
         batches: Held-out batches for the loss.
         calibration_batches: Training batches for batch-norm re-estimation.
         train_batch_size: Pictures per training step.
-        lr: Of Adam.
-        weight_decay: Of Adam.
+        lr: Learning rate of Adam.
+        weight_decay: Weight decay of Adam.
         hold: Whether pruned filters stay zero in training steps.
         pictures: Held-out pictures for the average precision.
         identities: Share of the training people that are verified, and never trained on in a
@@ -170,11 +171,11 @@ class ObjectiveSettings:
 
 
 class TrialNetwork:
-    """A network in its start state, and what rates remove from it.
+    """A network in its start state, which can be masked at rates and restored.
 
     Args:
         network: Network; changed within ``masked`` only.
-        removal: Masks of rates.
+        rate_masks: Masks of rates.
     """
 
     def __init__(self, network: nn.Module, rate_masks: RateMasks) -> None:
@@ -190,7 +191,7 @@ class TrialNetwork:
             rates: Rate per group.
 
         Yields:
-            What puts pruned filters back to zero if training moves them.
+            Sets pruned filters back to zero if training moves them.
         """
         holder = MaskHolder(self.network, self.rate_masks.masks(rates), self.rate_masks.batchnorms)
         holder.apply()

@@ -1,4 +1,4 @@
-"""Who works on a trial, and whether that process still lives."""
+"""Identity of a process: the name that marks its trials, and whether it still lives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def this_process() -> str:
 
 
 def is_dead(process: str) -> bool | None:
-    """Whether the process of that name is gone; None when it belongs to another machine."""
+    """Whether the process of that name has ended; None when it belongs to another machine."""
     machine, process, started = process.split("|")
     if machine != _machine():
         return None
@@ -28,7 +28,7 @@ def _machine() -> str:
 
 
 def _started(process: int) -> str | None:
-    """When a process started, in ticks since boot (0 where that is unknown); None if it is gone."""
+    """When a process started, in ticks since boot (0 where unknown); None if it has ended."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -21,7 +21,7 @@ class PublishedSpace:
         levels: Levels per group, up to ``highest_rate(target)``.
         target: Wanted sparsity, in (0, 1).
         start: Sparsity before any rate.
-        penalty_weight: What the objective loses per unit of penalty: 5 for EResFD, 1 for EXTD.
+        penalty_weight: Weight of the penalty in the objective: 5 for EResFD, 1 for EXTD.
         shortfall_weight: Penalty per unit of sparsity below the target within the band: 1 for
             EResFD, 5 for EXTD.
 
@@ -57,7 +57,7 @@ class PublishedSpace:
             point: Rate per group.
 
         Returns:
-            The placement; infeasible outside the band, where the objective is the bare penalty.
+            The candidate; infeasible outside the band, where the objective is the bare penalty.
         """
         rates = {name: float(point[name]) for name in self.levels}
         removed = self.start + sum(
@@ -85,12 +85,16 @@ def sparsity_penalty(sparsity: float, target: float, shortfall_weight: float = 1
     """Penalty of a sparsity: 100 outside the band, 0 at or above the target within it.
 
     Args:
-        sparsity: What the masks give, 0..1.
-        target: What is wanted, 0..1.
+        sparsity: Sparsity of the masks, 0..1.
+        target: Target sparsity, 0..1.
         shortfall_weight: Penalty per unit of sparsity below the target within the band.
 
     Returns:
-        The penalty before its weight in the objective.
+        The penalty, not yet weighted.
+
+    Example:
+        >>> sparsity_penalty(0.31, 0.3), sparsity_penalty(0.5, 0.3)
+        (0.0, 100.0)
     """
     difference = abs(sparsity - target)
     if difference >= BAND:

@@ -1,4 +1,4 @@
-"""Levels of a rate: the rates at which one filter more goes, and the masks at a level."""
+"""Rate levels: the rates at which a group loses one more filter, and the masks at a level."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Levels:
     Attributes:
         layers: Names of the layers.
         thresholds: (L,) lowest rate of each level, rising, the first is 0.
-        removed: (L,) share of the network that goes, rising, the first is 0.
+        removed: (L,) share of the network that is removed, rising, the first is 0.
         largest_filter: Greatest share that one filter of the group takes.
     """
 
@@ -46,8 +46,8 @@ def make_levels(
 
     Args:
         layers: Names of the group's layers.
-        scores: Per layer (n_filters,), low = goes first, as for ``plan_masks``.
-        weigh: Share of the network that is gone under masks, such as ``NominalSparsity``.
+        scores: Per layer (n_filters,), the lowest are removed first, as in ``plan_masks``.
+        weigh: Share of the network that masks remove, such as ``NominalSparsity``.
         highest: No rate above this, in [0, 1).
 
     Returns:
@@ -89,7 +89,12 @@ def rates_of_levels(counts: Iterable[int], highest: float) -> NDArray[np.float64
 
 
 def lowest_rate(p: int, n: int) -> float:
-    """Smallest double whose product with ``n`` truncates to ``p``: p / n, or a neighbour."""
+    """Smallest double whose product with ``n`` truncates to ``p``: p / n, or a neighbor.
+
+    Example:
+        >>> lowest_rate(29, 100) * 100 >= 29
+        True
+    """
     rate = p / n
     while number_to_prune(rate, n) < p:
         rate = float(np.nextafter(rate, 1.0))
@@ -99,10 +104,10 @@ def lowest_rate(p: int, n: int) -> float:
 
 
 class RateMasks:
-    """Rates of groups become masks, exactly as ``Pruner.plan`` makes them of the same rates.
+    """Masks for rates of groups, exactly those that ``Pruner.plan`` makes of the same rates.
 
     The levels of a group are the few rates from which on it loses another filter or set. A set
-    that lies in layers of several groups goes once the rates of all of them are high enough.
+    with filters in several groups is removed once the rates of all of them are high enough.
 
     Args:
         pruner: Network, criterion, groups and scope; only its scores as they are now are kept.
@@ -113,8 +118,8 @@ class RateMasks:
         layers: Names of the layers per group.
         batchnorms: Name of the batch norm that is masked with a layer, by name of the layer.
         thresholds: Per group (L,) lowest rate of each level, rising, the first is 0.
-        needed: (sets, groups) level from which on the group lets the set go: 0 for a group it
-            does not lie in, beyond the last level for a set that stays.
+        needed: (sets, groups) level of the group from which on the set is removed: 0 for a group
+            without filters of it, above the last level for a set that stays.
 
     Raises:
         InputError: If there are no groups, or the scope ranks layers of different groups together.
@@ -167,12 +172,12 @@ class RateMasks:
         return self.sets.masks(self._removed(rates), self.scores)
 
     def identity(self, rates: Mapping[str, float]) -> str:
-        """Text that rates with equal masks share: how many filters or sets each unit loses."""
+        """Text that rates with equal masks share: how many filters or sets each ranking loses."""
         lost = np.bincount(self.sets.layer_set.numpy(), self._removed(rates).numpy())
         return ",".join(str(int(count)) for count in lost)
 
     def _removed(self, rates: Mapping[str, float]) -> Tensor:
-        """Whether each set goes, (sets,)."""
+        """Whether each set is removed, (sets,)."""
         of_sets = rates_of_sets(self.sets, self._rates_of_layers(rates))
         return self._removed_before <= (of_sets * self._pool_size).floor()
 
@@ -185,7 +190,7 @@ class RateMasks:
         return {layer: group for group, layers in self.layers.items() for layer in layers}
 
     def _members(self) -> NDArray[np.bool_]:
-        """Whether each set lies in a layer of each group, (sets, groups)."""
+        """Whether each set has a filter in a layer of each group, (sets, groups)."""
         member = np.zeros((len(self.sets.layer_set), len(self.layers)), dtype=np.bool_)
         for g, layers in enumerate(self.layers.values()):
             for name in layers:

@@ -1,4 +1,4 @@
-"""What a study has found: rows of trials, the best, the front, and which groups matter."""
+"""Records of trials: rows, the best one, the Pareto front, and which groups matter."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class TrialRecord:
     """One trial.
 
     Attributes:
-        number: In the study.
+        number: Number of the trial in the study.
         state: ``complete``, ``fail``, ``running`` or ``waiting``.
         rates: Rate per group; empty before there is a result.
         removed: Share of the network that the rates remove.
-        objective: What was maximised.
+        objective: Figure that was maximized.
         quality: Objective without penalty; absent when infeasible.
         feasible: Whether the rates were worth an evaluation.
         reused: Whether the quality of an equal network was taken over.
-        seconds: What the trial took, sampling apart.
+        seconds: Duration of the trial without sampling.
     """
 
     number: int
@@ -72,7 +72,7 @@ def best(records: Sequence[TrialRecord]) -> TrialRecord | None:
 
 
 def front(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Feasible trials that none beats in quality and in what is removed, by rising share."""
+    """Feasible trials that no other beats in quality and in size, by rising share removed."""
     kept: list[TrialRecord] = []
     feasible = [record for record in completed(records) if record.feasible]
     for record in sorted(feasible, key=lambda r: (-(r.removed or 0), -(r.objective or 0))):

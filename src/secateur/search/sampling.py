@@ -1,4 +1,4 @@
-"""What a trial tries: drawn points first, guided ones after, a function of seed and trial number.
+"""Sampling: random points first, guided ones after, as a function of seed and trial number.
 
 Samplers are made anew for every trial from the seed and the number of the trial. Numbers are
 unique in a study, so any number of processes and machines draw different points, and a search
@@ -39,12 +39,12 @@ class SamplerSettings:
     """How points are chosen.
 
     Attributes:
-        kind: Who chooses guided points.
-        startup: Points that are drawn at random before.
-        gp_trials: Trial from which a search by Gaussian process goes on with TPE. The time to fit
+        kind: Sampler of the guided points.
+        startup: Number of random points before them.
+        gp_trials: Trial from which a search by Gaussian process continues with TPE. The time to fit
             the process grows with the cube of the trials: some 0.1 s at 200, 0.5 s at 500 and
             many seconds at 1,000.
-        population: Of NSGA-II.
+        population: Population of NSGA-II.
 
     Raises:
         InputError: If a setting is impossible.
@@ -68,7 +68,7 @@ class StartupPoints:
 
     Args:
         variables: Bounds by name.
-        seed: Of the points.
+        seed: Seed of the points.
         first: Point of trial 0, in addition to the random ones.
     """
 
@@ -101,7 +101,7 @@ class StagedSampler(BaseSampler):
     Args:
         settings: How points are chosen.
         points: Startup points.
-        seed: Of the guided points.
+        seed: Seed of the guided points.
         identify: Text that points of equal networks share. A guided point whose network is known
             is then moved by growing noise until it gives another: many points of a space give the
             same masks, and samplers that close in on the best ask for little else. None leaves
@@ -140,7 +140,7 @@ class StagedSampler(BaseSampler):
         return point if self.identify is None else self._renew(study, trial.number, point)
 
     def _renew(self, study: Study, number: int, point: Point) -> Point:
-        """A point near another one whose network nobody has measured."""
+        """Move a point until its network is one that has not been measured."""
         assert self.identify is not None
         known = {
             other.user_attrs.get(RESULT, {}).get("network")
@@ -179,7 +179,7 @@ class StagedSampler(BaseSampler):
         state: TrialState,
         values: Any,  # noqa: ANN401
     ) -> None:
-        """Tell the sampler of the trial, which may keep notes in the study."""
+        """Report the trial to its sampler, which may keep notes in the study."""
         guide = self._guide(trial.number)
         if guide is not None:
             guide.after_trial(study, trial, state, values)
@@ -188,7 +188,7 @@ class StagedSampler(BaseSampler):
         return int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])
 
     def _guide(self, number: int) -> BaseSampler | None:
-        """Who chooses the point of a trial; None for a drawn one."""
+        """The sampler of a trial; None for a random point."""
         kind = self.settings.kind
         if kind == "random" or number < self.settings.startup:
             return None

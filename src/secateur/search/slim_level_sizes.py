@@ -1,4 +1,4 @@
-"""Parameters, MACs or latency of the slim network at levels of groups, without slimming."""
+"""Slim level sizes: parameters, MACs or latency of the slim network at levels of the groups."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _CACHED = 100_000
 class SlimLevelSizes:
     """Share of the dense network that slimming removes, in one quantity.
 
-    The estimate counts which channels go once all filters that write them are masked; with it
-    thousands of combinations cost milliseconds. Under a coupled scope that is what slimming does.
-    Otherwise slimming finds more or less (constants that are folded, layers that die with what
-    they read), and a space corrects the estimate by what ``SlimSizes`` finds.
+    The estimate counts the channels whose filters are all masked; that takes milliseconds for
+    thousands of combinations. Under a coupled scope it is what slimming removes. Otherwise
+    slimming removes more or less (constants that are absorbed, layers that nothing reads any
+    more), and a space corrects the estimate by what ``SlimSizes`` finds.
 
     Args:
         pruner: Network and layers; its present weights count.
-        rate_masks: What levels of the groups remove.
+        rate_masks: Masks at levels of the groups.
         example_inputs: Arguments of one forward, of the size whose latency counts.
         quantity: ``params``, ``macs`` or ``latency``; for the last, layers, the dense network and
             the smallest that levels allow are measured here, once.
@@ -96,7 +96,7 @@ class SlimLevelSizes:
         return self._removal.masks(self._removal.rates(levels))
 
     def _measure_table(self, slim: SlimSizes) -> LatencyTable:
-        """Times of the layers, put right at both ends of the space."""
+        """Times of the layers, corrected at both ends of the space."""
         table = measure_layers(self._model, self._inputs)
         highest = [len(group) - 1 for group in self._removal.thresholds.values()]
         masks = self._masks(highest)
@@ -110,14 +110,14 @@ class SlimLevelSizes:
         return slim.parameters(shapes) if self.quantity == "params" else slim.macs(shapes)
 
     def _own_size(self, slim: SlimSizes, name: str) -> float:
-        """What one parameter counts by itself."""
+        """Size that one parameter tensor has by itself."""
         shapes = {name: self._dense[name]}
         if self._table is not None:
             return self._table.within(shapes)[0]
         return self._size(slim, shapes)
 
     def _read_classes(self, slim: SlimSizes, pruner: Pruner) -> None:
-        """Which channels are gone at which levels, and which dimensions of weights they fill."""
+        """Find at which levels channels are removed, and which dimensions of weights they fill."""
         classes = slim.classes
         sizes = [len(group) for group in self._removal.thresholds.values()]
         needed = _needed_by_classes(slim.flow, classes, pruner, self._removal.needed, max(sizes))
@@ -133,7 +133,7 @@ class SlimLevelSizes:
         }
 
     def _share(self, gone: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Share of the network (B,) that goes with so many channels (B, K) of each dimension."""
+        """Share of the network (B,) that is removed with numbers of channels (B, K)."""
         total: NDArray[np.float64] = np.zeros(len(gone))
         kept: dict[str, dict[int, NDArray[np.float64]]] = {name: {} for name in self._cost_of}
         for k, (name, dim) in enumerate(self._keys):
@@ -168,13 +168,13 @@ class SlimLevelSizes:
         return total[:, 0] + table.beyond_ms(total[:, 1])
 
     def _largest(self, pruner: Pruner) -> float:
-        """Greatest share that one set takes of the dense network; sets of a unit are alike."""
+        """Largest share of the dense network that one set has."""
         goes = (self._class_needs > 0).any(1)
         rows = np.unique(self._class_rows[goes], axis=0)
         return float(self._share(rows).max()) if len(rows) else 0.0
 
     def _proves_exact(self) -> bool:
-        """Whether the estimate is the truth wherever one looks."""
+        """Whether the estimate equals the measured size at a few levels that are tried."""
         sizes = np.array([len(group) for group in self._removal.thresholds.values()])
         shares = np.random.default_rng(0).uniform(size=(_PROBES, len(sizes)))
         for levels in (shares * sizes).astype(np.int64):
@@ -190,10 +190,10 @@ def _needed_by_classes(
     needed: NDArray[np.int64],
     never: int,
 ) -> NDArray[np.int64]:
-    """Level of each group from which on a class of channels goes, (classes, groups).
+    """Level of each group from which on a class of channels is removed, (classes, groups).
 
-    It goes when every layer that mixes channels into it loses that filter, or, since the zeros of
-    a depthwise filter are as good as none to read, when a depthwise layer does.
+    It is removed when every layer that writes it loses that filter, or when a depthwise layer
+    does: a zero depthwise filter leaves nothing to read.
     """
     mixing: NDArray[np.int64] = np.zeros((classes.count, needed.shape[1]), dtype=np.int64)
     depthwise: NDArray[np.int64] = np.full_like(mixing, never)

@@ -46,7 +46,7 @@ class Counts:
 
     Attributes:
         spent: Complete or failed by their own fault.
-        running: In work.
+        running: Trials that are being made.
         waiting: Queued again after their worker died.
     """
 
@@ -60,7 +60,7 @@ class RateStudy:
 
     Args:
         storage: Shared storage.
-        name: Of the study in it.
+        name: Name of the study in it.
         sampler: Chooses points.
         n_trials: How many trials to spend in all, whoever makes them.
         n_objectives: Figures to maximise.

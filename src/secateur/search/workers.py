@@ -32,7 +32,7 @@ class SearchJob:
 
     Attributes:
         storage: Path of the journal or URL of the database.
-        name: Of the study.
+        name: Name of the study.
         sampler: Chooses points.
         n_trials: How many trials to spend in all.
         n_objectives: Figures to maximise.

@@ -58,7 +58,7 @@ def identify(state: Mapping[str, Tensor]) -> Identity | None:
     """Tell what weights are: by their content if it is known, else by names and shapes.
 
     Args:
-        state: As ``read_weights`` returns it.
+        state: What ``read_weights`` returned.
 
     Returns:
         The identity, or None if they belong to neither detector.
@@ -87,7 +87,7 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
 
     Args:
         network: EResFD or EXTD.
-        state: As ``read_weights`` returns it.
+        state: What ``read_weights`` returned.
         source: What to call the weights in an error message.
 
     Raises:

@@ -35,8 +35,8 @@ def draw_scale_window(
             a picture without faces is shown ``native``. ``native``: pixels as they are.
             ``scale``: pixels at 2^U(-2.2, 0.2) of their size.
         boxes: (G, 4) corners in pixels of the picture; G may be 0.
-        height: Of the picture.
-        width: Of the picture.
+        height: Height of the picture.
+        width: Width of the picture.
         size: Side of the result.
         generator: Source of chance.
 

@@ -93,8 +93,8 @@ def draw_scaled_window(
 
     Args:
         boxes: (G, 4) corners in pixels.
-        height: Of the picture.
-        width: Of the picture.
+        height: Height of the picture.
+        width: Width of the picture.
         scales: Sides of the window over the shorter side of the picture.
         generator: Source of chance.
 

@@ -51,7 +51,7 @@ def write_drawn_set(root: str | Path, n_train: int, n_val: int, seed: int = 0) -
         root: Folder to make, in the layout of WIDER FACE.
         n_train: Training pictures, at least 1.
         n_val: Validation pictures, at least 1.
-        seed: Of the drawing.
+        seed: Seed of the drawing.
 
     Returns:
         Whether anything was drawn.

@@ -68,7 +68,7 @@ def write_drawn_identities(
         n_train: People to train on, at least 2.
         n_images: Pictures of each of them, at least 2.
         n_test: People to verify, at least 20; each has 8 pictures, and no fold shares one.
-        seed: Of the drawing.
+        seed: Seed of the drawing.
 
     Returns:
         Whether anything was drawn.

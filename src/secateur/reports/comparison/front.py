@@ -19,7 +19,7 @@ def pareto_front(
     Args:
         sizes: (N,) smaller is better.
         qualities: (N,) of the same points.
-        larger_is_better: Of the quality; False for an error rate.
+        larger_is_better: Whether a larger quality is better; False for an error rate.
 
     Returns:
         Indices of the best points by rising size.

@@ -76,7 +76,7 @@ def detect_set(
         detect: The detector.
         files: The pictures.
         protocol: How to look at them.
-        preprocessing: Of the detector.
+        preprocessing: Preprocessing of the detector.
         batch_size: Looks of one shape that are shown together; pictures of one size come together.
         num_workers: Loading processes; 0 loads in this one.
         device: Where the detector runs.
