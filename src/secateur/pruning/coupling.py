@@ -87,7 +87,7 @@ class FilterSets:
         kept = torch.cat([kept, torch.ones(1, dtype=torch.bool)])
         return {name: kept[of] for name, of in self.of.items()}
 
-    def _settled(self, removed: Tensor, scores: Tensor, coupling: Coupling) -> Tensor:
+    def _restored(self, removed: Tensor, scores: Tensor, coupling: Coupling) -> Tensor:
         every = torch.zeros(len(coupling.channels.removable), dtype=torch.float64)
         every[coupling.numbers] = scores
         chosen = coupling.numbers[removed].tolist()
