@@ -72,7 +72,7 @@ class IdentitiesData(RecognitionData):
             return Verified(self._images(folder, found.names, "test"), pairs, f"{self.test}, drawn")
         path = self._checked_root() / self.pairs_file
         names, pairs = read_pairs(path)
-        check_pictures(folder, names, path)
+        names = check_pictures(folder, names, path)
         return Verified(self._images(folder, names, "test"), pairs, path.name)
 
     def describe(self) -> str:

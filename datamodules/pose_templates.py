@@ -60,7 +60,7 @@ class PoseTemplatesData(IdentitiesData):
         listed = read_pose_list(path)
         folder = self._checked_root() / self.test
         names = tuple(name for _, _, name in listed)
-        check_pictures(folder, names, path)
+        names = check_pictures(folder, names, path)
         numbered = [(person, pose, k) for k, (person, pose, _) in enumerate(listed)]
         self.protocols = {
             size: make_pose_protocol(numbered, size) for size in {*self.template_sizes, 1}

@@ -13,6 +13,7 @@ import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hydra_plugins.secateur_sweeper._launches import Job, Launches, Outcome
@@ -153,12 +154,14 @@ class StudyRun:
 
     def _job(self, trial: Trial) -> Job:
         """Suggest what the trial varies, and write its overrides."""
+        # The storage may say more of a trial than this sweep varies; that becomes no setting.
+        asked = _Asked(trial)
         for key, distribution in self.space.distributions.items():
-            suggest(trial, key, distribution)
+            suggest(asked, key, distribution)
         if self.custom is not None:
             fixed = [line for line in self.space.fixed.values() if not line.startswith("~")]
-            self.custom(OmegaConf.from_dotlist([line.lstrip("+") for line in fixed]), trial)
-            if twice := trial.params.keys() & self.space.fixed.keys():
+            self.custom(OmegaConf.from_dotlist([line.lstrip("+") for line in fixed]), asked)
+            if twice := asked.values.keys() & self.space.fixed.keys():
                 raise InputError(f"{', '.join(sorted(twice))}: both fixed and searched")
         about: dict[str, Any] = {
             "number": trial.number,
@@ -172,7 +175,7 @@ class StudyRun:
             *self.space.fixed.values(),
             *(
                 override_line(key, value, self.space.distributions.get(key))
-                for key, value in trial.params.items()
+                for key, value in asked.values.items()
             ),
             *(f"++trial.{key}={encode(value)}" for key, value in about.items()),
             f"hydra.sweep.subdir={trial.number}",
@@ -202,6 +205,37 @@ class StudyRun:
         study.tell(trial, state=TrialState.FAIL)
         log.warning("trial %d failed: %s", trial.number, failure)
         return failure
+
+
+class _Asked(Trial):
+    """A trial that remembers what was suggested to it, and refuses what its distribution lacks.
+
+    Args:
+        trial: The trial.
+    """
+
+    def __init__(self, trial: Trial) -> None:
+        super().__init__(trial.study, trial._trial_id)
+        self.values: dict[str, Any] = {}
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:  # noqa: ANN401
+        """Every kind of suggestion of Optuna ends here."""
+        try:
+            value = super()._suggest(name, distribution)
+            fits = distribution._contains(distribution.to_internal_repr(value))
+        except (TypeError, ValueError, LookupError) as error:
+            raise _stored_value(self, name, error) from error
+        if not fits:
+            raise _stored_value(self, name, value)
+        self.values[name] = value
+        return value
+
+
+def _stored_value(trial: Trial, name: str, value: object) -> InputError:
+    return InputError(
+        f"the study holds a trial {trial.number} whose {name} is not what this sweep searches "
+        f"({str(value)[:80]}): give the sweep that made it, or another hydra.sweep.dir"
+    )
 
 
 def _check(settings: StudySweeper) -> None:

@@ -21,11 +21,12 @@ _BLOCK = 1 << 16
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Give a temporary path whose file takes the place of another one when all went well.
 
     Args:
         path: The final place; its folder is made if need be.
+        sync: Whether to wait until it is on the disk; not worth it for thousands of small files.
 
     Yields:
         A path in the same folder with the same suffix, to write to.
@@ -39,9 +40,11 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            flush(temporary)
+            if sync:
+                flush(temporary)
             temporary.replace(path)
-            flush(path.parent)
+            if sync:
+                flush(path.parent)
         finally:
             with contextlib.suppress(OSError):  # else it would hide what went wrong before
                 temporary.unlink(missing_ok=True)
@@ -124,12 +127,13 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def atomic_write(path: Path, content: str | bytes) -> Path:
+def atomic_write(path: Path, content: str | bytes, *, sync: bool = True) -> Path:
     """Write a file whole or not at all.
 
     Args:
         path: The file.
         content: Text, written as UTF-8, or bytes.
+        sync: Whether to wait until it is on the disk.
 
     Returns:
         The file written.
@@ -137,7 +141,7 @@ def atomic_write(path: Path, content: str | bytes) -> Path:
     Raises:
         WriteError: If it cannot be written; what was there before is still there.
     """
-    with replacing(path) as temporary:
+    with replacing(path, sync=sync) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 

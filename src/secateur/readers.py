@@ -72,8 +72,6 @@ def read_bytes(path: str | Path, remedy: str, limit: int = SMALL) -> bytes:
             content = file.read(min(size, limit) + 1) or b""
             while len(content) <= limit and (more := file.read(MEBI)):
                 content += more  # it grows, or is one of /proc, which say that they are empty
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing: {remedy}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): {remedy}") from error
     except MemoryError:
@@ -100,18 +98,21 @@ def read_text(path: str | Path, remedy: str, limit: int = SMALL) -> str:
 def decode_text(content: bytes, path: str | Path, remedy: str) -> str:
     """Decode text that is in memory; see `read_text`."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise InputError(f"{path} is UTF-16: save it as UTF-8, or {remedy}")
+        raise InputError(
+            f"{path} cannot be read as text: it is not a text file in UTF-8 (perhaps UTF-16): save "
+            f"it as UTF-8, or {remedy}"
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"{path}, line {line}, is not UTF-8 (byte {content[error.start]:#04x}, perhaps "
-            f"Latin-1): save it as UTF-8, or {remedy}"
+            f"{path}, line {line}, cannot be read as text: it is not a text file in UTF-8 (byte "
+            f"{content[error.start]:#04x}, perhaps Latin-1): save it as UTF-8, or {remedy}"
         ) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise InputError(f"{path}, line {line}, holds a NUL, so it is no text: {remedy}")
+        raise InputError(f"{path}, line {line}, holds a NUL, so it is not a text file: {remedy}")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -6,6 +6,7 @@ wrong weight; and it believes sizes that it reads, so that a small file can ask 
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -53,11 +54,14 @@ def read_torch(path: Path, remedy: str) -> Any:  # noqa: ANN401 - whatever was s
     except MemoryError as error:
         raise InputError(f"{path} does not fit in memory: {remedy}") from error
     except Exception as error:  # damaged pickles raise anything
-        why = " ".join(str(error).split())
-        if "Unsupported global" in why or "WeightsUnpickler" in why or "weights_only" in why:
-            why = "it holds more than tensors and plain values, and nothing in a file is executed"
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if wanted:
+            raise InputError(
+                f"{path} asks to run {wanted[1]} while it is read, and nothing in a weights file "
+                f"is executed: {remedy}"
+            ) from error
         raise InputError(
-            f"{path} is no intact file of weights ({why[:160] or type(error).__name__}): {remedy}"
+            f"{path} is no intact PyTorch file ({type(error).__name__}): {remedy}"
         ) from error
     for name, tensor in tensors_in(value):
         if tensor.layout != torch.strided or tensor.device.type != "cpu":
@@ -87,18 +91,42 @@ def parse_safetensors(
     content: bytes, path: Path, remedy: str
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a safetensors file that is in memory; see `read_safetensors`."""
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or length > min(_LARGEST_HEADER, len(content) - 8):
-        raise InputError(f"{path} is not a safetensors file, or is cut short: {remedy}")
-    header = parse_json(decode_text(content[8 : 8 + length], path, remedy), path, remedy)
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise InputError(f"{path} has a header that is none of safetensors: {remedy}")
+    metadata = _metadata_in(content, len(content), path, remedy)
     try:
         return load(content), metadata
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         why = " ".join(str(error).split())[:160]
-        raise InputError(f"{path} is not a safetensors file ({why}): {remedy}") from error
+        raise InputError(f"{path} is no intact safetensors file ({why}): {remedy}") from error
+
+
+def read_metadata(path: Path, remedy: str) -> dict[str, str]:
+    """Metadata of a safetensors file, without its tensors; see `read_safetensors`."""
+    try:
+        with open_regular(path) as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            start = file.read(8)
+            length = min(int.from_bytes(start, "little"), _LARGEST_HEADER, size)
+            return _metadata_in(start + file.read(length), size, path, remedy)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): {remedy}") from error
+
+
+def _metadata_in(content: bytes, size: int, path: Path, remedy: str) -> dict[str, str]:
+    """Metadata in the header of a safetensors file of some size."""
+    length = int.from_bytes(content[:8], "little")
+    if size < 8 or length > min(_LARGEST_HEADER, size - 8):
+        raise InputError(f"{path} is no intact safetensors file: {remedy}")
+    try:
+        header = parse_json(decode_text(content[8 : 8 + length], path, remedy), path, remedy)
+    except InputError as error:
+        raise InputError(f"{path} is no intact safetensors file: {remedy}") from error
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise InputError(
+            f"{path} is no intact safetensors file (its metadata are no texts): {remedy}"
+        )
+    return metadata
 
 
 def refuse_not_finite(tensors: Mapping[str, Tensor], path: str | Path, remedy: str) -> None:

@@ -113,7 +113,7 @@ def test_index_of_another_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no index with a key and an offset per line"):
         read_record_set(folder)
     (folder / "train.idx").unlink()
-    with pytest.raises(InputError, match=r"train.idx is no index"):
+    with pytest.raises(InputError, match=r"train.idx cannot be read"):
         read_record_set(folder)
 
 

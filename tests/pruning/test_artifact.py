@@ -80,7 +80,7 @@ def test_damage_is_told(tmp_path: Path) -> None:
         load_slim(tmp_path, BUILDERS)
     weights.write_bytes(content)
     specification.write_text(text[:50])
-    with pytest.raises(InputError, match="is not JSON"):
+    with pytest.raises(InputError, match="is not valid JSON"):
         load_slim(tmp_path, BUILDERS)
     for key, value, message in (
         ("format", "other", "does not describe"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.errors import InputError
+from secateur.readers import count_in, number_in, read_lines
 
 _REMEDY = "get wider_face_split.zip again, or mend this line"
-_COUNT = re.compile(r"\d+")
+_FARTHEST = 1e6  # pixels
 _PICTURE = re.compile(r"\.(jpe?g|png|bmp|webp)$", re.IGNORECASE)
 
 
@@ -55,19 +55,15 @@ def read_annotations(path: Path) -> list[Annotation]:
     Raises:
         InputError: If the file is missing, cut short or malformed, with the line number.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path} is missing: unpack wider_face_split.zip of WIDER FACE there"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text ({error}): {_REMEDY}") from error
+    if not path.exists():
+        raise InputError(f"{path} is missing: unpack wider_face_split.zip of WIDER FACE there")
+    lines = read_lines(path, _REMEDY)
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
         raise InputError(f"{path} is empty: {_REMEDY}")
     annotations: list[Annotation] = []
+    named: dict[str, int] = {}
     columns = 0
     row = 0
     while row < len(lines):
@@ -77,11 +73,11 @@ def read_annotations(path: Path) -> list[Annotation]:
                 path, row, f"the file ends after the name {name}, without a count of faces"
             )
         count_text = lines[row + 1].strip()
-        if not _COUNT.fullmatch(count_text):
+        count = count_in(count_text)
+        if count is None:
             raise _error(
                 path, row + 1, f"expected the count of faces of {name}, got {count_text!r}"
             )
-        count = int(count_text)
         row += 2
         block = lines[row : row + count]
         if len(block) < count:
@@ -91,6 +87,11 @@ def read_annotations(path: Path) -> list[Annotation]:
                 f"the file ends in the middle of {name}: {len(block)} of {count} faces are there",
             )
         boxes, columns = _parse_boxes(path, row, name, block, columns)
+        if name in named:
+            raise _error(
+                path, row - 2, f"{name} is listed a second time, the first was line {named[name]}"
+            )
+        named[name] = row - 1
         annotations.append(Annotation(name, boxes))
         row += count
         if count == 0 and row < len(lines) and _is_zero_line(lines[row]):
@@ -139,7 +140,9 @@ def check_picture_name(path: Path, row: int, line: str) -> str:
     Raises:
         InputError: If it is no picture name or leaves the folder.
     """
-    name = line.strip()
+    name = line.strip().removeprefix("./")
+    if not name.isprintable():
+        raise _error(path, row, f"expected a picture name such as event/file.jpg, got {name!r}")
     if not _PICTURE.search(name):
         raise _error(path, row, f"expected a picture name such as event/file.jpg, got {name!r}")
     parts = PurePosixPath(name)
@@ -165,30 +168,27 @@ def _parse_boxes(
                 f"a face of {name} needs {wanted} numbers (x y width height ...), got "
                 f"{block[offset].strip()!r}",
             )
-    try:
-        boxes = np.array([values[:4] for values in fields], dtype=np.float32)
-    except ValueError as error:
-        bad = next(i for i, values in enumerate(fields) if not _are_numbers(values[:4]))
-        raise _error(
-            path, row + bad, f"a face of {name} is not four numbers: {block[bad].strip()!r}"
-        ) from error
-    finite = np.isfinite(boxes).all(axis=1)
-    if not finite.all():
-        bad = int(np.argmin(finite))
-        raise _error(
-            path,
-            row + bad,
-            f"a face of {name} has a value that is not finite: {block[bad].strip()!r}",
-        )
+    rows = [[number_in(value) for value in values[:4]] for values in fields]
+    for offset, numbers in enumerate(rows):
+        if any(number is None for number in numbers):
+            shown = repr(block[offset].strip()[:80])
+            infinite = all(
+                _is_not_finite(v) or n is not None
+                for v, n in zip(fields[offset], numbers, strict=False)
+            )
+            what = "has a value that is not finite" if infinite else "is not four numbers"
+            raise _error(path, row + offset, f"a face of {name} {what}: {shown}")
+        if any(abs(number or 0.0) > _FARTHEST for number in numbers):
+            raise _error(
+                path, row + offset, f"a face of {name} is farther than {_FARTHEST:g} pixels"
+            )
+    boxes = np.array(rows, dtype=np.float32)
     return boxes, columns
 
 
-def _are_numbers(values: Sequence[str]) -> bool:
-    """Whether every text is a number."""
-    try:
-        return all(not math.isnan(float(value)) for value in values)
-    except ValueError:
-        return False
+def _is_not_finite(word: str) -> bool:
+    """Whether a word says NaN or infinity."""
+    return word.lower().lstrip("+-") in ("nan", "inf", "infinity")
 
 
 def _is_zero_line(line: str) -> bool:

@@ -61,6 +61,8 @@ def read_ground_truth(folder: Path) -> GroundTruth:
     Raises:
         InputError: If a file is missing, not MATLAB's, or the four do not fit together.
     """
+    if absent := [name for name in FILES if not (folder / name).is_file()]:
+        raise InputError(f"{folder / absent[0]} is missing: {_REMEDY}")
     faces, *lists = (read_matlab(folder / name, _REMEDY, _VARIABLES) for name in FILES)
     boxes: dict[str, NDArray[np.float64]] = {}
     evaluated: dict[str, NDArray[np.bool_]] = {}

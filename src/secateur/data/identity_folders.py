@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ from numpy.typing import NDArray
 from secateur.data.face_crop import Box, crop_center, crop_face
 from secateur.data.images import Picture8, read_image
 from secateur.errors import InputError
+from secateur.readers import number_in, read_csv
 
+_FARTHEST = 1e6  # pixels
 _SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
 
 
@@ -116,23 +117,26 @@ def read_boxes(path: Path) -> dict[str, Box]:
         InputError: If there is no such file, or a line is no box.
     """
     boxes: dict[str, Box] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for number, row in enumerate(csv.reader(file), start=1):
-                if number == 1 or not row:
-                    continue
-                try:
-                    name, (x, y, width, height) = row[0], (float(value) for value in row[1:])
-                except ValueError:
-                    raise InputError(
-                        f"{path}, line {number}, is no NAME_ID,X,Y,W,H: {','.join(row)[:60]!r}"
-                    ) from None
-                boxes[name] = (x, y, width, height)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): give the CSV of boxes, or none with "
-            "data.boxes=null"
-        ) from error
+    for number, row in read_csv(path, "give the CSV of boxes, or none with data.boxes=null"):
+        if number == 1:
+            continue
+        values = [number_in(value) for value in row[1:]]
+        x, y, width, height = values if len(values) == 4 else [None] * 4
+        if x is None or y is None or width is None or height is None:
+            raise InputError(
+                f"{path}, line {number}, is no NAME_ID,X,Y,W,H: {','.join(row)[:60]!r}: mend that "
+                "line, or set data.boxes=null"
+            )
+        if width <= 0 or height <= 0 or max(map(abs, (x, y, width, height))) > _FARTHEST:
+            raise InputError(
+                f"{path}, line {number}, is no box in a picture ({','.join(row[1:])[:60]}): "
+                "mend that line, or leave it out with its picture"
+            )
+        if row[0] in boxes:
+            raise InputError(
+                f"{path}, line {number}, gives {row[0][:60]} a second box: leave one of them out"
+            )
+        boxes[row[0]] = (x, y, width, height)
     return boxes
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,12 @@ from numpy.typing import NDArray
 from secateur.data.images import Picture8, decode_image
 from secateur.data.pairs import Pairs
 from secateur.errors import InputError
+from secateur.readers import MEBI, read_bytes
 
 FOLDS = 10
+_LARGEST = 2048 * MEBI
+_DEEPEST = 20
+_BY_NUMBER = ("PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,14 +67,12 @@ def read_bin_set(path: Path) -> BinSet:
     Raises:
         InputError: If there is no such file, it wants to run something, or holds something else.
     """
+    content = read_bytes(path, "fetch it again", _LARGEST)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from error
-    try:
+        _check_opcodes(content)
         value = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
     except InputError as error:
-        raise InputError(f"{path} {error}") from None
+        raise InputError(f"{path} {error}: fetch it from its authors") from None
     except Exception as error:  # damaged pickles raise anything
         raise InputError(
             f"{path} is no intact verification set ({type(error).__name__}): fetch it again"
@@ -80,7 +83,7 @@ def read_bin_set(path: Path) -> BinSet:
         and isinstance(same, list)
         and bool(same)
         and all(isinstance(item, bytes) for item in encoded)
-        and all(isinstance(item, bool | int) for item in same)
+        and all(isinstance(item, bool | int) and item in (0, 1) for item in same)
     )
     if not fits:
         raise InputError(f"{path} does not hold a list of pictures and a list of flags")
@@ -90,6 +93,24 @@ def read_bin_set(path: Path) -> BinSet:
             "fetch it again"
         )
     return BinSet(path.name, tuple(encoded), np.array(same, dtype=np.bool_))
+
+
+def _check_opcodes(content: bytes) -> None:
+    """Refuse numbers in a pickle for which the unpickler would set aside any amount of memory.
+
+    Nine bytes can ask for a table of 4 GB: the number of a remembered value is its place there.
+
+    Raises:
+        InputError: If there is one, or values are nested deeply.
+    """
+    highest = len(content)
+    marks = 0
+    for opcode, argument, _ in pickletools.genops(content):
+        marks += {"MARK": 1, "TUPLE": -1, "APPENDS": -1, "LIST": -1}.get(opcode.name, 0)
+        if marks > _DEEPEST:
+            raise InputError("holds values that are nested too deeply")
+        if opcode.name in _BY_NUMBER and isinstance(argument, int) and argument > highest:
+            raise InputError(f"remembers a value as number {argument:,}, more than it has bytes")
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -9,6 +9,7 @@ it is positive, and the picture file. The ``.idx`` file gives the offset of each
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from secateur.data.images import Picture8, decode_image
 from secateur.errors import InputError
+from secateur.readers import MEBI, count_in, open_regular, read_text
 
 MAGIC = 0xCED7230A
 
@@ -29,6 +31,7 @@ HEADER = struct.Struct("<IfQQ")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 
 _REMEDY = "fetch it again"
+_MOST_IDENTITIES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,14 @@ class RecordFile:
         self._file = -1
         self._process = -1
         try:
-            self._size = path.stat().st_size
+            with open_regular(path) as file:
+                self._size = file.seek(0, os.SEEK_END)
         except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror})") from error
+            raise InputError(
+                f"{path} cannot be read ({error.strerror or error}): {_REMEDY}"
+            ) from error
         self._keys, self._offsets = _read_index(path.with_suffix(".idx"))
-        if self._offsets.max() + WORDS.size > self._size:
+        if not self._size or self._offsets.max() + WORDS.size > self._size:
             raise InputError(
                 f"{path} is cut short: its index knows a record at byte "
                 f"{self._offsets.max():,} and it has {self._size:,}; {_REMEDY}"
@@ -110,6 +116,8 @@ class RecordFile:
                     f"should: {_REMEDY} with its index"
                 )
             part, length = word >> 29, word & ((1 << 29) - 1)
+            if offset + WORDS.size + length > self._size:  # before as much memory is set aside
+                raise InputError(f"record {key} of {self.path} is cut short: {_REMEDY}")
             data = self._pread(length, offset + WORDS.size)
             if len(data) < length:
                 raise InputError(f"record {key} of {self.path} is cut short: {_REMEDY}")
@@ -174,11 +182,17 @@ def read_record_set(folder: Path) -> RecordSet:
     n_identities = read_property(folder / "property")
     top = file.read(0) if file.keys[0] == 0 else None
     if top is not None and len(top.labels) == 2 and not top.content:
-        end, stop = (int(value) for value in top.labels)
-        keys, labels = _by_ranges(file, range(end, stop))
+        end, stop = (_whole(value, file, 0) for value in top.labels)
+        if _is_range(file, end):
+            keys, labels = _by_ranges(file, range(end, min(stop, int(file.keys[-1]) + 1)))
+        else:
+            # Scripts for arcface_torch write the number of pictures and one, and of identities,
+            # and no records of identities.
+            keys = file.keys[(file.keys > 0) & (file.keys < end)]
+            labels = _read_labels(file, keys)
     else:
         keys = file.keys
-        labels = np.array([int(file.read(int(key)).labels[0]) for key in keys], dtype=np.int64)
+        labels = _read_labels(file, keys)
     if not len(labels) or labels.min() < 0 or labels.max() >= n_identities:
         raise InputError(
             f"{file.path} has labels outside 0 to {n_identities - 1}, the number of identities in "
@@ -193,16 +207,35 @@ def read_property(path: Path) -> int:
     Raises:
         InputError: If the file is missing or something else.
     """
-    try:
-        first = path.read_text(encoding="utf-8").split(",")[0].strip()
-    except (OSError, UnicodeDecodeError) as error:
+    remedy = "it lies beside train.rec and begins with the number of identities"
+    first = read_text(path, remedy, limit=10_000).split(",")[0]
+    count = count_in(first)
+    if not count or count > _MOST_IDENTITIES:
         raise InputError(
-            f"{path} cannot be read: it lies beside train.rec and begins with the number of "
-            "identities"
-        ) from error
-    if not first.isdigit() or not int(first):
-        raise InputError(f"{path} does not begin with the number of identities: {first[:40]!r}")
-    return int(first)
+            f"{path} does not begin with the number of identities: {first[:40]!r}; {_REMEDY}"
+        )
+    return count
+
+
+def _read_labels(file: RecordFile, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first label of each record."""
+    found = [_whole(file.read(int(key)).labels[0], file, int(key)) for key in keys]
+    return np.array(found, dtype=np.int64)
+
+
+def _is_range(file: RecordFile, key: int) -> bool:
+    """Whether there is such a record and it is that of an identity."""
+    if key not in file.keys:
+        return False
+    record = file.read(key)
+    return len(record.labels) == 2 and not record.content
+
+
+def _whole(value: float, file: RecordFile, key: int) -> int:
+    """A label as the whole number that it has to be."""
+    if not 0 <= value < 1 << 40 or value != int(value):  # NaN fails the first of these
+        raise InputError(f"record {key} of {file.path} has the label {value:g}: {_REMEDY}")
+    return int(value)
 
 
 def _by_ranges(
@@ -211,26 +244,41 @@ def _by_ranges(
     """Keys and labels of all pictures from the ranges of the identities."""
     keys: list[NDArray[np.int64]] = []
     labels: list[NDArray[np.int64]] = []
+    total = 0
+    last = int(file.keys[-1])
     for key in identity_keys:
-        bounds = file.read(key).labels
-        if len(bounds) != 2 or bounds[0] >= bounds[1]:
+        bounds = [_whole(value, file, key) for value in file.read(key).labels]
+        if len(bounds) != 2 or not bounds[0] < bounds[1] <= last + 1:
             raise InputError(f"record {key} of {file.path} is no range of pictures: {_REMEDY}")
-        pictures = np.arange(int(bounds[0]), int(bounds[1]))
+        pictures = np.arange(bounds[0], bounds[1])
         keys.append(pictures)
-        label = int(file.read(int(pictures[0])).labels[0])
+        label = _whole(file.read(int(pictures[0])).labels[0], file, int(pictures[0]))
         labels.append(np.full(len(pictures), label, dtype=np.int64))
-    return np.concatenate(keys), np.concatenate(labels)
+        total += len(pictures)
+        if total > last + 1:
+            raise InputError(f"{file.path} gives a picture to two identities: {_REMEDY}")
+    if not keys:
+        raise InputError(f"{file.path} has no identities: {_REMEDY}")
+    joined = np.concatenate(keys)
+    if not np.isin(joined, file.keys).all() or len(np.unique(joined)) != len(joined):
+        raise InputError(
+            f"{file.path} has ranges of pictures that its index does not know: {_REMEDY}"
+        )
+    return joined, np.concatenate(labels)
 
 
 def _read_index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Keys, rising, and their offsets."""
+    text = read_text(path, _REMEDY, 1024 * MEBI)
     try:
-        table = np.loadtxt(path, dtype=np.int64, ndmin=2)
-    except (OSError, ValueError) as error:
+        table = np.loadtxt(io.StringIO(text), dtype=np.int64, ndmin=2, comments=None)
+    except (ValueError, OverflowError, IndexError) as error:
         raise InputError(
             f"{path} is no index with a key and an offset per line ({error}): {_REMEDY}"
         ) from error
-    if not len(table) or table.shape[1] != 2 or table.min() < 0:
+    if not len(table) or table.shape[1] != 2 or table.min() < 0 or table.max() >= 1 << 48:
         raise InputError(f"{path} is no index with a key and an offset per line: {_REMEDY}")
+    if len(np.unique(table[:, 0])) != len(table):
+        raise InputError(f"{path} has a key twice: {_REMEDY}")
     order = np.argsort(table[:, 0], kind="stable")
     return table[order, 0], table[order, 1]

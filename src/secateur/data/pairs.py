@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.errors import InputError
+from secateur.readers import count_in, read_lines
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".JPG", ".JPEG", ".PNG")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,20 +53,15 @@ def read_pairs(path: Path, suffix: str = ".jpg") -> tuple[tuple[str, ...], Pairs
     Raises:
         InputError: If there is no such file, or a line is wrong or missing.
     """
-    try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): give a pairs file in LFW's format, or "
-            "data.pairs=null to draw pairs"
-        ) from error
-    header = lines[0] if lines else []
-    if not 1 <= len(header) <= 2 or not all(value.isdigit() and int(value) for value in header):
+    remedy = "give a pairs file in LFW's format, or data.pairs=null to draw pairs"
+    lines = [line.split() for line in read_lines(path, remedy)]
+    header = [count_in(value) for value in lines[0]]
+    if not 1 <= len(header) <= 2 or not all(header):
         raise InputError(
             f"{path} does not start with the numbers of folds and of pairs per fold: it is no "
             "pairs file in LFW's format"
         )
-    n_folds, per_kind = (1, int(header[0])) if len(header) == 1 else map(int, header)
+    n_folds, per_kind = (value or 1 for value in (header if len(header) == 2 else [1, *header]))
     rows = [(number, line) for number, line in enumerate(lines[1:], start=2) if line]
     if len(rows) != n_folds * per_kind * 2:
         raise InputError(
@@ -95,19 +93,41 @@ def write_pairs(path: Path, rows: Iterable[tuple[str, ...]], n_folds: int, per_k
     path.write_text(f"{n_folds}\t{per_kind}\n{text}", encoding="utf-8")
 
 
-def check_pictures(root: Path, names: Iterable[str], source: Path) -> None:
+def check_pictures(root: Path, names: Iterable[str], source: Path) -> tuple[str, ...]:
     """Find out now, not in the last epoch, whether a picture is missing.
 
+    Args:
+        root: Folder of the pictures.
+        names: Their names, with the suffix that the list assumes.
+        source: The list.
+
+    Returns:
+        Names of the files, which may have another suffix of pictures than the list assumes.
+
     Raises:
-        InputError: If one is.
+        InputError: If one is missing, or there are two with one name and different suffixes.
     """
-    names = list(names)
-    missing = [name for name in names if not (root / name).is_file()]
+    found: list[str] = []
+    missing: list[str] = []
+    for name in names:
+        if (root / name).is_file():
+            found.append(name)
+            continue
+        stem = name.rpartition(".")[0]
+        others = [stem + suffix for suffix in SUFFIXES if (root / (stem + suffix)).is_file()]
+        if len(others) > 1:
+            raise InputError(
+                f"{source} names {stem}, and {others[0]} and {others[1]} are both under {root}: "
+                "remove one of them"
+            )
+        (found if others else missing).append(others[0] if others else name)
     if missing:
         raise InputError(
-            f"{len(missing):,} of the {len(names):,} pictures that {source} names are missing "
-            f"under {root}, the first is {missing[0]}: complete the folder, or shorten the list"
+            f"{len(missing):,} of the {len(missing) + len(found):,} pictures that {source} names "
+            f"are missing under {root}, the first is {missing[0]}: complete the folder, or shorten "
+            "the list"
         )
+    return tuple(found)
 
 
 def draw_pairs(labels: NDArray[np.int64], per_kind: int, n_folds: int, seed: int) -> Pairs:
@@ -170,7 +190,11 @@ def _names(line: list[str], suffix: str) -> tuple[str, str] | None:
     """Names of the two pictures of a line, or None if it is no pair."""
     if len(line) == 3:
         line = [line[0], line[1], line[0], line[2]]
-    if len(line) != 4 or not (line[1].isdigit() and line[3].isdigit()):
+    numbers = [count_in(value) for value in line[1::2]]
+    people = line[::2]
+    if len(line) != 4 or any(n is None or n > 1_000_000 for n in numbers):
         return None
-    one, two = (f"{n}/{n}_{int(i):04d}{suffix}" for n, i in (line[:2], line[2:]))
+    if any(not n.isprintable() or "/" in n or n in (".", "..") for n in people):
+        return None
+    one, two = (f"{n}/{n}_{i:04d}{suffix}" for n, i in zip(people, numbers, strict=True))
     return one, two

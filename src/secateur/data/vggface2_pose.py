@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from secateur.errors import InputError
+from secateur.readers import read_text
 
 POSES = ("frontal", "three-quarter", "profile")
 
@@ -26,13 +27,12 @@ def read_pose_list(path: Path) -> list[tuple[str, str, str]]:
     Raises:
         InputError: If there is no such file, or it holds something else.
     """
-    try:
-        names = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}): give VGGFace2's test_posetemp_imglist.txt as "
-            "data.templates"
-        ) from error
+    remedy = "give VGGFace2's test_posetemp_imglist.txt as data.templates"
+    names = read_text(path, remedy).split()
+    if unprintable := next((name for name in names if not name.isprintable()), None):
+        raise InputError(f"{path} has the name {unprintable[:40]!r}, which is none: {remedy}")
+    if outside := next((name for name in names if ".." in PurePosixPath(name).parts), None):
+        raise InputError(f"{path} has the name {outside[:40]!r}, which leaves its folder: {remedy}")
     size = PER_POSE * len(POSES)
     people = [name.rpartition("/")[0] for name in names]
     for start in range(0, len(names), size):
@@ -44,5 +44,7 @@ def read_pose_list(path: Path) -> list[tuple[str, str, str]]:
             )
     if len(set(people)) * size != len(names) or not names:
         raise InputError(f"{path} should name {size} pictures of each of several people, once")
+    if len(set(names)) < len(names):
+        raise InputError(f"{path} names a picture twice: {remedy}")
     poses = [POSES[number % size // PER_POSE] for number in range(len(names))]
     return list(zip(people, poses, names, strict=True))

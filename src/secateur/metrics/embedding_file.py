@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from secateur.errors import InputError
+from secateur.files import atomic_write
+from secateur.readers import parse_json
+from secateur.tensor_files import read_safetensors
 
 _FORMAT = "secateur-embeddings"
 _TENSORS = ("embeddings", "images", "first", "second", "same")
@@ -52,7 +54,7 @@ def write_embeddings(path: Path, found: Embeddings) -> None:
         tensors["fold"] = found.fold
     metadata = {"format": _FORMAT, "pictures": json.dumps(found.pictures)}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, path, metadata=metadata)
+    atomic_write(path, save(plain, metadata=metadata))
 
 
 def read_embeddings(path: Path) -> Embeddings:
@@ -64,16 +66,47 @@ def read_embeddings(path: Path) -> Embeddings:
     Raises:
         InputError: If it is absent, damaged or something else.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is no intact file of embeddings ({error})") from error
+    remedy = "take the file of another step, or train again"
+    tensors, metadata = read_safetensors(path, remedy)
     if metadata.get("format") != _FORMAT or not tensors.keys() >= set(_TENSORS):
         raise InputError(
             f"{path} holds no embeddings; a step of a recogniser's run has such a file"
         )
-    named: Sequence[str] = json.loads(metadata["pictures"])
+    pictures = parse_json(metadata.get("pictures", "null"), path, remedy)
+    named = isinstance(pictures, list) and all(isinstance(name, str) for name in pictures)
+    if not isinstance(pictures, list) or not named:
+        raise InputError(f"{path} does not name its pictures: {remedy}")
     fold = tensors.pop("fold", None)
-    return Embeddings(**tensors, fold=fold, pictures=tuple(named))
+    found = Embeddings(
+        **{name: tensors[name] for name in _TENSORS}, fold=fold, pictures=tuple(pictures)
+    )
+    problem = _problem(found)
+    if problem:
+        raise InputError(f"{path} holds no embeddings that fit together ({problem}): {remedy}")
+    return found
+
+
+def _problem(found: Embeddings) -> str:
+    """What does not fit; empty if all does."""
+    rows, n_pairs, n_pictures = len(found.images), len(found.same), len(found.pictures)
+    numbers = [found.images, found.first, found.second]
+    numbers += [] if found.fold is None else [found.fold]
+    if found.embeddings.dim() != 2 or len(found.embeddings) != rows:
+        return f"{tuple(found.embeddings.shape)} is no embedding for each of {rows} pictures"
+    if found.embeddings.dtype != torch.float32 or not torch.isfinite(found.embeddings).all():
+        return "an embedding is no finite number in single precision"
+    if found.same.dtype != torch.bool or any(one.dtype != torch.int64 for one in numbers):
+        return "numbers of pictures or flags are of another type"
+    if any(one.dim() != 1 for one in (*numbers, found.same)):
+        return "numbers of pictures or flags are no list"
+    if any(len(one) != n_pairs for one in numbers[1:]):
+        return "there are not as many first, second and same of pairs"
+    if any(
+        len(one) and not 0 <= int(one.min()) <= int(one.max()) < n_pictures for one in numbers[:3]
+    ):
+        return f"a number of a picture is not below {n_pictures}"
+    if rows > 1 and not bool((found.images.diff() > 0).all()):
+        return "numbers of pictures do not rise"
+    if found.fold is not None and n_pairs and not 0 <= int(found.fold.min()) < n_pairs:
+        return "a fold is negative"
+    return ""

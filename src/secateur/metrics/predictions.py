@@ -14,6 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from secateur.errors import InputError
+from secateur.files import atomic_write
+from secateur.readers import count_in, number_in, read_text
+
+_FARTHEST = 1e6  # pixels
 
 Floats = NDArray[np.float64]
 
@@ -63,9 +67,9 @@ def read_predictions(folder: Path, names: Iterable[str]) -> Predictions:
         raise InputError(f"There is no folder of predictions at {folder}.")
     boxes: dict[str, Floats] = {}
     missing = []
-    for name in names:
+    for name, file in prediction_files(names).items():
         try:
-            boxes[name] = read_prediction_file(folder / PurePosixPath(name).with_suffix(".txt"))
+            boxes[name] = read_prediction_file(folder / file)
         except FileNotFoundError:
             missing.append(name)
     if missing and not boxes:
@@ -74,6 +78,27 @@ def read_predictions(folder: Path, names: Iterable[str]) -> Predictions:
             f"is expected at {PurePosixPath(missing[0]).with_suffix('.txt')}."
         )
     return Predictions(boxes, tuple(missing))
+
+
+def prediction_files(names: Iterable[str]) -> dict[str, PurePosixPath]:
+    """The file of each picture, relative to the folder of predictions.
+
+    Args:
+        names: Pictures as ``event/file.jpg``.
+
+    Raises:
+        InputError: If two pictures would share a file, as ``a.jpg`` and ``a.png`` do.
+    """
+    files: dict[str, PurePosixPath] = {}
+    owners: dict[PurePosixPath, str] = {}
+    for name in names:
+        file = PurePosixPath(name).with_suffix(".txt")
+        if owners.setdefault(file, name) != name:
+            raise InputError(
+                f"{owners[file]} and {name} share the prediction file {file}: rename one of them"
+            )
+        files[name] = file
+    return files
 
 
 def read_prediction_file(path: Path) -> Floats:
@@ -89,16 +114,16 @@ def read_prediction_file(path: Path) -> Floats:
         FileNotFoundError: There is no such file.
         InputError: The file is malformed; the message names the line.
     """
-    try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 (Path.open takes twice the time)
-            lines = file.read().rstrip().split("\n")
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not a text file.") from None
+    if not path.exists():
+        raise FileNotFoundError(path)
+    text = read_text(path, "write it again, or remove it to count the picture as empty")
+    lines = text.rstrip().split("\n")
     if len(lines) < 2:
         raise InputError(f"{path} ends before line 2, which must give the number of faces.")
-    if not lines[1].strip().isdecimal():
+    count = count_in(lines[1])
+    if count is None:
         raise InputError(f"{path}, line 2: '{lines[1].strip()}' is not a number of faces.")
-    count, rows = int(lines[1]), [line.split() for line in lines[2:]]
+    rows = [line.split() for line in lines[2:]]
     if len(rows) != count:
         raise InputError(f"{path}, line 2: {count} faces are announced, but {len(rows)} follow.")
     if not rows:
@@ -109,7 +134,7 @@ def read_prediction_file(path: Path) -> Floats:
         except ValueError:
             pass
         else:
-            if np.isfinite(boxes).all():
+            if (np.abs(boxes) <= _FARTHEST).all():
                 return boxes
     raise InputError(f"{path}, {_describe_fault(rows)}")
 
@@ -121,12 +146,11 @@ def write_predictions(folder: Path, predictions: Mapping[str, ArrayLike]) -> Non
         folder: Folder to write to; it and the folders of the events are made.
         predictions: ``(P, 5)`` x, y, width, height, score for each ``event/file.jpg``.
     """
+    files = prediction_files(predictions)
     for name, boxes in predictions.items():
         rows = np.asarray(boxes, dtype=np.float64).reshape(-1, 5)
         lines = [name, str(len(rows)), *_format(rows)]
-        path = folder / PurePosixPath(name).with_suffix(".txt")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        atomic_write(folder / files[name], "\n".join(lines) + "\n", sync=False)
 
 
 def as_written(boxes: ArrayLike) -> Floats:
@@ -153,10 +177,9 @@ def _describe_fault(rows: list[list[str]]) -> str:
         if len(row) != 5:
             return f"line {line}: 5 numbers (x y width height score) are expected, got {len(row)}."
         for word in row:
-            try:
-                finite = np.isfinite(float(word))
-            except ValueError:
-                finite = False
-            if not finite:
-                return f"line {line}: '{word}' is not a finite number."
-    raise AssertionError("there is no fault")
+            number = number_in(word)
+            if number is None:
+                return f"line {line}: '{word[:40]}' is not a finite number."
+            if abs(number) > _FARTHEST:
+                return f"line {line}: '{word[:40]}' is farther than {_FARTHEST:g} pixels."
+    return "line 3: not all of its words are plain decimal numbers."

@@ -13,16 +13,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from secateur.errors import InputError
 from secateur.files import atomic_write
+from secateur.readers import MEBI, read_bytes, read_json
+from secateur.schema import is_count, is_number
 from secateur.slimming.equivalence import TOLERANCE, Probe, compare, outputs
 from secateur.slimming.scattered_conv import ScatteredConv2d, scatter_zero_filters
 from secateur.slimming.slim import slim
 from secateur.slimming.surgery import replace_tensors, update_sizes
+from secateur.tensor_files import parse_safetensors, refuse_not_finite
 
 FORMAT = "secateur-slim"
 
@@ -31,6 +33,10 @@ VERSION = 1
 WEIGHTS = "model.safetensors"
 
 SPECIFICATION = "model.json"
+
+_REMEDY = "copy the folder of the run again, or slim the network again"
+_LARGEST = 4096 * MEBI
+_LARGEST_ARGUMENT = 65_536
 
 Builders = Mapping[str, Callable[..., nn.Module]]
 
@@ -75,19 +81,14 @@ def load_slim(folder: str | Path, builders: Builders) -> nn.Module:
     """
     folder = _folder(folder)
     specification = _read_specification(folder / SPECIFICATION)
-    try:
-        weights = (folder / WEIGHTS).read_bytes()
-    except OSError as error:
-        raise InputError(f"{folder / WEIGHTS} cannot be read: {error.strerror}") from error
+    weights = read_bytes(folder / WEIGHTS, _REMEDY, _LARGEST)
     if hashlib.sha256(weights).hexdigest() != specification["sha256"]:
         raise InputError(
             f"{folder / WEIGHTS} is not the file that {SPECIFICATION} beside it describes; "
             "copy both from the run folder again"
         )
-    try:
-        tensors = load(weights)
-    except SafetensorError as error:
-        raise InputError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
+    tensors, _ = parse_safetensors(weights, folder / WEIGHTS, _REMEDY)
+    refuse_not_finite(tensors, folder / WEIGHTS, _REMEDY)
     architecture = specification["architecture"]
     builder = builders.get(architecture["name"])
     if builder is None:
@@ -98,7 +99,7 @@ def load_slim(folder: str | Path, builders: Builders) -> nn.Module:
     try:
         model = builder(**architecture["arguments"])
         resize(model, specification, tensors)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, RuntimeError) as error:
         raise InputError(f"{folder / SPECIFICATION} does not fit its architecture: {error}") from (
             error
         )
@@ -195,12 +196,7 @@ def _folder(path: str | Path) -> Path:
 
 
 def _read_specification(path: Path) -> dict[str, Any]:
-    try:
-        specification = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
+    specification = read_json(path, _REMEDY, 16 * MEBI)
     if not isinstance(specification, dict) or specification.get("format") != FORMAT:
         raise InputError(f"{path} does not describe a slim network")
     if specification.get("version") != VERSION:
@@ -212,7 +208,7 @@ def _read_specification(path: Path) -> dict[str, Any]:
     fits = (
         isinstance(architecture, dict)
         and isinstance(architecture.get("name"), str)
-        and isinstance(architecture.get("arguments"), dict)
+        and _is_arguments(architecture.get("arguments"))
         and isinstance(specification.get("sha256"), str)
         and _is_list_of_names(specification.get("identities"))
         and _is_counts(specification.get("groups"))
@@ -223,13 +219,24 @@ def _read_specification(path: Path) -> dict[str, Any]:
     return specification
 
 
+def _is_arguments(value: object) -> bool:
+    """Whether these are plain arguments of a network of a size that there is."""
+    return isinstance(value, dict) and all(
+        argument is None
+        or (isinstance(argument, str) and len(argument) < 100)
+        or is_number(argument, -_LARGEST_ARGUMENT, _LARGEST_ARGUMENT)
+        or isinstance(argument, bool)
+        for argument in value.values()
+    )
+
+
 def _is_list_of_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) and name for name in value)
 
 
 def _is_counts(value: object) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(count, int) and count > 0 for count in value.values()
+        is_count(count, 1, _LARGEST_ARGUMENT) for count in value.values()
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.data.images import read_image
-from secateur.errors import InputError
 from secateur.files import atomic_write, write_json
 from secateur.metrics.wider_face import N_THRESHOLDS, SETTINGS, Evaluation
+from secateur.readers import read_json
 from secateur.reports.pictures import judge_picture, write_page
 from secateur.reports.plots import plot_precision_recall
+from secateur.schema import Fields
 
 RECORD = "evaluation.json"
 
@@ -127,15 +127,26 @@ def read_record(folder: Path) -> Record:
         InputError: If it is not there or no record.
     """
     path = folder / RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON; evaluate again to rewrite it") from error
-    if not isinstance(record, dict) or not isinstance(record.get("ap"), dict):
-        raise InputError(f"{path} is no record of an evaluation; evaluate again to rewrite it")
-    return record
+    remedy = "evaluate again to rewrite it"
+    record = Fields(read_json(path, remedy), path, remedy)
+    for name in record.fields("ap").values:
+        record.fields("ap").number(name, 0, 1)
+    for name in record.fields("settings").values:
+        setting = record.fields("settings").fields(name)
+        setting.number("ap", 0, 1)
+        setting.count("faces")
+        setting.count("pictures")
+    record.text("name")
+    for name in ("parameters", "nonzero_parameters", "sparsity", "seconds_per_picture"):
+        if record.values.get(name) is not None:
+            record.number(name, 0)
+    for name in ("missing", "unknown"):
+        if record.values.get(name) is not None:
+            fits = all(isinstance(item, str) for item in record.items(name))
+            record.check(fits, name, "a list of names")
+    if record.values.get("protocol") is not None:
+        record.fields("protocol")
+    return record.values
 
 
 def _widest(masks: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.bool_] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,15 +20,17 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from secateur.errors import InputError
+from secateur.search.journal import open_journal
 from secateur.search.process_identity import is_dead
 from secateur.search.sampling import OWNER, RESULT, StagedSampler
+
+log = logging.getLogger(__name__)
 
 _FAILED, _RETRIES, _IDENTITY = "failed", "retries", "identity"
 
@@ -126,9 +129,22 @@ class RateStudy:
         if sum(is_spent(other) or other.state in _IN_WORK for other in earlier) >= self.n_trials:
             self._fail(trial._trial_id, _SURPLUS)
             return None
-        for variable, (low, high) in self.sampler.points.variables.items():
-            trial.suggest_float(variable, low, high)
+        if not self._suggest(trial):
+            log.warning("trial %d asks for what the space does not hold: it failed", trial.number)
+            self._fail(trial._trial_id, _OWN_FAULT)
+            return None
         return trial
+
+    def _suggest(self, trial: Trial) -> bool:
+        """Choose a point; False if the storage queued one that is not in the space."""
+        for variable, (low, high) in self.sampler.points.variables.items():
+            try:
+                value = trial.suggest_float(variable, low, high)
+            except (TypeError, ValueError, LookupError):
+                return False
+            if not low <= value <= high:
+                return False
+        return True
 
     def finish(self, trial: Trial, values: Sequence[float], result: dict[str, Any]) -> None:
         """Record what came of a trial; figures that are not finite make it a failed one.
@@ -197,8 +213,6 @@ def is_spent(trial: FrozenTrial) -> bool:
 
 _ATTEMPTS = 5
 
-_GRACE = 10  # seconds after which the lock of a killed process is taken over
-
 
 def open_storage(location: str | Path) -> BaseStorage:
     """Open the storage of a study; it is made if it is not there.
@@ -215,10 +229,7 @@ def open_storage(location: str | Path) -> BaseStorage:
     """
     text = str(location)
     if "://" not in text:
-        path = Path(text)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = JournalFileOpenLock(str(path), grace_period=_GRACE)
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        return open_journal(Path(text))
     scheme, _, rest = text.partition("://")
     if scheme in ("postgres", "postgresql") and importlib.util.find_spec("psycopg"):
         scheme = "postgresql+psycopg"  # SQLAlchemy would look for psycopg2

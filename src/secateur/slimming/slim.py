@@ -26,6 +26,7 @@ from secateur.slimming.equivalence import (
 from secateur.slimming.graph import NetworkGraph, trace
 from secateur.slimming.report import SlimReport, build_report, chain_reports
 from secateur.slimming.surgery import apply_cut
+from secateur.tensor_files import refuse_not_finite
 
 
 class SlimResult(NamedTuple):
@@ -67,6 +68,11 @@ def slim(
     Raises:
         InputError: If the network cannot be traced, or no slim network computes the same.
     """
+    refuse_not_finite(
+        model.state_dict(),
+        type(model).__name__,
+        "nothing can be proved of such a network, so take an earlier checkpoint",
+    )
     result, other_kinds = _slim_once(model, as_arguments(example_inputs), align, traced)
     if not other_kinds:
         return result

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from secateur.errors import InputError
 from secateur.files import atomic_write
+from secateur.readers import parse_json
+from secateur.tensor_files import read_metadata
 
 _KEY = "architecture"
 
@@ -43,9 +45,11 @@ def read_architecture(path: Path) -> dict[str, Any] | None:
     if path.suffix != ".safetensors":
         return None
     try:
-        with safe_open(path, "pt") as file:
-            found = json.loads((file.metadata() or {}).get(_KEY, "null"))
-    except (SafetensorError, OSError, ValueError):
+        text = read_metadata(path, "fetch it again").get(_KEY, "null")
+        found = parse_json(text, path, "fetch it again")
+    except InputError:
         return None  # whoever reads the tensors says what is wrong with the file
+    if not isinstance(found, dict):
+        return None
     fits = isinstance(found, dict) and isinstance(found.get("name"), str)
     return found if fits and isinstance(found.get("arguments"), dict) else None

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from secateur.detectors.eresfd import Topology
 from secateur.errors import InputError
+from secateur.tensor_files import read_safetensors, read_torch, refuse_not_finite
 from secateur.weights.known import KNOWN, Identity
 
 _RELEASE_NAME = re.compile(r"(?P<stem>.+\.pth)\.(?:base|act_loc|act_conf|loc|conf)\.pth")
@@ -23,6 +22,7 @@ _RELEASE_PARTS = ("base", "loc", "conf")  # the files of the activations hold no
 _ALIAS = re.compile(r"base\.m0\.layer(?P<layer>\d+)\.|(?P<head>loc|conf)(?P<level>\d)\.")
 
 _LISTED_TENSORS = 3
+_FINITE = "such a network computes nothing, so take an earlier checkpoint"
 
 _OWN = "network."  # of the LightningModule around a network
 
@@ -161,16 +161,10 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path} is no file; give the path of a weights file")
     if path.suffix == ".safetensors":
-        try:
-            return dict(load_file(path))
-        except (SafetensorError, OSError) as error:
-            raise InputError(
-                f"{path} is no intact safetensors file ({error}); fetch it again"
-            ) from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged pickles raise anything
-        raise InputError(_why_unreadable(path, error)) from error
+        tensors = read_safetensors(path, "fetch it again")[0]
+        refuse_not_finite(tensors, path, _FINITE)
+        return tensors
+    content = read_torch(path, "fetch it again, or ask for a file with tensors alone")
     for key in ("weight", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -180,18 +174,8 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path} holds no state dict; save network.state_dict() and name that file"
         )
+    refuse_not_finite(content, path, _FINITE)
     return {name: tensor.detach() for name, tensor in content.items()}
-
-
-def _why_unreadable(path: Path, error: Exception) -> str:
-    """One sentence on why safe loading refused a file."""
-    wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-    if wanted:
-        return (
-            f"{path} asks to run {wanted[1]} while it is read, and nothing in a weights file is "
-            "executed; ask for a file with tensors alone"
-        )
-    return f"{path} is no intact PyTorch file ({type(error).__name__}); fetch it again"
 
 
 def _release_stem(path: Path) -> Path | None:

@@ -7,7 +7,6 @@ import re
 from importlib import import_module
 from pathlib import Path
 
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -15,6 +14,8 @@ from secateur.errors import InputError
 from secateur.pruning.schedule import Schedule
 from secateur.pruning.settings import PruningSettings
 from secateur.pruning.targets import QUANTITIES, Target, read_target
+from secateur.readers import read_yaml
+from secateur.schema import is_number, mapping_in, shown
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +83,10 @@ def read_rates_file(path: Path) -> tuple[PruningSettings | None, dict[str, float
     Raises:
         InputError: If the file is missing or holds something else.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"rates={path} does not exist; search.py writes such a file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"rates={path} is no YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"rates={path} must hold a mapping from group to rate")
+    if not path.exists():
+        raise InputError(f"rates={path} does not exist; search.py writes such a file")
+    remedy = "give a file that search.py wrote, or a mapping from group to rate"
+    content = mapping_in(read_yaml(path, remedy), f"rates={path}", remedy)
     settings = None
     rates = content
     if "rates" in content:
@@ -122,9 +119,13 @@ def _checked_rates(wanted: object, source: str) -> dict[str, float]:
     for group, rate in wanted.items():
         if rate is None:
             continue
-        if not isinstance(rate, int | float) or isinstance(rate, bool):
+        if not is_number(rate):
             raise InputError(
-                f"the rate of group {group} in {source} must be a number, got {rate!r}"
+                f"the rate of group {group} in {source} must be a number, got {shown(rate)}"
+            )
+        if not 0 <= rate < 1:
+            raise InputError(
+                f"the rate of group {group} in {source} must be in [0, 1), got {rate:g}"
             )
         rates[str(group)] = float(rate)
     return rates

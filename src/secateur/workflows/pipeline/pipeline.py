@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -137,7 +136,7 @@ class Pipeline:
             )
 
     def _trials_are_enough(self) -> bool:
-        return int(_read(self.search)["trials"]) >= int(self.config.n_trials)
+        return int(_read(self.search).get("trials", 0)) >= int(self.config.n_trials)
 
     def _rates(self) -> dict[str, float]:
         return group_rates(OmegaConf.create({"rates": str(self.search.folder / "rates.yaml")}))
@@ -187,4 +186,4 @@ class Pipeline:
 
 
 def _read(step: Step) -> dict[str, Any]:
-    return dict(json.loads((step.folder / "summary.json").read_text()))
+    return dict(read_summary(step.folder / "summary.json"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -12,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from secateur.files import write_json
+from secateur.readers import read_json
+from secateur.reports.summary import read_summary
+from secateur.schema import Fields
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,17 @@ class Step:
     def record(self) -> dict[str, Any]:
         """What ``step.json`` says; empty before the first start."""
         path = self.folder / "step.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        if not path.exists():
+            return {}
+        remedy = "delete it and give the same command again, which runs this step anew"
+        found = Fields(read_json(path, remedy), path, remedy)
+        inputs = found.fields("inputs")
+        for name in inputs.values:
+            inputs.text(name)
+        if "result" in found.values:
+            found.text("result")
+            found.number("seconds", 0)
+        return found.values
 
     @property
     def result(self) -> str:
@@ -76,12 +88,12 @@ class Step:
     def end(self, inputs: Mapping[str, str], seconds: float) -> None:
         """Name the result."""
         # A run that was killed between its summary and this line took the time that it says.
-        own = json.loads((self.folder / "summary.json").read_text()).get("wall_seconds", 0.0)
+        own = read_summary(self.folder / "summary.json").get("wall_seconds", 0.0)
         write_json(
             self.folder / "step.json",
             {
                 "inputs": dict(inputs),
                 "result": os.urandom(4).hex(),
-                "seconds": max(seconds, float(own)),
+                "seconds": max(seconds, own if isinstance(own, int | float) else 0.0),
             },
         )
