@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,11 +25,14 @@ from secateur.data.face_dataset import (
     holdout_indices,
 )
 from secateur.data.ground_truth import read_ground_truth
+from secateur.data.landmark_annotations import read_landmark_annotations, with_landmarks
 from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.data.samplers import EpochSampler, SizeBatchSampler
 from secateur.data.wider_layout import Split, WiderLayout, find_layout
 from secateur.errors import InputError
 from secateur.training_steps import upcoming_epoch
+
+log = logging.getLogger(__name__)
 
 
 class WiderFaceData(pl.LightningDataModule):
@@ -53,6 +57,8 @@ class WiderFaceData(pl.LightningDataModule):
         augmentation: Other arguments of `FaceAugmentation`, or what makes another augmentation of
             the input size.
         preprocessing: Preprocessing of the network.
+        landmarks: Whether to read five landmarks: from ``labelv2/SPLIT/labelv2.txt`` under the
+            root if it is there, or for training from the file of this path.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class WiderFaceData(pl.LightningDataModule):
         holdout_seed: int = 0,
         augmentation: Mapping[str, Any] | Callable[[int], Augmentation] | None = None,
         preprocessing: Preprocessing = RGB_MINUS_MEAN,
+        landmarks: bool | str | Path = False,
     ) -> None:
         super().__init__()
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -93,6 +100,7 @@ class WiderFaceData(pl.LightningDataModule):
             else FaceAugmentation(input_size, **(augmentation or {}))
         )
         self.preprocessing = preprocessing
+        self.landmarks = landmarks
         self._training: FaceDataset | None = None
         self._held_out: FacePictures | None = None
         self._validation: FacePictures | None = None
@@ -116,14 +124,15 @@ class WiderFaceData(pl.LightningDataModule):
         splits: tuple[Split, ...] = ("train", "val") if training else ("val",)
         layout = find_layout(self._checked_root(), splits)
         if self._validation is None:
-            annotations = _read_split(layout, "val")
+            annotations = self._with_landmarks(layout, "val", _read_split(layout, "val"))
             truth = read_ground_truth(layout.ground_truth()) if self.official_lists else None
             self._n_official = len(truth) if truth else 0
             self._validation = FacePictures(
                 layout.images("val"), annotations, truth, self.max_pixels, self.preprocessing
             )
         if training and self._training is None:
-            annotations = without_degenerate_boxes(_read_split(layout, "train"))
+            annotations = self._with_landmarks(layout, "train", _read_split(layout, "train"))
+            annotations = without_degenerate_boxes(annotations)
             annotations = [item for item in annotations if len(item.boxes)]
             kept, held = holdout_indices(len(annotations), self.holdout, self.holdout_seed)
             folder = layout.images("train")
@@ -156,7 +165,8 @@ class WiderFaceData(pl.LightningDataModule):
     def validation_images(self, count: int) -> list[Tensor]:
         """Images (3, H, W) of the first validation pictures, to compare two networks on."""
         pictures = self.validation_pictures()
-        return [pictures[index].image for index in range(min(count, len(pictures)))]
+        images = [pictures[index].image for index in range(min(count, len(pictures)))]
+        return [self.preprocessing.pad(image[None])[0] for image in images]
 
     def holdout_pictures(self) -> FacePictures:
         """The training pictures that are kept from training, all faces ``unlisted``."""
@@ -213,6 +223,20 @@ class WiderFaceData(pl.LightningDataModule):
             collate_fn=collate_pictures,
             **self._loading(),
         )
+
+    def _with_landmarks(
+        self, layout: WiderLayout, split: Split, annotations: list[Annotation]
+    ) -> list[Annotation]:
+        """Annotations of a split, with landmarks if they are wanted and there."""
+        if self.landmarks is False:
+            return annotations
+        path = layout.landmark_file(split)
+        if self.landmarks is not True and split == "train":
+            path = Path(self.landmarks)
+        elif not path.is_file():
+            log.info("%s does not exist: %s without landmarks", path, split)
+            return annotations
+        return with_landmarks(annotations, read_landmark_annotations(path))
 
     def _loading(self) -> dict[str, Any]:
         """How every loader works."""

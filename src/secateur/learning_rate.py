@@ -71,6 +71,8 @@ def steps(
     total_steps: int,
     steps_per_epoch: int,
     factors: Mapping[int, float] | None = None,
+    warmup_steps: int = 0,
+    warmup_start: float = 0.001,
 ) -> LambdaLR:
     """Piecewise constant rate, as in the published recipes; no factors keep it constant.
 
@@ -79,12 +81,21 @@ def steps(
         total_steps: Optimiser steps of the whole training.
         steps_per_epoch: Optimiser steps of one epoch.
         factors: From which epoch on which factor on the base rate holds.
+        warmup_steps: Steps of a linear rise at the start; may be 0.
+        warmup_start: Factor of its first step.
 
     Returns:
         A scheduler to be stepped after every optimiser step.
     """
     table = {int(epoch): float(factor) for epoch, factor in (factors or {}).items()}
-    return LambdaLR(optimizer, lambda step: step_factor(step / steps_per_epoch, table))
+
+    def factor(step: int) -> float:
+        rise = 1.0
+        if step < warmup_steps:
+            rise = warmup_start + (1 - warmup_start) * step / warmup_steps
+        return rise * step_factor(step / steps_per_epoch, table)
+
+    return LambdaLR(optimizer, factor)
 
 
 class RatesOnPlateau:

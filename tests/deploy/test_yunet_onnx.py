@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.deploy.yunet_onnx import YuNet, count_parameters_of
+from secateur.deploy.yunet_onnx import OnnxYuNet, count_parameters_of
 from secateur.detectors.detection import run
 from secateur.errors import InputError
 
@@ -18,7 +18,7 @@ ort = pytest.importorskip("onnxruntime")
 
 def test_boxes_and_scores_like_a_loop_over_cells(reference: Path) -> None:
     path = reference / "weights" / "peers" / "yunet_n_dynamic.onnx"
-    yunet = YuNet(path)
+    yunet = OnnxYuNet(path)
     rgb = np.random.default_rng(0).integers(0, 256, (45, 70, 3), dtype=np.uint8)
     outputs, size = run(yunet, yunet.preprocessing(rgb)[None])
     assert size == (64, 96)
@@ -53,7 +53,7 @@ def test_parameters(reference: Path) -> None:
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no file"):
-        YuNet(tmp_path / "absent.onnx")
+        OnnxYuNet(tmp_path / "absent.onnx")
     (tmp_path / "text.onnx").write_text("text")
     with pytest.raises(InputError, match="no ONNX file"):
-        YuNet(tmp_path / "text.onnx")
+        OnnxYuNet(tmp_path / "text.onnx")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from secateur.detectors.detection import detect
 from secateur.detectors.point_loss import point_loss
 from secateur.detectors.points import make_points
 from secateur.detectors.yunet import GROUPS, HEADS, YuNet
-from secateur.weights.detector_weights import read_weights
+from secateur.weights.detector_weights import identify, load_weights, read_weights
 
 
 def build(name: str) -> YuNet:
@@ -162,3 +165,86 @@ def assert_losses(
     }
     for ours, theirs in names.items():
         assert found[ours].item() == pytest.approx(golden[theirs], rel=tolerance), ours
+
+
+def load(reference: Path, name: str, **arguments: Any) -> YuNet:
+    state = official(reference, name)
+    found = identify(state)
+    assert found is not None
+    assert found.model == "yunet"
+    network = YuNet(**found.arguments, **arguments)
+    load_weights(network, state, source=name)
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", ["yunet_n", "yunet_s"])
+def test_official_weights_are_known_by_content_and_others_by_shape(
+    reference: Path, name: str
+) -> None:
+    found = identify(official(reference, name))
+    assert found is not None
+    assert found.origin == f"{name} of ShiqiYu/libfacedetection.train"
+    narrow = identify(YuNet(width=24, early_width=8, landmarks=False).state_dict())
+    assert narrow is not None
+    assert narrow.arguments == {
+        "width": 24,
+        "early_width": 8,
+        "head_units": True,
+        "landmarks": False,
+    }
+
+
+@pytest.mark.parametrize("name", ["yunet_n", "yunet_s"])
+def test_golden_faces_with_the_product_of_class_and_objectness(reference: Path, name: str) -> None:
+    network = load(reference, name, score="product")
+    images = golden_images(reference, 320)
+    limits = {"score_threshold": 0.02, "iou_threshold": 0.45, "max_faces": 5000}
+    with torch.inference_mode():
+        found = detect(network, images, **limits)
+    with np.load(reference / f"golden/yunet/forward/{name}_dets.npz") as golden:
+        for index, rows in enumerate(found):
+            expected = golden[f"img{index}_at320"]
+            assert rows.shape == expected.shape
+            np.testing.assert_allclose(rows[:, 4], expected[:, 4], atol=1e-4)
+            pixels = np.delete(rows.numpy() * 320, 4, axis=1)
+            np.testing.assert_allclose(pixels, np.delete(expected, 4, axis=1), atol=1e-2)
+
+
+def test_a_picture_that_32_does_not_divide_is_padded_and_told_in_its_own_fractions(
+    reference: Path,
+) -> None:
+    network = load(reference, "yunet_n", score="product")
+    image = golden_images(reference, 640)[1:2, :, 20:520, 10:610]
+    with torch.inference_mode():
+        (rows,) = detect(network, image, score_threshold=0.02, iou_threshold=0.45, max_faces=5000)
+    with np.load(reference / "golden/yunet/forward/yunet_n_dets.npz") as golden:
+        expected = golden["img1_crop_padded"]
+    pixels = torch.cat([rows[:, :4], rows[:, 5:]], dim=1) * torch.tensor([600.0, 500.0] * 7)
+    np.testing.assert_allclose(pixels, np.delete(expected, 4, axis=1), atol=1e-2)
+
+
+@pytest.mark.parametrize(("name", "count"), [("yunet_n", 134), ("yunet_s", 127)])
+def test_faces_are_those_of_opencv(reference: Path, name: str, count: int) -> None:
+    """OpenCV reads the authors' ONNX file, decodes and suppresses by code of its own."""
+    path = reference / f"weights/peers/{name}_dynamic.onnx"
+    network = load(reference, name)
+    images = golden_images(reference, 640)
+    with torch.inference_mode():
+        found = detect(network, images, score_threshold=0.6, iou_threshold=0.3)
+    opencv = cv2.FaceDetectorYN.create(str(path), "", (640, 640), 0.6, 0.3, 5000)
+    equal = 0
+    for image, rows in zip(images, found, strict=True):
+        bgr = np.ascontiguousarray(image.permute(1, 2, 0).numpy().astype(np.uint8))
+        _, expected = opencv.detect(bgr)
+        assert len(rows) == len(expected)
+        ours = rows.numpy() * np.array([640] * 4 + [1] + [640] * 10)
+        ours[:, 2:4] -= ours[:, :2]
+        ours = np.concatenate([ours[:, :4], ours[:, 5:], ours[:, 4:5]], axis=1)
+        for row in expected:
+            equal += np.abs(ours - row).max(axis=1).min() < 0.01
+    assert equal == count
+
+
+def test_unknown_scores_are_refused() -> None:
+    with pytest.raises(ValueError, match="score must be"):
+        YuNet(score="sum")  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from secateur.data.annotations import Annotation
 from secateur.data.augmentation import Augmentation
 from secateur.data.ground_truth import OFFICIAL_SETTINGS, GroundTruth
 from secateur.data.images import read_image, read_size, shrink, shrunk_size
+from secateur.data.landmark_annotations import landmarks_of_boxes
 from secateur.data.landmarks import COUNT, join_landmarks
 from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.errors import InputError
@@ -114,6 +115,7 @@ class Picture:
         faces: (G, 4) x, y, width, height in pixels of the original, all faces of the picture.
         participates: (4,) whether the picture counts in each of ``SETTINGS``.
         evaluated: (4, G) whether a face counts there; the others are ignored.
+        landmarks: (G, 5, 3) x, y and weight in pixels of the original, where they are known.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Picture:
     faces: Tensor
     participates: Tensor
     evaluated: Tensor
+    landmarks: Tensor | None = None
 
     def to_pixels(self, detections: Tensor) -> Tensor:
         """Detections of the image in pixels of the original.
@@ -179,6 +182,7 @@ class FacePictures(Dataset[Picture]):
         annotation = self.annotations[index]
         image, scale = shrink(read_image(self.folder / annotation.name), self.max_pixels)
         boxes, masks = self.faces(index)
+        landmarks = landmarks_of_boxes(boxes, annotation)
         evaluated = np.zeros((len(SETTINGS), len(boxes)), np.bool_)
         for row, setting in enumerate(SETTINGS):
             evaluated[row] = masks.get(setting, False)
@@ -189,6 +193,7 @@ class FacePictures(Dataset[Picture]):
             torch.from_numpy(boxes.astype(np.float32)),
             torch.tensor([setting in masks for setting in SETTINGS]),
             torch.from_numpy(evaluated),
+            None if landmarks is None else torch.from_numpy(landmarks),
         )
 
     def faces(self, index: int) -> tuple[NDArray[np.float64], dict[str, NDArray[np.bool_]]]:

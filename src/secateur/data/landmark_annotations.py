@@ -67,6 +67,30 @@ def read_landmark_annotations(path: Path) -> list[Annotation]:
     return annotations
 
 
+def with_landmarks(
+    annotations: Sequence[Annotation], marked: Sequence[Annotation]
+) -> list[Annotation]:
+    """Pictures of ``annotations``, with the faces of ``marked`` where that lists the picture."""
+    by_name = {item.name: item for item in marked}
+    return [by_name.get(item.name, item) for item in annotations]
+
+
+def landmarks_of_boxes(
+    boxes: NDArray[np.floating], annotation: Annotation
+) -> NDArray[np.float32] | None:
+    """Landmarks (G, 5, 3) of boxes (G, 4) x, y, width, height, found by equal boxes.
+
+    Boxes that the annotation does not tell, to a pixel, have landmarks of weight 0.
+    """
+    if annotation.landmarks is None or not len(boxes):
+        return None
+    distance = np.abs(boxes[:, None] - annotation.boxes[None].astype(np.float64)).max(axis=2)
+    nearest = distance.argmin(axis=1)
+    landmarks: NDArray[np.float32] = annotation.landmarks[nearest].copy()
+    landmarks[distance.min(axis=1) > 1] = 0
+    return landmarks
+
+
 def write_landmark_annotations(
     path: Path, annotations: Sequence[Annotation], sizes: Sequence[tuple[int, int]]
 ) -> None:

@@ -1,4 +1,4 @@
-"""YuNet, a peer to compare with, run from its ONNX file by ONNX Runtime.
+"""YuNet as a baseline to compare with, run from its ONNX file by ONNX Runtime.
 
 Wu et al., "YuNet: A Tiny Millisecond-level Face Detector" (2023). It is given the interface of
 our detectors, so that protocols and post-processing are the same for all.
@@ -20,7 +20,7 @@ from secateur.errors import InputError
 from secateur.runtime.denormals import are_denormals_zero
 
 
-class YuNet:
+class OnnxYuNet:
     """YuNet in ONNX Runtime, under the protocol of ``detection.Detector``.
 
     Args:
@@ -38,7 +38,7 @@ class YuNet:
             import onnxruntime
         except ImportError as error:
             raise InputError(
-                "model=yunet needs ONNX Runtime: pip install 'secateur[export]'"
+                "model=yunet_onnx needs ONNX Runtime: pip install 'secateur[export]'"
             ) from error
         if not Path(path).is_file():
             raise InputError(f"{path} is no file; give the path of the ONNX file of YuNet")

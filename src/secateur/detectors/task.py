@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from secateur.data.face_dataset import Picture
 from secateur.detectors.detection import Detector, batch_losses, detect, sum_losses
 from secateur.errors import InputError
+from secateur.metrics.landmark_error import LandmarkError
 from secateur.metrics.wider_face_metric import WiderFaceAP
 from secateur.training_steps import count_training_steps
 
@@ -47,6 +48,7 @@ class DetectorTask(pl.LightningModule):
         self.score_threshold = score_threshold
         self.loss_settings = dict(loss or {})
         self.average_precision = WiderFaceAP(settings=SETTINGS)
+        self.landmark_error = LandmarkError()
 
     @property
     def detector(self) -> Detector:
@@ -117,14 +119,21 @@ class DetectorTask(pl.LightningModule):
         """Detect faces in pictures of one size and hand them to the metric."""
         images = torch.stack([picture.image for picture in batch]).to(self.device)
         for picture, rows in zip(batch, self.detect(images), strict=True):
+            pixels = picture.to_pixels(rows)
             self.average_precision.update(
-                picture.to_pixels(rows), picture.faces, picture.evaluated, picture.participates
+                pixels[:, :5], picture.faces, picture.evaluated, picture.participates
             )
+            if picture.landmarks is not None and pixels.shape[1] > 5:
+                self.landmark_error.update(pixels, picture.faces, picture.landmarks)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the average precision of every setting that had faces."""
+        """Log the average precision of every setting that had faces, and that of landmarks."""
         values = self.average_precision.compute()
         self.average_precision.reset()
+        error = self.landmark_error.compute()
+        self.landmark_error.reset()
+        if torch.isfinite(error):
+            values["landmark_error"] = error
         self.log_dict({f"val/{name}": value for name, value in values.items()}, prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -17,7 +17,7 @@ Value = str | int | float | bool | dict[str, float]
 Summary = dict[str, Value]
 
 _STAGES = ("start", "masked")
-_QUALITY = ("ap_easy", "ap_medium", "ap_hard", "ap_unlisted")
+_QUALITY = ("ap_easy", "ap_medium", "ap_hard", "ap_unlisted", "landmark_error")
 _RECOGNITION = ("accuracy", "eer", "tar_at_far_1e-3", "auc")
 KEYS: tuple[str, ...] = (
     *("task", "model", "criterion", "scope", "schedule", "rate", "rates", "seed", "data"),

@@ -148,7 +148,7 @@ class HeldOutPrecision:
                 images = images.contiguous(memory_format=torch.channels_last)
                 for picture, rows in zip(batch, detect(network, images), strict=True):
                     metric.update(
-                        picture.to_pixels(rows),
+                        picture.to_pixels(rows)[:, :5],
                         picture.faces,
                         picture.evaluated,
                         picture.participates,

@@ -8,6 +8,7 @@ from torch import nn
 
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
+from secateur.detectors.yunet import YuNet
 from secateur.recognizers.mobilenet_v2 import MobileNetV2
 from secateur.recognizers.resnet50 import ResNet50
 from secateur.recognizers.squeezenet import SqueezeNet
@@ -18,4 +19,5 @@ BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "mobilenetv2": MobileNetV2,
     "resnet50": ResNet50,
     "squeezenet": SqueezeNet,
+    "yunet": YuNet,
 }

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ _ALIAS = re.compile(r"base\.m0\.layer(?P<layer>\d+)\.|(?P<head>loc|conf)(?P<leve
 _LISTED_TENSORS = 3
 _FINITE = "such a network computes nothing, so take an earlier checkpoint"
 
+_YUNET = "bbox_head."
 _OWN = "network."  # of the LightningModule around a network
 
 
@@ -61,7 +63,7 @@ def identify(state: Mapping[str, Tensor]) -> Identity | None:
         state: What ``read_weights`` returned.
 
     Returns:
-        The identity, or None if they belong to neither detector.
+        The identity, or None if they belong to none of the detectors.
 
     Raises:
         InputError: If two names of one tensor disagree.
@@ -79,14 +81,26 @@ def identify(state: Mapping[str, Tensor]) -> Identity | None:
         return Identity("eresfd", {"topology": topology, "anchor_ratio": 1.0})
     if "upfeat.0.1.weight" in tensors:
         return Identity("extd", {"width": tensors["upfeat.0.1.weight"].shape[0]})
+    if f"{_YUNET}multi_level_cls.0.conv1.weight" in tensors:
+        return Identity("yunet", _yunet_arguments(tensors))
     return None
+
+
+def _yunet_arguments(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What builds the YuNet of these tensors."""
+    return {
+        "width": tensors["neck.lateral_convs.0.conv1.weight"].shape[0],
+        "early_width": tensors["backbone.model1.conv2.conv1.weight"].shape[0],
+        "head_units": f"{_YUNET}multi_level_share_convs.0.0.conv1.weight" in tensors,
+        "landmarks": f"{_YUNET}multi_level_kps.0.conv1.weight" in tensors,
+    }
 
 
 def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Copy weights into a network, all or none.
 
     Args:
-        network: EResFD or EXTD.
+        network: EResFD, EXTD or YuNet.
         state: What ``read_weights`` returned.
         source: What to call the weights in an error message.
 
@@ -104,7 +118,7 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
         listed = ", ".join(misfits[:_LISTED_TENSORS])
         rest = len(misfits) - _LISTED_TENSORS
         identity = identify(state)
-        guess = f"looks like {identity}" if identity else "is neither EResFD nor EXTD"
+        guess = f"looks like {identity}" if identity else "is neither EResFD, EXTD nor YuNet"
         raise InputError(
             f"{source} does not fit {type(network).__name__}: {listed}"
             f"{f', and {rest} tensors more' if rest > 0 else ''}; it {guess}, so choose the model "

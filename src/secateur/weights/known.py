@@ -18,7 +18,7 @@ class Identity:
         licence: What they may be used for.
     """
 
-    model: Literal["eresfd", "extd"]
+    model: Literal["eresfd", "extd", "yunet"]
     arguments: dict[str, Any] = field(default_factory=dict)
     origin: str = "unknown origin"
     licence: str = "unknown licence"
@@ -30,7 +30,7 @@ class Identity:
 
 def _known(
     files: Mapping[str, str],
-    model: Literal["eresfd", "extd"],
+    model: Literal["eresfd", "extd", "yunet"],
     arguments: dict[str, Any],
     repository: str,
     licence: str,
@@ -45,6 +45,21 @@ def _known(
 _NON_COMMERCIAL = "academic, non-commercial use only"
 
 KNOWN: dict[str, Identity] = {
+    **_known(
+        # yunet_s is also what opencv_zoo publishes as face_detection_yunet_2023mar.onnx
+        {"37e728822d62a1ead3d8db3f7539bda4ec5600dcda11ee624919c9bb6b678d07": "yunet_s"},
+        "yunet",
+        {"width": 64, "early_width": 32, "head_units": False, "landmarks": True},
+        "ShiqiYu/libfacedetection.train",
+        "Apache-2.0",
+    ),
+    **_known(
+        {"a54725f973df6a6785cb5687b3ae29bee596ebeeba0123c8eb079843b48bf00f": "yunet_n"},
+        "yunet",
+        {"width": 64, "early_width": 64, "head_units": True, "landmarks": True},
+        "ShiqiYu/libfacedetection.train",
+        "Apache-2.0",
+    ),
     **_known(
         {
             "71e4887c41802a21cec0ce919cfcfdddde2bee30b81834b16f93edb08a29ceca": "eresfd_16",

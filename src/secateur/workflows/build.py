@@ -42,7 +42,7 @@ def resolve_config(config: DictConfig) -> DictConfig:
     Raises:
         InputError: If the model is one that can only be evaluated.
     """
-    if config.model.task == "peer":
+    if config.model.task == "baseline":
         raise InputError(
             f"model={config.model.name} is there to be compared with by evaluate.py; "
             "choose a model that can be trained, such as eresfd"

@@ -1,4 +1,4 @@
-"""Where a detector comes from: weights, a finished run, or the ONNX file of a peer."""
+"""Where a detector comes from: weights, a finished run, or the ONNX file of a baseline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from secateur.cost.parameters import count_nonzero, count_parameters
-from secateur.deploy.yunet_onnx import YuNet, count_parameters_of
+from secateur.deploy.yunet_onnx import OnnxYuNet, count_parameters_of
 from secateur.detectors.detection import Detector, detect
 from secateur.errors import InputError
 from secateur.pruning.artifact import load_slim
@@ -78,10 +78,10 @@ def source_of_weights(config: DictConfig) -> DetectorSource:
     """
     path = Path(str(config.weights))
     about: dict[str, Any] = {"kind": "weights", "model": str(config.model.name), "path": str(path)}
-    if config.model.task == "peer":
-        peer = YuNet(path)
+    if config.model.task == "baseline":
+        baseline = OnnxYuNet(path)
         parameters = count_parameters_of(path)
-        return DetectorSource(path.stem, peer, {**about, "parameters": parameters})
+        return DetectorSource(path.stem, baseline, {**about, "parameters": parameters})
     if config.model.task != "detection":
         raise InputError(f"model={config.model.name} is no detector; choose eresfd or extd_64")
     network, _ = build_network(config)

@@ -214,7 +214,7 @@ def test_pictures_are_chosen(root: Path, weights: Path, tmp_path: Path) -> None:
         (["weights={weights}", "data.root={root}", "only=some"], "choose all, listed or unlisted"),
         (["weights={weights}", "data.root={root}", "limit=0"], "limit=0 leaves no picture"),
         (["weights={weights}", "data.root={root}", "model=extd_32"], "does not fit EXTD"),
-        (["weights={weights}", "data.root={root}", "model=yunet"], "no ONNX file"),
+        (["weights={weights}", "data.root={root}", "model=yunet_onnx"], "no ONNX file"),
         (["weights={weights}", "data.root={root}", "trainer.accelerator=abacus"], "trainer: "),
         (["run={run}", "data.root=nowhere"], "data root nowhere does not exist"),
     ],
