@@ -67,12 +67,14 @@ def build_data(config: DictConfig, network: nn.Module | None = None) -> Any:
     """
     about = ("name", "monitor", "mode")
     node = {key: value for key, value in config.data.items() if key not in about}
+    extra: dict[str, Any] = {}
     preprocessing = getattr(network, "preprocessing", None)
     if preprocessing is not None:
-        node["preprocessing"] = preprocessing
+        extra["preprocessing"] = preprocessing
         if node.get("augmentation") is None and "augmentation" in config.model:
             node["augmentation"] = config.model.augmentation
-    return instantiate(node, seed=int(config.seed))
+    # called afterwards, because Hydra would turn a dataclass into a configuration of its own
+    return instantiate(node, _partial_=True)(seed=int(config.seed), **extra)
 
 
 def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
