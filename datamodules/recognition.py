@@ -6,14 +6,13 @@ import os
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
+from datamodules.loading import loader_settings
 from secateur.data.face_crop import SquareCut
 from secateur.data.identity_dataset import (
     Images,
@@ -200,7 +199,7 @@ class RecognitionData(pl.LightningDataModule, ABC):
             # A batch norm cannot learn from a last batch of one picture.
             drop_last=len(sampler) > self.batch_size and len(sampler) % self.batch_size == 1,
             collate_fn=default_collate,
-            **self._loading(),
+            **self._loading(self.batch_size),
         )
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, int, int]]:
@@ -210,23 +209,13 @@ class RecognitionData(pl.LightningDataModule, ABC):
             dataset,
             batch_sampler=SizeBatchSampler([None] * len(dataset), self.eval_batch_size),
             collate_fn=collate_validation,
-            **self._loading(),
+            **self._loading(self.eval_batch_size),
         )
 
     def _validation_set(self) -> ValidationIdentities:
         images, labels, _ = self.labeled
         return ValidationIdentities(self.verified.images, images, self._held, labels, self.cut)
 
-    def _loading(self) -> dict[str, Any]:
+    def _loading(self, batch_size: int) -> dict[str, Any]:
         """How every loader works."""
-        return {
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "worker_init_fn": _use_one_thread,
-        }
-
-
-def _use_one_thread(worker: int) -> None:
-    """Keep a loading process to one core: OpenCV and torch would start a thread per core each."""
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+        return loader_settings(self.num_workers, batch_size * 3 * self.cut.size**2 * 4)

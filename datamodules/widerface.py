@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pytorch_lightning as pl
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from datamodules.loading import loader_settings
 from secateur.data.annotations import Annotation, read_annotations, without_degenerate_boxes
 from secateur.data.augmentation import Augmentation, FaceAugmentation
 from secateur.data.face_dataset import (
@@ -85,6 +85,7 @@ class WiderFaceData(pl.LightningDataModule):
         if num_workers is not None and num_workers < 0:
             raise InputError(f"data.num_workers must be at least 0, got {num_workers}")
         self.root = root
+        self.input_size = input_size
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = min(2, os.cpu_count() or 1) if num_workers is None else num_workers
@@ -202,7 +203,7 @@ class WiderFaceData(pl.LightningDataModule):
             batch_size=self.batch_size,
             sampler=sampler,
             collate_fn=collate_faces,
-            **self._loading(),
+            **loader_settings(self.num_workers, self.batch_size * 12 * self.input_size**2),
         )
 
     def val_dataloader(self) -> DataLoader[Picture]:
@@ -216,12 +217,14 @@ class WiderFaceData(pl.LightningDataModule):
     def evaluation_dataloader(self, pictures: FacePictures) -> DataLoader[Picture]:
         """Lists of pictures of one size, every picture once over all processes."""
         sizes: Sequence[object]
-        sizes = pictures.sizes() if self.eval_batch_size > 1 else [None] * len(pictures)
+        known = pictures.sizes() if self.eval_batch_size > 1 else []
+        sizes = known or [None] * len(pictures)
+        largest = max((height * width for height, width in known), default=self.max_pixels)
         return DataLoader(
             pictures,
             batch_sampler=SizeBatchSampler(sizes, self.eval_batch_size),
             collate_fn=collate_pictures,
-            **self._loading(),
+            **loader_settings(self.num_workers, self.eval_batch_size * 12 * largest),
         )
 
     def _with_landmarks(
@@ -238,14 +241,6 @@ class WiderFaceData(pl.LightningDataModule):
             return annotations
         return with_landmarks(annotations, read_landmark_annotations(path))
 
-    def _loading(self) -> dict[str, Any]:
-        """How every loader works."""
-        return {
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "worker_init_fn": _use_one_thread,
-        }
-
     def _checked_root(self) -> str | Path:
         """The root, or the remedy."""
         if self.root is None:
@@ -261,10 +256,9 @@ def _read_split(layout: WiderLayout, split: Split) -> list[Annotation]:
     annotations = read_annotations(layout.annotation_file(split))
     folder = layout.images(split)
     existing = {
-        f"{event.name}/{file.name}"
-        for event in folder.iterdir()
-        if event.is_dir()
-        for file in event.iterdir()
+        f"{relative}/{file}" if (relative := os.path.relpath(parent, folder)) != "." else file
+        for parent, _, files in os.walk(folder)
+        for file in files
     }
     missing = [item.name for item in annotations if item.name not in existing]
     if missing:
@@ -274,8 +268,3 @@ def _read_split(layout: WiderLayout, split: Split) -> list[Annotation]:
             f"{missing[0]}: unpack WIDER_{split}.zip there, or shorten the list"
         )
     return annotations
-
-
-def _use_one_thread(worker: int) -> None:
-    """Keep a loading process to one core: OpenCV would start a thread per core in each."""
-    cv2.setNumThreads(0)

@@ -21,7 +21,7 @@ from hydra_plugins.secateur_sweeper._override_text import encode
 from hydra_plugins.secateur_sweeper._results import show_results, write_results
 from hydra_plugins.secateur_sweeper._search_space import override_line, read_space, suggest
 from hydra_plugins.secateur_sweeper.study_sweeper import CHILD_VARIABLE, plain
-from secateur.errors import InputError
+from secateur.errors import InputError, Interrupted
 from secateur.search.study import open_storage
 from secateur.workflows.run_folder import locked
 
@@ -137,7 +137,7 @@ class StudyRun:
                 todo -= 1
             try:
                 outcomes = launches.wait()
-            except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
+            except (Interrupted, KeyboardInterrupt, SystemExit):
                 for trial in running.values():
                     if "starts" in trial.user_attrs:  # stopped by a person, not by the trial
                         trial.set_user_attr("starts", trial.user_attrs["starts"] - 1)

@@ -18,6 +18,13 @@ class InputError(ValueError):
         super().__init__(without_traceback(message))
 
 
+class Interrupted(BaseException):
+    """Ctrl-C, as what no library on the way takes for itself.
+
+    Lightning ends the process with status 1 on `KeyboardInterrupt` and ignores a second Ctrl-C.
+    """
+
+
 class WriteError(InputError):
     """A file that could not be written; what was there before is still whole."""
 
@@ -73,24 +80,42 @@ def write_error(path: str | Path, error: OSError) -> WriteError:
     return WriteError(f"{path} cannot be written, because {cause}; then give the command again")
 
 
-def system_sentence(error: OSError | MemoryError) -> str:
+def machine_sentence(error: BaseException) -> str | None:
     """One sentence for an error of the machine that nobody on the way knew how to name.
 
     Args:
-        error: An operating-system error or a lack of memory.
+        error: What was raised.
 
     Returns:
-        The sentence, with a remedy that can be followed.
+        The sentence, with a remedy that can be followed; None for any other error.
     """
-    if isinstance(error, MemoryError):
+    text = without_traceback(str(error))
+    if isinstance(error, MemoryError) or "out of memory" in text.lower():
         return (
             "there is not enough memory: take a smaller data.batch_size, data.input_size or "
             "data.num_workers, or close other programs, and give the command again"
         )
+    if isinstance(error, OSError):
+        return _system_sentence(error, text)
+    if isinstance(error, RuntimeError) and "DataLoader timed out" in text:
+        return (
+            "no picture came for ten minutes: check the disk or network drive of data.root, and "
+            "give the command again"
+        )
+    if isinstance(error, RuntimeError) and "DataLoader worker" in text:
+        return (
+            "a process that loads pictures was killed, perhaps for lack of memory: give the "
+            "command again with data.num_workers=0"
+        )
+    return None
+
+
+def _system_sentence(error: OSError, text: str) -> str:
+    """One sentence for what the operating system says."""
     path = error.filename2 or error.filename
     what = "a file" if path is None else str(path)
     if error.errno == errno.ENOMEM:
-        return system_sentence(MemoryError())
+        return str(machine_sentence(MemoryError()))
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
         return str(write_error(what, error))
     if error.errno == errno.ENOENT:
@@ -98,5 +123,5 @@ def system_sentence(error: OSError | MemoryError) -> str:
             f"{what} does not exist, or was deleted while it was needed: put it back, or name "
             "another path, and give the command again"
         )
-    reason = error.strerror or without_traceback(str(error)) or type(error).__name__
+    reason = error.strerror or text or type(error).__name__
     return f"{what} cannot be used ({reason}): check the path, its rights and its disk"

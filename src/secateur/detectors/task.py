@@ -74,11 +74,12 @@ class DetectorTask(pl.LightningModule):
         terms = self.losses(images, faces)
         total = sum_losses(terms)
         if not torch.isfinite(total):
+            group = self.trainer.optimizers[0].param_groups[0]
+            lower = group.get("initial_lr", group["lr"]) / 10
             raise InputError(
                 f"the training loss became {total.item()} in epoch {self.current_epoch}, batch "
-                f"{batch_idx}: lower optimizer.lr (now "
-                f"{self.trainer.optimizers[0].param_groups[0]['lr']:.3g}) and continue from the "
-                "last checkpoint with resume=auto"
+                f"{batch_idx}: give the command again with optimizer.lr={lower:.3g}, which begins "
+                "another run, in another output_dir if one was given"
             )
         values = {"train/loss": total, **{f"train/{name}": term for name, term in terms.items()}}
         self.log_dict(

@@ -8,6 +8,7 @@ rate of its own. ``global_coupled``: one ranking of sets.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,6 +20,8 @@ from secateur.errors import InputError
 from secateur.pruning.coupling import FIXED, FilterSets
 
 SCOPES = ("independent", "coupled", "global", "global_coupled")
+ROUNDING = 1e-9
+"""How far below a whole number a product of a rate still is that number."""
 
 
 def check_scope(scope: str) -> None:
@@ -52,7 +55,7 @@ class Ranking:
 
     def removed(self, fraction: float = 1.0) -> Tensor:
         """Sets removed at a fraction of their rates: floor(rate * pool_size) of each, (n_sets,)."""
-        return self.removed_before <= (self.rates * fraction * self.pool_size).floor()
+        return self.removed_before <= (self.rates * fraction * self.pool_size + ROUNDING).floor()
 
     def order(self) -> Tensor:
         """All sets that may be removed, in the order of removal when all rates rise together.
@@ -170,11 +173,11 @@ def _count_removed(part: Tensor, scores: Tensor, sizes: Tensor) -> tuple[Tensor,
 
 
 def number_to_prune(rate: float, n_filters: int) -> int:
-    """How many of ``n_filters`` a rate removes: floor(rate * n_filters).
+    """How many of ``n_filters`` a rate removes: floor(rate * n_filters), as on paper.
 
-    The product is taken in double precision and truncated as it comes out, so that 0.29 of 100
-    filters is 28 (0.29 * 100 = 28.999999999999996). The published pruned networks were made with
-    exactly this rule; rounding first would prune other numbers of filters than they have.
+    In double precision 0.29 * 100 is 28.999999999999996; what is that close to a whole number is
+    that number. For the rates of the published networks, multiples of 0.1 up to 0.6, truncation
+    of the plain product gives the same for every number of filters up to 2,048.
 
     Args:
         rate: Fraction of filters to remove, in [0, 1).
@@ -188,11 +191,11 @@ def number_to_prune(rate: float, n_filters: int) -> int:
 
     Example:
         >>> number_to_prune(0.3, 10), number_to_prune(0.29, 100)
-        (3, 28)
+        (3, 29)
     """
     if not 0 <= rate < 1:
         raise ValueError(f"rate must be in [0, 1), got {rate}")
-    return min(int(rate * n_filters), max(n_filters - 1, 0))
+    return min(math.floor(rate * n_filters + ROUNDING), max(n_filters - 1, 0))
 
 
 def plan_masks(scores: Mapping[str, Tensor], rates: Mapping[str, float]) -> dict[str, Tensor]:

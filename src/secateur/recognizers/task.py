@@ -107,11 +107,12 @@ class RecognizerTask(pl.LightningModule):
         logits = self.head(self.network(images).float(), identities)
         loss = cross_entropy(logits, identities)
         if not torch.isfinite(loss):
+            group = self.trainer.optimizers[0].param_groups[0]
+            lower = group.get("initial_lr", group["lr"]) / 10
             raise InputError(
                 f"the training loss became {loss.item()} in epoch {self.current_epoch}, batch "
-                f"{batch_idx}: lower optimizer.lr (now "
-                f"{self.trainer.optimizers[0].param_groups[0]['lr']:.3g}) and continue from the "
-                "last checkpoint with resume=auto"
+                f"{batch_idx}: give the command again with optimizer.lr={lower:.3g}, which begins "
+                "another run, in another output_dir if one was given"
             )
         hits = (logits.detach().argmax(1) == identities).float().mean()
         self.log_dict(

@@ -12,7 +12,7 @@ from torch import Tensor
 from secateur.errors import InputError
 from secateur.pruning.coupling import FIXED
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.ranking import number_to_prune, rates_of_sets
+from secateur.pruning.ranking import ROUNDING, number_to_prune, rates_of_sets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,7 +179,7 @@ class RateMasks:
     def _removed(self, rates: Mapping[str, float]) -> Tensor:
         """Whether each set is removed, (sets,)."""
         of_sets = rates_of_sets(self.sets, self._rates_of_layers(rates))
-        return self._removed_before <= (of_sets * self._pool_size).floor()
+        return self._removed_before <= (of_sets * self._pool_size + ROUNDING).floor()
 
     def _rates_of_layers(self, rates: Mapping[str, float]) -> dict[str, float]:
         process = self._grouped()

@@ -5,23 +5,28 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from optuna.trial import TrialState
 
-from secateur.errors import InputError
+from secateur.errors import InputError, machine_sentence
 from secateur.runtime.allocator import keep_large_blocks
 from secateur.search.exact_space import Candidate
 from secateur.search.sampling import RESULT, StagedSampler
 from secateur.search.study import RateStudy, open_storage
 
 _MOST_DEATHS = 20
+
+_REASONED = 3  # status of a worker that has said in one sentence why it stops
 
 _POLL = 0.5  # seconds
 
@@ -81,8 +86,8 @@ def run_workers(
         The study, all its trials spent.
 
     Raises:
-        InputError: If a number is impossible.
-        RuntimeError: If a worker fails by an error of its own, or too many die.
+        InputError: If a number is impossible, a worker cannot go on, or too many die.
+        RuntimeError: If a worker fails by an error of its own.
     """
     if n_workers < 1:
         raise InputError(f"n_workers must be at least 1, got {n_workers}")
@@ -95,7 +100,8 @@ def run_workers(
         return study
     # By value: the usual way to hand over tensors needs an open file for each of them.
     content = pickle.dumps(job)
-    workers = [_start(content) for _ in range(n_workers)]
+    reasons = multiprocessing.get_context("spawn").SimpleQueue()
+    workers = [_start(content, reasons) for _ in range(n_workers)]
     deaths = 0
     try:
         while any(member.is_alive() for member in workers) or _left(study):
@@ -103,12 +109,17 @@ def run_workers(
             for position, member in enumerate(workers):
                 if member.is_alive() or member.exitcode == 0:
                     continue
+                if member.exitcode == _REASONED:
+                    raise InputError(reasons.get())
                 if member.exitcode is not None and member.exitcode > 0:
                     raise RuntimeError("a worker of the search failed; its error is above")
                 deaths += 1
                 if deaths > _MOST_DEATHS:
-                    raise RuntimeError(f"{deaths} workers of the search were killed; giving up")
-                workers[position] = _start(content)
+                    raise InputError(
+                        f"{deaths} workers of the search were killed, perhaps for lack of memory: "
+                        "give the same command again with a smaller n_workers"
+                    )
+                workers[position] = _start(content, reasons)
             study.recover()
             progressed(study)
     finally:
@@ -124,21 +135,30 @@ def _left(study: RateStudy) -> bool:
     return study.counts().spent < study.n_trials
 
 
-def _start(content: bytes) -> BaseProcess:
+def _start(content: bytes, reasons: SimpleQueue[str]) -> BaseProcess:
     """Start a worker; not by fork, which threads of torch do not survive."""
     context = multiprocessing.get_context("spawn")
     parent = multiprocessing.current_process().pid
-    process = context.Process(target=_join, args=(content, parent), daemon=True)
+    process = context.Process(target=_join, args=(content, parent, reasons), daemon=True)
     process.start()
     return process
 
 
-def _join(content: bytes, parent: int) -> None:
+def _join(content: bytes, parent: int, reasons: SimpleQueue[str]) -> None:
     """Life of a worker process."""
+    # Ctrl-C reaches the whole group of processes: the parent ends the workers in good order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     keep_large_blocks()
-    job: SearchJob = pickle.loads(content)  # noqa: S301 - from the parent, not from a file
-    run_trials(job.open(), job.space, job.evaluate, parent=parent)
+    try:
+        job: SearchJob = pickle.loads(content)  # noqa: S301 - from the parent, not from a file
+        run_trials(job.open(), job.space, job.evaluate, parent=parent)
+    except Exception as error:
+        sentence = str(error) if isinstance(error, InputError) else machine_sentence(error)
+        if sentence is None:
+            raise
+        reasons.put(sentence)
+        sys.exit(_REASONED)
 
 
 class Space(Protocol):

@@ -6,9 +6,12 @@ are answered without torch.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -16,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn, cast
 
-from secateur.errors import InputError
+from secateur.errors import InputError, Interrupted, machine_sentence
 from secateur.workflows.arguments import CONF, hint_for, user_conf, with_folders
 from secateur.workflows.help import help_text, known_names
 
@@ -31,6 +34,12 @@ COMMANDS = {
     "compare": "secateur.workflows.compare:compare",
 }
 """Command, which is also the name of its primary file in ``conf/``, and its workflow."""
+
+
+_STOPPED = "stopped, the same command goes on"
+_STOPPED_STATUS = 128 + signal.SIGINT
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -96,12 +105,17 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
         claim_device(config)
         try:
             return (workflow or _load(COMMANDS[command]))(config)
-        except InputError as error:
+        except Exception as error:
+            sentence = str(error) if isinstance(error, InputError) else machine_sentence(error)
+            if sentence is None:
+                raise
             if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise  # the sweeper decides what a failed job means
-            refused.append(error)  # raised from here, Hydra would print the overrides first
+                raise InputError(sentence) from error  # the sweeper decides what it means
+            log.debug("the error behind the sentence", exc_info=True)
+            refused.append(InputError(sentence))  # raised here, Hydra would print overrides first
             return None
 
+    _catch_interrupts()
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)
     try:
         main(guarded)()
@@ -113,9 +127,30 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
         _fail(hint_for(sys.argv[1:]) or _unknown_option(error))
     except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
         _fail(hint_for(sys.argv[1:]) or _override_problem(error, known_names(command)))
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+    except (Interrupted, KeyboardInterrupt):
+        print(_STOPPED, file=sys.stderr)
+        sys.exit(_STOPPED_STATUS)
+    except (OSError, MemoryError) as error:
+        _fail(machine_sentence(error) or str(error))
+
+
+def _catch_interrupts() -> None:
+    """Stop in good order at the first Ctrl-C, and at once at the second."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    process = os.getpid()
+    seen: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        if os.getpid() != process:  # a process that was forked, which torch ends quietly
+            raise KeyboardInterrupt
+        if seen:
+            os.write(2, f"{_STOPPED}\n".encode())
+            os._exit(_STOPPED_STATUS)
+        seen.append(number)
+        raise Interrupted
+
+    signal.signal(signal.SIGINT, handle)
 
 
 def _load(address: str) -> Callable[..., object]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch.distributed
 from numpy.typing import NDArray
@@ -19,6 +18,8 @@ from rich.progress import (
 )
 from torch.utils.data import DataLoader
 
+from datamodules.loading import loader_settings
+from secateur.data.face_dataset import MAX_PIXELS
 from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.data.samplers import SizeBatchSampler
 from secateur.detectors.protocols import Detect, EvaluationProtocol, detect_pictures
@@ -92,12 +93,14 @@ def detect_set(
     started = time.perf_counter()
     sizes = files.sizes() if batch_size > 1 else [None] * len(files)
     sampler = SizeBatchSampler(sizes, batch_size)
+    known = [size[0] * size[1] for size in sizes if size is not None]
+    largest = max(known, default=MAX_PIXELS)
+    batch_bytes = batch_size * 12 * largest
     loader: DataLoader[object] = DataLoader(
         files,
         batch_sampler=sampler,
         collate_fn=list,
-        num_workers=num_workers,
-        worker_init_fn=_use_one_thread,
+        **{**loader_settings(num_workers, batch_bytes), "persistent_workers": False},
     )
     found: dict[str, Boxes] = {}
     busy, fault = 0.0, None
@@ -158,8 +161,3 @@ def _bar(shown: bool) -> Progress:
         TimeRemainingColumn(),
         disable=not shown,
     )
-
-
-def _use_one_thread(worker: int) -> None:
-    """Keep a loading process to one core: OpenCV would start a thread per core in each."""
-    cv2.setNumThreads(0)

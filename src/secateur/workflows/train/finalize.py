@@ -118,7 +118,9 @@ class RunFinalizer:
             use_distributed_sampler=False,
         )
         values = trainer.validate(task, self.data, verbose=False)
-        return {name.removeprefix("val/"): float(value) for name, value in values[0].items()}
+        # nothing is measured with trainer.limit_val_batches=0
+        found = values[0] if values else {}
+        return {name.removeprefix("val/"): float(value) for name, value in found.items()}
 
     def summarise(
         self, slimmed: nn.Module, difference: float, final: dict[str, float], wall_seconds: float
