@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from datamodules.loading import loader_settings
 from secateur.data.face_crop import SquareCut
 from secateur.data.identity_dataset import (
     Images,
@@ -23,6 +22,7 @@ from secateur.data.identity_dataset import (
 from secateur.data.identity_folders import split_identities
 from secateur.data.pairs import Pairs
 from secateur.data.samplers import EpochSampler, SizeBatchSampler
+from secateur.datamodules.loading import loader_settings
 from secateur.errors import InputError
 from secateur.training_steps import upcoming_epoch
 

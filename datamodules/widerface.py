@@ -12,7 +12,6 @@ import pytorch_lightning as pl
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.loading import loader_settings
 from secateur.data.annotations import Annotation, read_annotations, without_degenerate_boxes
 from secateur.data.augmentation import Augmentation, FaceAugmentation
 from secateur.data.face_dataset import (
@@ -29,6 +28,7 @@ from secateur.data.landmark_annotations import read_landmark_annotations, with_l
 from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.data.samplers import EpochSampler, SizeBatchSampler
 from secateur.data.wider_layout import Split, WiderLayout, find_layout
+from secateur.datamodules.loading import loader_settings
 from secateur.errors import InputError
 from secateur.training_steps import upcoming_epoch
 

@@ -23,7 +23,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from secateur.errors import InputError
 from secateur.files import atomic_write, writing
 from secateur.readers import read_lines
-from secateur.workflows.addresses import first_address, with_addresses
+from secateur.workflows.addresses import current_address, first_address, with_addresses
 from secateur.workflows.checkpoints import NAMES
 from secateur.workflows.saved_config import read_saved_config, without_targets
 
@@ -191,7 +191,7 @@ def _holds(now: object, saved: object, top: bool = True) -> bool:
             for key, value in saved.items()
             if value is not None and not (top and key in _VOLATILE)
         )
-    return now == saved
+    return now == saved or (isinstance(saved, str) and current_address(saved) == now)
 
 
 def _create(folder: Path, config: DictConfig, mark: str) -> RunFolder:

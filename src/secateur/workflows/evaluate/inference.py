@@ -18,10 +18,10 @@ from rich.progress import (
 )
 from torch.utils.data import DataLoader
 
-from datamodules.loading import loader_settings
 from secateur.data.face_dataset import MAX_PIXELS
 from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.data.samplers import SizeBatchSampler
+from secateur.datamodules.loading import loader_settings
 from secateur.detectors.protocols import Detect, EvaluationProtocol, detect_pictures
 from secateur.errors import InputError
 from secateur.metrics.predictions import as_written, from_corners
