@@ -26,7 +26,7 @@ def test_floor_rule(rate: float, n_filters: int) -> None:
     assert abs(pruned - rate * n_filters) <= 1
 
 
-def test_floor_rule_truncates_doubles_as_they_are() -> None:
+def test_floor_rule_is_that_of_paper() -> None:
     assert number_to_prune(0.29, 100) == 29
     assert number_to_prune(0.1, 8) == 0
     assert number_to_prune(0.6, 5) == 3
