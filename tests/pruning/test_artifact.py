@@ -119,3 +119,18 @@ def test_a_saved_slim_network_has_the_aligned_sizes_that_were_asked_for(tmp_path
         tmp_path, model, architecture, {"plain": Plain}, example, [(example,)], align=4
     )
     assert proved.network.first.out_channels == 8
+
+
+def test_a_depthwise_layer_may_keep_one_channel(tmp_path: Path) -> None:
+    def build() -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 1, bias=False), nn.Conv2d(4, 4, 3, groups=4, bias=False),
+            nn.Conv2d(4, 2, 1),
+        )  # fmt: skip
+
+    model = build().eval()
+    mask(model[0], [0, 1, 3])
+    small = slim(model, IMAGES).model
+    save_slim(tmp_path, small, {"name": "depthwise", "arguments": {}})
+    loaded = load_slim(tmp_path, {"depthwise": build})
+    torch.testing.assert_close(loaded(IMAGES), small(IMAGES), rtol=0, atol=0)

@@ -182,7 +182,9 @@ def resize(
         raise ValueError(f"tensor {[*missing, *wrong][0]} is missing or has another rank")
     replace_tensors(model, {id(t): tensors[n].to(t.device) for n, t in present.items()})
     for name, module in model.named_modules():
-        update_sizes(module, specification["groups"].get(name))
+        # a depthwise layer of which one channel is left has no groups any more
+        groups = 1 if isinstance(module, nn.modules.conv._ConvNd) else None
+        update_sizes(module, specification["groups"].get(name, groups))
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from secateur.files import atomic_write, writing
 from secateur.readers import read_lines
 from secateur.workflows.addresses import current_address, first_address, with_addresses
 from secateur.workflows.checkpoints import NAMES
+from secateur.workflows.older_config import in_words_of_today, is_older
 from secateur.workflows.saved_config import read_saved_config, without_targets
 
 log = logging.getLogger(__name__)
@@ -173,7 +174,8 @@ def _existing(folder: Path, config: DictConfig, mark: str) -> RunFolder:
     saved = read_saved_config(path, keep_targets=True)
     first = read_lines(path, "give another output_dir")[0].split()
     same = first == ["#", "configuration", mark] or (
-        "_target_" in saved.get("optimizer", {}) and _holds(plain(config), saved)
+        is_older(saved)
+        and _holds(with_addresses(plain(config), first_address), in_words_of_today(saved))
     )
     if not same:
         raise InputError(

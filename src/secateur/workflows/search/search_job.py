@@ -22,7 +22,8 @@ from secateur.search.rate_levels import Levels, RateMasks, make_levels
 from secateur.search.sampling import SamplerSettings, StagedSampler, StartupPoints
 from secateur.search.slim_level_sizes import SlimLevelSizes
 from secateur.search.workers import Evaluation, Identify, SearchJob, Space
-from secateur.workflows.pruning_config import required_target, size_target
+from secateur.workflows.older_config import removed_of
+from secateur.workflows.pruning_config import required_target
 from secateur.workflows.run_folder import RunFolder
 from secateur.workflows.search.trial_setup import build_evaluator, build_pruner
 
@@ -152,7 +153,9 @@ def _identity(config: DictConfig, network: nn.Module) -> str:
         **{part: OmegaConf.to_container(config[part], resolve=True) for part in parts},
         **{key: config[key] for key in keys},
         "data": config.data.name,
-        "target": size_target(config),
+        **removed_of(required_target(config)),
     }
+    if "lowest_removed" in settings["space"]:  # as it was called first
+        settings["space"]["lowest_target"] = settings["space"].pop("lowest_removed")
     digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()[:16]
