@@ -10,12 +10,35 @@ from typing import Any
 import cv2
 import torch
 
+from secateur.errors import InputError
+
 log = logging.getLogger(__name__)
 
 TIMEOUT = 600.0  # seconds for one batch; a network drive that hangs would be waited for without end
 _SHARED = Path("/dev/shm")  # noqa: S108 - where Linux keeps memory that processes share
 _PREFETCHED = 2  # batches that a process has ready, the default of torch
 _USABLE = 0.8  # of what is free: others share it
+
+
+def checked_workers(batch_size: int, eval_batch_size: int, num_workers: int | None) -> int:
+    """Number of loading processes, once the sizes that a user gave are known to be possible.
+
+    Args:
+        batch_size: Of training.
+        eval_batch_size: Of evaluation.
+        num_workers: Processes wanted; None takes two where there are as many processors.
+
+    Raises:
+        InputError: If a number is too small.
+    """
+    for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+        if value < 1:
+            raise InputError(f"data.{name} must be at least 1, got {value}")
+    if num_workers is None:
+        return min(2, os.cpu_count() or 1)
+    if num_workers < 0:
+        raise InputError(f"data.num_workers must be at least 0, got {num_workers}")
+    return num_workers
 
 
 def loader_settings(num_workers: int, batch_bytes: int) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
@@ -22,8 +21,7 @@ from secateur.data.identity_dataset import (
 from secateur.data.identity_folders import split_identities
 from secateur.data.pairs import Pairs
 from secateur.data.samplers import EpochSampler, SizeBatchSampler
-from secateur.datamodules.loading import loader_settings
-from secateur.errors import InputError
+from secateur.datamodules.loading import checked_workers, loader_settings
 from secateur.training_steps import upcoming_epoch
 
 
@@ -89,16 +87,11 @@ class RecognitionData(pl.LightningDataModule, ABC):
         holdout_seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if value < 1:
-                raise InputError(f"data.{name} must be at least 1, got {value}")
-        if num_workers is not None and num_workers < 0:
-            raise InputError(f"data.num_workers must be at least 0, got {num_workers}")
         self.cut = SquareCut(input_size, shorter_side)
         self.holdout = holdout
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.num_workers = min(2, os.cpu_count() or 1) if num_workers is None else num_workers
+        self.num_workers = checked_workers(batch_size, eval_batch_size, num_workers)
         self.seed = seed
         self.holdout_seed = holdout_seed
         self._labeled: Labeled | None = None

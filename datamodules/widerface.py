@@ -28,7 +28,7 @@ from secateur.data.landmark_annotations import read_landmark_annotations, with_l
 from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.data.samplers import EpochSampler, SizeBatchSampler
 from secateur.data.wider_layout import Split, WiderLayout, find_layout
-from secateur.datamodules.loading import loader_settings
+from secateur.datamodules.loading import checked_workers, loader_settings
 from secateur.errors import InputError
 from secateur.training_steps import upcoming_epoch
 
@@ -79,16 +79,11 @@ class WiderFaceData(pl.LightningDataModule):
         landmarks: bool | str | Path = False,
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if value < 1:
-                raise InputError(f"data.{name} must be at least 1, got {value}")
-        if num_workers is not None and num_workers < 0:
-            raise InputError(f"data.num_workers must be at least 0, got {num_workers}")
         self.root = root
         self.input_size = input_size
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.num_workers = min(2, os.cpu_count() or 1) if num_workers is None else num_workers
+        self.num_workers = checked_workers(batch_size, eval_batch_size, num_workers)
         self.seed = seed
         self.download = download
         self.official_lists = official_lists
