@@ -21,17 +21,17 @@ pytestmark = pytest.mark.skipif(
 # In processes of their own, because threads that run already keep what they were started with.
 COUNT_IN_THREADS = """
 import contextlib, torch
-from secateur.deploy.denormals import denormals_as_zero
+from secateur.runtime.denormals import denormals_as_zero
 torch.set_num_threads(2)
 with {context}:
     print(int((torch.full((2**20,), 1e-30) * 1e-10).count_nonzero()))
 """
 COUNT_BESIDE_ONNX_RUNTIME = """
 import contextlib, sys
-from secateur.deploy.denormals import are_denormals_zero, denormals_as_zero
-from secateur.deploy.yunet import YuNet
+from secateur.runtime.denormals import are_denormals_zero, denormals_as_zero
+from secateur.deploy.yunet_onnx import OnnxYuNet
 with {context}:
-    YuNet(sys.argv[1])
+    OnnxYuNet(sys.argv[1])
     print(int(not are_denormals_zero()))
 """
 

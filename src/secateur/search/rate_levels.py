@@ -89,13 +89,14 @@ def rates_of_levels(counts: Iterable[int], highest: float) -> NDArray[np.float64
 
 
 def lowest_rate(p: int, n: int) -> float:
-    """Smallest double whose product with ``n`` truncates to ``p``: p / n, or a neighbor.
+    """Smallest rate that removes ``p`` of ``n`` filters by ``number_to_prune``.
 
     Example:
-        >>> lowest_rate(29, 100) * 100 >= 29
-        True
+        >>> rate = lowest_rate(29, 100)
+        >>> number_to_prune(rate, 100), number_to_prune(float(np.nextafter(rate, 0)), 100)
+        (29, 28)
     """
-    rate = p / n
+    rate = (p - ROUNDING) / n  # or one of the few doubles around it
     while number_to_prune(rate, n) < p:
         rate = float(np.nextafter(rate, 1.0))
     while number_to_prune(float(np.nextafter(rate, 0.0)), n) >= p:
