@@ -181,6 +181,21 @@ def test_unknown_criterion() -> None:
         criteria.score_layers({}, "fpgn")
 
 
+def test_a_function_of_ones_own_is_a_criterion() -> None:
+    name = criteria.register_criterion(lambda filters: filters.sum(1), "sum_of_weights")
+    layer = nn.Conv2d(3, 4, 3)
+    scores = criteria.score_layers({"a": layer}, name)["a"]
+    torch.testing.assert_close(scores, layer.weight.detach().flatten(1).sum(1))
+    with pytest.raises(InputError, match="secateur has a criterion 'l1' already"):
+        criteria.register_criterion(lambda filters: filters.sum(1), "l1")
+
+
+def test_a_criterion_must_score_every_filter() -> None:
+    criteria.register_criterion(lambda filters: filters, "filters_themselves")
+    with pytest.raises(InputError, match=r"must give scores \(4,\) for the filters of a"):
+        criteria.score_layers({"a": nn.Conv2d(3, 4, 3)}, "filters_themselves")
+
+
 @pytest.mark.parametrize("model", ["eresfd", "extd"])
 @pytest.mark.parametrize("criterion", ["fpgm", "l1"])
 def test_scores_equal_the_golden_ones(reference: Path, model: str, criterion: str) -> None:

@@ -1,6 +1,7 @@
 from .artifact import load_slim as load_slim
 from .artifact import save_slim as save_slim
 from .criteria import CRITERIA as CRITERIA
+from .criteria import register_criterion as register_criterion
 from .criteria import score_layers as score_layers
 from .layers import prunable_layers as prunable_layers
 from .masks import MaskHolder as MaskHolder

@@ -134,15 +134,43 @@ def taylor_weight(weight: Tensor, gradient: Tensor) -> Tensor:
     return (weight * gradient).flatten(1).sum(1).square()
 
 
+def register_criterion(score: Callable[[Tensor], Tensor], name: str | None = None) -> str:
+    """Add a criterion of your own, which every ``criterion=NAME`` then finds.
+
+    Args:
+        score: Scores (n_filters,) of filters (n_filters, k), low = removed first.
+        name: Its name; by default module and name of the function.
+
+    Returns:
+        The name.
+
+    Raises:
+        InputError: If a criterion of secateur has the name.
+
+    Example:
+        >>> register_criterion(lambda filters: filters.abs().amax(1), "largest_weight")
+        'largest_weight'
+        >>> layers = {"fc": nn.Conv2d(2, 3, 1)}
+        >>> score_layers(layers, "largest_weight")["fc"].shape
+        torch.Size([3])
+    """
+    name = name or f"{score.__module__}.{score.__qualname__}"
+    if name in CRITERIA:
+        raise InputError(f"secateur has a criterion {name!r} already; give yours another name")
+    _REGISTERED[name] = score
+    return name
+
+
 def check_criterion(criterion: str) -> None:
-    """Refuse a criterion that does not exist.
+    """Check that a criterion exists.
 
     Raises:
         InputError: If ``criterion`` is unknown.
     """
-    if criterion not in CRITERIA:
-        close = get_close_matches(criterion, CRITERIA, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(CRITERIA)}"
+    names = (*CRITERIA, *_REGISTERED)
+    if criterion not in names:
+        close = get_close_matches(criterion, names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"
         raise InputError(f"criterion {criterion!r} does not exist; {hint}")
 
 
@@ -159,7 +187,7 @@ def score_layers(
     Args:
         layers: Layers by name.
         criterion: ``fpgm``, ``l1``, ``l2`` (from the weights), ``random``, ``batchnorm``,
-            ``taylor`` or ``taylor_weight`` (from ``statistics``).
+            ``taylor`` or ``taylor_weight`` (from ``statistics``), or one that was registered.
         statistics: Per layer (n_filters,): scales of the batch norm behind it for ``batchnorm``,
             mean scores of the mini-batches for the Taylor criteria.
         generator: Source of randomness of ``random``.
@@ -173,6 +201,8 @@ def score_layers(
     check_criterion(criterion)
     if criterion in _FROM_WEIGHTS:
         return _score_by_shape(layers, _FROM_WEIGHTS[criterion])
+    if criterion in _REGISTERED:
+        return {name: _own_scores(criterion, name, layer) for name, layer in layers.items()}
     if criterion == "random":
         return {name: random(filters_of(layer), generator) for name, layer in layers.items()}
     given = statistics or {}
@@ -186,6 +216,19 @@ def score_layers(
     if criterion == "batchnorm":
         return {name: batchnorm(given[name]) for name in layers}
     return {name: given[name].detach() for name in layers}
+
+
+def _own_scores(criterion: str, name: str, layer: nn.Module) -> Tensor:
+    """Scores of a layer by a registered criterion, checked."""
+    filters = filters_of(layer).detach().flatten(1)
+    scores = _REGISTERED[criterion](filters)
+    if not isinstance(scores, Tensor) or scores.shape != filters.shape[:1]:
+        found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise InputError(
+            f"criterion {criterion} must give scores ({len(filters)},) for the filters of {name}, "
+            f"got {found}"
+        )
+    return scores.detach().float()
 
 
 def _score_by_shape(
@@ -234,6 +277,8 @@ def _l1(filters: Tensor) -> Tensor:
 def _l2(filters: Tensor) -> Tensor:
     return filters.double().square().sum(2).sqrt().float()
 
+
+_REGISTERED: dict[str, Callable[[Tensor], Tensor]] = {}
 
 _FROM_WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {"fpgm": _fpgm, "l1": _l1, "l2": _l2}
 

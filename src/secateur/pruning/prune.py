@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from secateur.cost.report import CostReport, compare_costs
 from secateur.filters import as_arguments
+from secateur.pruning.criteria import register_criterion
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.settings import PruningSettings
 from secateur.slimming.report import SlimReport
@@ -58,7 +59,7 @@ class PruneResult(NamedTuple):
 def prune(
     model: nn.Module,
     example_inputs: Tensor | Sequence[Any],
-    criterion: str = "fpgm",
+    criterion: str | Callable[[Tensor], Tensor] = "fpgm",
     rate: float = 0.5,
     *,
     scope: str = "coupled",
@@ -73,7 +74,8 @@ def prune(
         example_inputs: One input tensor or the positional arguments of the forward, on the
             network's device.
         criterion: ``fpgm``, ``l1``, ``l2``, ``batchnorm``, ``random``, or ``taylor`` and
-            ``taylor_weight`` with ``statistics``.
+            ``taylor_weight`` with ``statistics``; or a function from filters (n_filters, k) to
+            scores (n_filters,), low = removed first.
         rate: Fraction of filters to remove, in [0, 1).
         scope: ``coupled``, ``independent``, ``global`` or ``global_coupled``; under the first and
             last all that is pruned is removed.
@@ -89,6 +91,8 @@ def prune(
     Raises:
         InputError: If a name or number does not fit, or the network cannot be traced.
     """
+    if not isinstance(criterion, str):
+        criterion = register_criterion(criterion)
     settings = settings or PruningSettings(criterion, rate, scope=scope)
     settings = settings.with_options(options)
     arguments = as_arguments(example_inputs)

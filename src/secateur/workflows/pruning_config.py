@@ -7,10 +7,12 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+import hydra.utils
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from secateur.errors import InputError
+from secateur.pruning.criteria import register_criterion
 from secateur.pruning.schedule import Schedule
 from secateur.pruning.settings import PruningSettings
 from secateur.pruning.targets import QUANTITIES, Target, read_target
@@ -30,7 +32,7 @@ def pruning_settings(config: DictConfig) -> PruningSettings:
         InputError: If a name is unknown or a number out of range.
     """
     return PruningSettings(
-        criterion=str(config.pruning.criterion),
+        criterion=_criterion(config),
         rate=float(config.get("rate") or 0.0),
         rates=group_rates(config),
         groups=pruning_groups(config),
@@ -44,6 +46,24 @@ def pruning_settings(config: DictConfig) -> PruningSettings:
     )
 
 
+def _criterion(config: DictConfig) -> str:
+    """Name of the criterion; a function that is given by its import path is registered.
+
+    Raises:
+        InputError: If there is no such function.
+    """
+    name = str(config.pruning.criterion)
+    if "." in name:
+        try:
+            register_criterion(hydra.utils.get_method(name), name)
+        except (ImportError, ValueError) as error:
+            raise InputError(
+                f"pruning.criterion={name} is no function that can be imported "
+                f"({str(error).splitlines()[0]}); put its folder on PYTHONPATH"
+            ) from error
+    return name
+
+
 def with_rates_file(config: DictConfig) -> DictConfig:
     """A configuration in which ``rates=FILE`` is written out.
 
@@ -55,6 +75,7 @@ def with_rates_file(config: DictConfig) -> DictConfig:
     """
     if not isinstance(config.rates, str):
         return config
+    _criterion(config)  # the file may name the same function, but cannot have it imported
     settings, rates = read_rates_file(Path(config.rates))
     config = config.copy()
     with open_dict(config):
