@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from secateur.errors import InputError
 from secateur.files import write_json
+from secateur.readers import parse_json, read_text
 
 FORMAT = "secateur-export"
 VERSION = 1
@@ -153,10 +154,7 @@ def parse(text: str, source: str) -> Description:
     Raises:
         InputError: If it is something else, or incomplete.
     """
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{source} is not JSON ({error}): {_REMEDY}") from error
+    values = parse_json(text, source, _REMEDY)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(f"{source} does not describe a network that export.py wrote: {_REMEDY}")
     if values.get("version") != VERSION:
@@ -207,10 +205,7 @@ def read_beside(path: Path, inside: Description | None) -> Description:
                 "both files, or export the network again with export.py"
             )
         return inside
-    try:
-        text = json_path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{json_path} cannot be read ({error}): {_REMEDY}") from error
+    text = read_text(json_path, _REMEDY)
     described = parse(text, str(json_path))
     if inside is not None and inside.text() != described.text():
         ours, theirs = _plain(inside), _plain(described)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from secateur.data.preprocessing import Preprocessing
 from secateur.deploy.description import KEY, Description, parse, read_beside
@@ -96,6 +98,11 @@ class ExportedDetector(ExportedNetwork):
 class ExportedFaces(ExportedNetwork):
     """An exported file that takes the bytes of pictures and gives faces."""
 
+    @staticmethod
+    def preprocessing(rgb: NDArray[np.uint8]) -> Tensor:
+        """(H, W, 3) as it is: the file preprocesses by itself."""
+        return torch.from_numpy(np.ascontiguousarray(rgb))
+
     def detect(self, pixels: Tensor) -> list[Tensor]:
         """Faces of pictures.
 
@@ -109,6 +116,27 @@ class ExportedFaces(ExportedNetwork):
         height, width = pixels.shape[1:3]
         faces = faces / faces.new_tensor([width, height, width, height, 1.0])
         return [faces[pictures == index] for index in range(len(pixels))]
+
+
+class ExportedRecognizer(nn.Module):
+    """An exported recognizer as a module, which tasks and metrics ask for.
+
+    Args:
+        network: The file.
+    """
+
+    def __init__(self, network: ExportedNetwork) -> None:
+        super().__init__()
+        self.exported = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings (B, D) of normalized inputs (B, 3, S, S)."""
+        pixels = self.exported.description.pixels
+        if pixels.type == "uint8":  # the file normalizes by itself
+            mean, scale = (images.new_tensor(v)[:, None, None] for v in (pixels.mean, pixels.scale))
+            images = (images * scale + mean).round().clamp(0, 255).to(torch.uint8)
+            images = images.permute(0, 2, 3, 1).contiguous()
+        return self.exported(images)[0]
 
 
 def is_exported(path: Path) -> bool:

@@ -8,14 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from secateur.deploy.conversion import can_convert, converted
 from secateur.deploy.description import Suppression
-from secateur.deploy.exported import ExportedFaces, ExportedNetwork, open_exported
+from secateur.deploy.exported import (
+    ExportedFaces,
+    ExportedNetwork,
+    ExportedRecognizer,
+    open_exported,
+)
 from secateur.deploy.face_detector import FaceDetector
 from secateur.deploy.face_embedder import FaceEmbedder
 from secateur.detectors.detection import Detector, detect
@@ -86,7 +89,7 @@ def as_detector(
         "keeps_singles": loaded.keeps_singles,
     }
     if isinstance(network, ExportedFaces):
-        return FaceDetector(network.detect, _as_bytes, **options)  # type: ignore[arg-type]
+        return FaceDetector(network.detect, network.preprocessing, **options)  # type: ignore[arg-type]
     detector = cast("Detector", network)
     find: Callable[[Tensor], list[Tensor]] = functools.partial(
         _find, detector, limits=_limits(loaded)
@@ -111,8 +114,7 @@ def as_embedder(
     network, runs = _on_backend(loaded, backend, torch.device(device), threads)
     embed = cast("Callable[[Tensor], Tensor]", network)
     if isinstance(network, ExportedNetwork):
-        takes_bytes = network.description.pixels.type == "uint8"
-        embed = functools.partial(_first_output, network, takes_bytes)
+        embed = ExportedRecognizer(network)
     return FaceEmbedder(embed, loaded.cut, name=loaded.name, backend=runs, device=device)
 
 
@@ -154,22 +156,3 @@ def _find(network: Detector, images: Tensor, limits: dict[str, float]) -> list[T
         # on a CPU convolutions of few channels run about 1.4 times faster with channels last
         images = images.contiguous(memory_format=torch.channels_last)
     return detect(network, images, **limits)
-
-
-def _as_bytes(rgb: NDArray[np.uint8]) -> Tensor:
-    """(H, W, 3) as it is, for files that preprocess by themselves."""
-    return torch.from_numpy(np.ascontiguousarray(rgb))
-
-
-def _first_output(network: ExportedNetwork, takes_bytes: bool, images: Tensor) -> Tensor:
-    """Embeddings of inputs; a file that takes bytes is given them back."""
-    if takes_bytes:
-        images = _restore(images, network).permute(0, 2, 3, 1).contiguous()
-    return network(images)[0]
-
-
-def _restore(images: Tensor, network: ExportedNetwork) -> Tensor:
-    """Bytes (B, 3, S, S) of normalized inputs."""
-    pixels = network.description.pixels
-    mean, scale = (torch.tensor(values)[:, None, None] for values in (pixels.mean, pixels.scale))
-    return (images * scale + mean).round().clamp(0, 255).to(torch.uint8)

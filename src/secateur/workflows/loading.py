@@ -8,13 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from secateur.cost.parameters import count_nonzero, count_parameters
 from secateur.data.face_crop import SquareCut
 from secateur.deploy.description import FaceCut
-from secateur.deploy.exported import ExportedNetwork, is_exported, open_exported
+from secateur.deploy.exported import (
+    ExportedNetwork,
+    ExportedRecognizer,
+    is_exported,
+    open_exported,
+)
 from secateur.errors import InputError
 from secateur.pruning.artifact import (
     SPECIFICATION,
@@ -26,7 +31,14 @@ from secateur.weights import recognizer_weights
 from secateur.weights.architectures import BUILDERS
 from secateur.weights.dense import read_architecture
 from secateur.weights.detector_weights import identify, load_weights, read_weights
-from secateur.workflows.run_records import latest_run, read_config, read_summary, thresholds_of_run
+from secateur.workflows.run_records import (
+    latest_run,
+    read_config,
+    read_summary,
+    thresholds_of_run,
+    value_at,
+)
+from secateur.workflows.saved_config import Values, saved_model
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +156,7 @@ def _of_exported(path: Path) -> LoadedNetwork:
         network,
         described.architecture,
         about,
-        keeps_singles=_keeps_singles(described.provenance.get("origin")),
+        keeps_singles=keeps_singles(described.provenance.get("origin")),
         cut=described.cut,
     )
 
@@ -173,7 +185,7 @@ def _of_weights(path: Path) -> LoadedNetwork:
         config = read_config(run) if (run / "config.yaml").is_file() else None
     own = read_architecture(path)
     if own is None and config is not None:
-        own = _architecture_of_config(config)
+        own = _architecture_of_config(config, path.parent.parent / "config.yaml")
     known = identify(state)
     if own is None and known is not None:
         own = {"name": known.model, "arguments": dict(known.arguments)}
@@ -205,59 +217,68 @@ def _loaded(
     network: nn.Module,
     architecture: Mapping[str, Any],
     about: Mapping[str, Any],
-    config: DictConfig | None,
+    config: Values | None,
     run: Path | None,
 ) -> LoadedNetwork:
     """A network of PyTorch in evaluation mode, with its counts."""
-    parameters, nonzero = count_parameters(network), count_nonzero(network)
-    counts = {
-        "parameters": parameters,
-        "nonzero_parameters": nonzero,
-        "sparsity": (parameters - nonzero) / max(1, parameters),
-    }
     is_detector = callable(getattr(network, "decode", None))
     return LoadedNetwork(
         name,
         "detection" if is_detector else "recognition",
         network.eval(),
         architecture,
-        {**about, **counts},
-        keeps_singles=about["kind"] == "weights" and _keeps_singles(about.get("origin")),
+        {**about, **count(network)},
+        keeps_singles=about["kind"] == "weights" and keeps_singles(about.get("origin")),
         cut=None if is_detector else _cut(config, run),
         run=run,
     )
 
 
-def _cut(config: DictConfig | None, run: Path | None) -> FaceCut:
+def count(network: nn.Module) -> dict[str, Any]:
+    """Parameters of a network, those that are not zero, and the share of those that are.
+
+    Of an exported file, whose weights are out of sight, what its description says.
+    """
+    if isinstance(network, ExportedRecognizer):
+        figures = network.exported.description.figures
+        return {key: figures[key] for key in ("parameters",) if key in figures}
+    parameters, nonzero = count_parameters(network), count_nonzero(network)
+    return {
+        "parameters": parameters,
+        "nonzero_parameters": nonzero,
+        "sparsity": (parameters - nonzero) / max(1, parameters),
+    }
+
+
+def _cut(config: Values | None, run: Path | None) -> FaceCut:
     """How the pictures of a run were cut; as published where there is no run."""
-    config = OmegaConf.create({}) if config is None else config
-    size = int(OmegaConf.select(config, "data.input_size", default=_RECOGNIZER_SIZE))
-    square = SquareCut(size, OmegaConf.select(config, "data.shorter_side"))
+    config = config or {}
+    size = int(value_at(config, "data.input_size", _RECOGNIZER_SIZE))
+    square = SquareCut(size, value_at(config, "data.shorter_side"))
     return FaceCut(
         shorter_side=square.side,
         side=size,
-        center=float(OmegaConf.select(config, "data.centre", default=1.0)),
-        flip=bool(OmegaConf.select(config, "model.lightning.flip", default=False)),
+        center=float(value_at(config, "data.centre", 1.0)),
+        flip=bool(value_at(config, "model.lightning.flip", False)),
         thresholds={} if run is None else thresholds_of_run(run),
     )
 
 
-def _keeps_singles(origin: object) -> bool:
+def keeps_singles(origin: object) -> bool:
+    """Whether the authors of weights keep, in box voting, what only one view found."""
     return str(origin).endswith(_KEEPS_SINGLES)
 
 
-def _architecture_of_config(config: DictConfig) -> dict[str, Any] | None:
-    """Name and arguments of the network of a run; classes are looked up by name, never imported."""
-    node = OmegaConf.select(config, "model.network")
-    if not isinstance(node, DictConfig) or "_target_" not in node:
-        return None
+def _architecture_of_config(config: Values, path: Path) -> dict[str, Any]:
+    """Name and arguments of the network of a run."""
+    node = saved_model(config, path).network
     arguments = {str(key): value for key, value in node.items() if key != "_target_"}
     return {"name": str(node["_target_"]).rpartition(".")[2].lower(), "arguments": arguments}
 
 
-def _origin_of_start(config: DictConfig) -> dict[str, Any]:
+def _origin_of_start(config: Values) -> dict[str, Any]:
     """Where the weights that a run started from come from, if they are known."""
-    start = OmegaConf.select(config, "weights")
+    start = value_at(config, "weights")
     if start is None:
         return {"origin": "trained from scratch"}
     try:

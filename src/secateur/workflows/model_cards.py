@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from secateur.deploy.description import Description
 from secateur.reports.model_card import ModelCard, write_model_card
-from secateur.workflows.run_records import read_config, read_summary
+from secateur.workflows.run_records import read_config, read_summary, value_at
 
 CARD = "MODEL_CARD.md"
 
@@ -38,8 +36,8 @@ def write_run_card(run: Path) -> Path:
     """Write the card of a finished run into its folder; returns the file."""
     summary, config = read_summary(run), read_config(run)
     task, model = str(summary.get("task")), str(summary.get("model"))
-    start = OmegaConf.select(config, "weights")
-    epochs = OmegaConf.select(config, "phases", default={})
+    start = value_at(config, "weights")
+    epochs = value_at(config, "phases", {})
     recipe = {key: str(summary[key]) for key in _RECIPE if key in summary}
     recipe |= {str(key): str(value) for key, value in dict(epochs).items() if "epochs" in str(key)}
     card = ModelCard(

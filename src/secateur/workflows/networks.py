@@ -1,8 +1,7 @@
-"""Where a detector comes from: weights, a finished run, or the ONNX file of a baseline."""
+"""Detectors to evaluate: of weights, a finished run, an exported file or a baseline."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,17 +10,14 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from secateur.cost.parameters import count_nonzero, count_parameters
+from secateur.deploy.exported import ExportedFaces, is_exported
 from secateur.deploy.yunet_onnx import OnnxYuNet, count_parameters_of
 from secateur.detectors.detection import Detector, detect
 from secateur.errors import InputError
-from secateur.pruning.artifact import load_slim
 from secateur.runtime.fusion import fuse
-from secateur.weights.architectures import BUILDERS
 from secateur.weights.detector_weights import identify, read_weights
 from secateur.workflows.build import build_network
-
-_KEEPS_SINGLES = "clovaai/EResFD"  # the one release whose own evaluation does
+from secateur.workflows.loading import LoadedNetwork, count, keeps_singles, load_network
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +62,14 @@ class DetectorSource:
             Per image (K, 5) x1, y1, x2, y2 in 0..1 of the input and the score, or (K, 15) with
             landmarks.
         """
+        if isinstance(self.detector, ExportedFaces):
+            return self.detector.detect(images)  # with the thresholds that are inside the file
         images = images.contiguous(memory_format=torch.channels_last)
         return detect(self.detector, images, **postprocess)
 
 
 def source_of_weights(config: DictConfig) -> DetectorSource:
-    """The detector of ``model=`` with ``weights=``.
+    """The detector of ``weights=``: an exported file, or a file of weights for ``model=``.
 
     Raises:
         InputError: If there are no such weights or they belong to another model.
@@ -82,14 +80,21 @@ def source_of_weights(config: DictConfig) -> DetectorSource:
         baseline = OnnxYuNet(path)
         parameters = count_parameters_of(path)
         return DetectorSource(path.stem, baseline, {**about, "parameters": parameters})
+    if is_exported(path):
+        return _source(load_network(path))
     if config.model.task != "detection":
         raise InputError(f"model={config.model.name} is no detector; choose eresfd or extd_64")
     network, _ = build_network(config)
     found = identify(read_weights(path))
-    keeps = found is not None and found.origin.endswith(_KEEPS_SINGLES)
     if found is not None:
         about.update(origin=found.origin, licence=found.licence, arguments=found.arguments)
-    return _source(path.name.partition(".")[0], network, about, keeps)
+    name = path.name.partition(".")[0]
+    return DetectorSource(
+        name,
+        cast("Detector", network.eval()),
+        {**about, **count(network)},
+        found is not None and keeps_singles(found.origin),
+    )
 
 
 def source_of_run(folder: Path) -> DetectorSource:
@@ -98,32 +103,13 @@ def source_of_run(folder: Path) -> DetectorSource:
     Raises:
         InputError: If the folder holds none.
     """
-    if not folder.is_dir():
-        raise InputError(f"run={folder} does not exist; give the folder of a finished run")
-    if not (folder / "model.json").is_file():
-        unfinished = (folder / "checkpoints").is_dir()
-        raise InputError(
-            f"run={folder} has not finished: the same train.py command goes on with it"
-            if unfinished
-            else f"run={folder} holds no model.json; give the folder of a finished run"
-        )
-    network = load_slim(folder, BUILDERS)
-    if not callable(getattr(network, "decode", None)):
+    loaded = load_network(folder)
+    if loaded.task != "detection":
         raise InputError(f"run={folder} holds no detector, so it has no average precision")
-    # outputs/NAME/STAMP: the name tells more than the stamp
-    name = folder.resolve().parent.name if folder.resolve().name[:2] == "20" else folder.name
-    return _source(name, network, {"kind": "run", "path": str(folder)}, keeps_singles=False)
+    return _source(loaded)
 
 
-def _source(
-    name: str, network: nn.Module, about: Mapping[str, Any], keeps_singles: bool
-) -> DetectorSource:
-    """A network in evaluation mode with its counts."""
-    parameters, nonzero = count_parameters(network), count_nonzero(network)
-    counts = {
-        "parameters": parameters,
-        "nonzero_parameters": nonzero,
-        "sparsity": (parameters - nonzero) / max(1, parameters),
-    }
-    detector = cast("Detector", network.eval())
-    return DetectorSource(name, detector, {**about, **counts}, keeps_singles)
+def _source(loaded: LoadedNetwork) -> DetectorSource:
+    """A loaded detector as one to evaluate."""
+    detector = cast("Detector", loaded.network)
+    return DetectorSource(loaded.name, detector, dict(loaded.about), loaded.keeps_singles)

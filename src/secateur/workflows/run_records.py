@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from secateur.errors import InputError
 from secateur.pruning.artifact import SPECIFICATION
+from secateur.readers import read_json
+from secateur.schema import is_number, mapping_in
+from secateur.workflows.saved_config import Values, read_saved_config
 
 SUMMARY = "summary.json"
 VERIFICATION = "verification.json"
@@ -37,16 +38,17 @@ def latest_run(outputs: Path) -> Path:
     return max(finished, key=lambda path: path.stat().st_mtime).parent
 
 
-def read_config(run: Path) -> DictConfig:
-    """The resolved configuration of a run.
+def read_config(run: Path) -> Values:
+    """The configuration of a run: names and values, from which nothing is executed."""
+    return read_saved_config(run / "config.yaml")
 
-    Raises:
-        InputError: If it is no mapping.
-    """
-    config = OmegaConf.load(run / "config.yaml")
-    if not isinstance(config, DictConfig):
-        raise InputError(f"{run / 'config.yaml'} holds no configuration; restore it from a copy")
-    return config
+
+def value_at(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """The value of a dotted key; the default where it is absent or null."""
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return default if node is None else node
 
 
 def read_summary(run: Path) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def thresholds_of_run(run: Path) -> dict[str, float]:
     for folder in (run, run / "evaluation"):
         found = _read(folder / VERIFICATION).get("thresholds")
         if isinstance(found, dict):
-            return {str(far): float(value) for far, value in found.items()}
+            return {str(far): float(value) for far, value in found.items() if is_number(value)}
     return {}
 
 
@@ -74,10 +76,5 @@ def _read(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): restore it from a copy") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} holds no mapping: restore it from a copy")
-    return values
+    remedy = "restore it from a copy, or delete it"
+    return mapping_in(read_json(path, remedy), path, remedy)

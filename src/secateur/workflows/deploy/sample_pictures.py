@@ -9,16 +9,18 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from secateur.data.face_crop import MEAN, SCALE, SquareCut, crop_center, resize_shorter
 from secateur.data.images import read_image
 from secateur.detectors.detection import Detector
 from secateur.errors import InputError
+from secateur.schema import is_count
 from secateur.workflows.build import build_data
 from secateur.workflows.deploy.sources import picture_files
 from secateur.workflows.loading import LoadedNetwork
 from secateur.workflows.run_records import read_config
+from secateur.workflows.saved_config import saved_data
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,11 @@ def _of_run(loaded: LoadedNetwork) -> list[Pixels]:
             f"{loaded.name} comes from no run whose pictures could be used: give some with "
             "source=FOLDER"
         )
-    config = read_config(loaded.run)
+    values, path = read_config(loaded.run), loaded.run / "config.yaml"
+    seed = values.get("seed")
+    config = OmegaConf.create(
+        {"data": saved_data(values, path), "seed": seed if is_count(seed) else 0}
+    )
     data = build_data(config)
     data.prepare_data()
     data.setup("validate")

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from secateur.cost.parameters import count_nonzero, count_parameters
+from secateur.deploy.exported import ExportedNetwork, ExportedRecognizer, is_exported
 from secateur.errors import InputError
 from secateur.files import write_json
 from secateur.metrics.embeddings import average_templates, compare_pairs
@@ -22,11 +22,13 @@ from secateur.metrics.roc import histogram_of_scores
 from secateur.metrics.verification import Verification, verify
 from secateur.metrics.verification_metric import PairVerification
 from secateur.pruning.artifact import load_slim
+from secateur.recognizers.task import RecognizerTask
 from secateur.reports import tables
 from secateur.reports.verification_plots import plot_det, plot_roc, plot_score_histogram
 from secateur.schema import is_count
 from secateur.weights.architectures import BUILDERS
 from secateur.workflows.build import build_data, build_network, instantiate
+from secateur.workflows.loading import count, load_network, run_name
 from secateur.workflows.saved_config import (
     read_saved_config,
     saved_data,
@@ -46,6 +48,8 @@ def names_recognizer(config: DictConfig) -> bool:
     if config.run is not None:
         path = Path(str(config.run)) / "config.yaml"
         return path.is_file() and saved_task(path) == "recognition"
+    if config.weights is not None and is_exported(Path(str(config.weights))):
+        return load_network(Path(str(config.weights))).task == "recognition"
     return bool(config.model.task == "recognition")
 
 
@@ -88,8 +92,7 @@ def evaluate_recognizer(config: DictConfig) -> float:
         "model": str(settings.model.name),
         "data": str(settings.data.name),
         "pairs": len(data.pairs),
-        "parameters": count_parameters(network),
-        "nonzero_parameters": count_nonzero(network),
+        **count(network),
         **found.record(),
         "unsupported": found.unsupported,
     }
@@ -160,18 +163,23 @@ def _from_run(config: DictConfig) -> tuple[nn.Module, DictConfig, str]:
             "seed": saved["seed"] if is_count(saved.get("seed")) else config.seed,
         }
     )
-    return network, settings, _name_of(folder.resolve())
-
-
-def _name_of(folder: Path) -> str:
-    """Name of a run, or of a step of one."""
-    if folder.parent.name == "steps":
-        return f"{_name_of(folder.parents[1])} step {folder.name}"
-    return folder.parent.name if folder.name[:2] == "20" else folder.name
+    return network, settings, run_name(folder)
 
 
 def _from_weights(config: DictConfig) -> tuple[nn.Module, DictConfig, str]:
     """The dense network of weights."""
+    path = Path(str(config.weights))
+    if is_exported(path):
+        loaded = load_network(path)
+        if loaded.task != "recognition":
+            raise InputError(f"weights={path} is no recognizer: leave model= out to evaluate it")
+        assert isinstance(loaded.network, ExportedNetwork)
+        assert loaded.cut is not None
+        task = f"{RecognizerTask.__module__}.{RecognizerTask.__qualname__}"
+        lightning = {"_target_": task, "_partial_": True, "flip": loaded.cut.flip}
+        model = {"name": str(loaded.about["model"]), "lightning": lightning}
+        settings = OmegaConf.create({"model": model, "data": config.data, "seed": config.seed})
+        return ExportedRecognizer(loaded.network), settings, loaded.name
     network, _ = build_network(config)
     return network.eval(), config, f"{config.model.name}-{Path(str(config.weights)).stem}"
 
