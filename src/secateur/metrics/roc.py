@@ -158,14 +158,36 @@ def tar_at_far(roc: Roc, far: float) -> float | None:
     Raises:
         ValueError: The bound is out of range.
     """
+    row = _row_at_far(roc, far)
+    return None if row is None else float(roc.true_accepts[row] / roc.n_genuine)
+
+
+def threshold_at_far(roc: Roc, far: float) -> float | None:
+    """Find the lowest threshold that accepts no more pairs of different people than a bound.
+
+    Args:
+        roc: The ROC.
+        far: The bound, above 0 and at most 1.
+
+    Returns:
+        The threshold of `tar_at_far`: a pair that reaches it is accepted; None as there.
+
+    Raises:
+        ValueError: The bound is out of range.
+    """
+    row = _row_at_far(roc, far)
+    return None if row is None else float(roc.thresholds[row])
+
+
+def _row_at_far(roc: Roc, far: float) -> int | None:
+    """The last row within a bound on the false accept rate; None for too few pairs."""
     if not 0 < far <= 1:
         raise ValueError(f"far must be above 0 and at most 1, got {far}")
     # the decimal number that was written, not the binary one beside it: 1e-6 of 3,000,000 is 3
     allowed = math.floor(Fraction(str(far)) * roc.n_impostor)
     if allowed < 1:
         return None
-    row = int(np.searchsorted(roc.false_accepts, allowed, side="right")) - 1
-    return float(roc.true_accepts[row] / roc.n_genuine)
+    return int(np.searchsorted(roc.false_accepts, allowed, side="right")) - 1
 
 
 def pairs_needed(far: float) -> int:

@@ -19,6 +19,7 @@ from secateur.metrics.roc import (
     pairs_needed,
     roc_of_scores,
     tar_at_far,
+    threshold_at_far,
 )
 
 FALSE_ACCEPT_RATES = ("1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6")
@@ -49,6 +50,11 @@ class Verification:
     tar_at_far: dict[str, float]
     accuracy: FoldAccuracy | None
     unsupported: dict[str, str]
+
+    def thresholds(self) -> dict[str, float]:
+        """Return the threshold of each rate of ``tar_at_far``, where it is a finite number."""
+        found = {far: threshold_at_far(self.roc, float(far)) for far in self.tar_at_far}
+        return {far: t for far, t in found.items() if t is not None and np.isfinite(t)}
 
     def record(self) -> dict[str, float]:
         """Return the figures by name: ``accuracy``, ``eer``, ``auc``, ``tar_at_far_1e-1`` ...

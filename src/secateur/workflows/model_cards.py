@@ -8,7 +8,7 @@ from typing import Any
 
 from secateur.deploy.description import Description
 from secateur.reports.model_card import ModelCard, write_model_card
-from secateur.workflows.run_records import read_config, read_summary, value_at
+from secateur.workflows.run_records import read_config, value_at
 
 CARD = "MODEL_CARD.md"
 
@@ -32,9 +32,14 @@ _LIMITS = {
 }
 
 
-def write_run_card(run: Path) -> Path:
-    """Write the card of a finished run into its folder; returns the file."""
-    summary, config = read_summary(run), read_config(run)
+def write_run_card(run: Path, summary: Mapping[str, Any]) -> Path:
+    """Write the card of a run into its folder; returns the file.
+
+    Args:
+        run: The folder, with the configuration in it.
+        summary: Its flat record.
+    """
+    config = read_config(run)
     task, model = str(summary.get("task")), str(summary.get("model"))
     start = value_at(config, "weights")
     epochs = value_at(config, "phases", {})

@@ -95,6 +95,7 @@ def evaluate_recognizer(config: DictConfig) -> float:
         **count(network),
         **found.record(),
         "unsupported": found.unsupported,
+        "thresholds": found.thresholds(),
     }
     protocols: dict[int, PoseProtocol] = getattr(data, "protocols", {})
     templates = verify_templates(metric, protocols)

@@ -22,6 +22,7 @@ from secateur.cost.macs import count_macs
 from secateur.cost.parameters import count_nonzero, count_parameters, sparsity
 from secateur.cost.report import compare_costs
 from secateur.files import write_json
+from secateur.metrics.verification import Verification
 from secateur.pruning.artifact import PICTURES, save_verified_slim
 from secateur.reports.plots import Span
 from secateur.reports.run_report import closing_table, draw_plots
@@ -29,8 +30,10 @@ from secateur.reports.summary import write_summary
 from secateur.weights.architectures import BUILDERS
 from secateur.workflows.build import instantiate
 from secateur.workflows.loggers import log_summary
+from secateur.workflows.model_cards import write_run_card
 from secateur.workflows.pruning_config import group_rates, size_target
 from secateur.workflows.run_folder import RunFolder
+from secateur.workflows.run_records import VERIFICATION
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class RunFinalizer:
         self.loggers = loggers
         size = int(config.data.input_size)
         self.example = torch.zeros(1, 3, size, size)
+        self.verification: Verification | None = None
 
     def __call__(self, wall_seconds: float) -> dict[str, Any]:
         """Finish the run.
@@ -120,6 +124,9 @@ class RunFinalizer:
         values = trainer.validate(task, self.data, verbose=False)
         # nothing is measured with trainer.limit_val_batches=0
         found = values[0] if values else {}
+        metric = getattr(task, "verification", None)
+        if found and metric is not None:
+            self.verification = metric.verification()
         return {name.removeprefix("val/"): float(value) for name, value in found.items()}
 
     def summarise(
@@ -191,5 +198,8 @@ class RunFinalizer:
         draw_plots(self.run.path, self.spans())
         closing_table(summary)
         log_summary(self.loggers, summary)
+        if self.verification is not None:
+            write_json(self.run.path / VERIFICATION, {"thresholds": self.verification.thresholds()})
+        write_run_card(self.run.path, summary)
         write_summary(self.run.summary, summary)
         log.info("run folder: %s", self.run.path)

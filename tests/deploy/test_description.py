@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from secateur.deploy.description import (
+    AnchorLayout,
+    Description,
+    FaceCut,
+    PixelFormat,
+    Suppression,
+    beside,
+    parse,
+    read_beside,
+    write_beside,
+)
+from secateur.errors import InputError
+
+DETECTOR = Description(
+    task="detection",
+    name="eresfd",
+    format="onnx",
+    outputs=("locations", "logits"),
+    pixels=PixelFormat(mean=(123.0, 117.0, 104.0)),
+    anchors=AnchorLayout((4, 8), (4, 8), (16, 32), 1.25),
+    suppression=Suppression(),
+    architecture={"name": "eresfd", "arguments": {}},
+    provenance={"origin": "somewhere", "licence": "Apache-2.0"},
+    figures={"ap_hard": 0.5},
+)
+RECOGNIZER = dataclasses.replace(
+    DETECTOR, task="recognition", anchors=None, suppression=None, cut=FaceCut(129, 113)
+)
+
+
+@pytest.mark.parametrize("description", [DETECTOR, RECOGNIZER])
+def test_description_survives_its_text(description: Description) -> None:
+    assert parse(description.text(), "it") == description
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "does not describe a network"),
+        ({"version": 9}, "version 9"),
+        ({"task": "painting"}, "incomplete"),
+        ({"suppression": None}, "a detector has no thresholds"),
+        ({"pixels": {"type": "float32", "mean": "x"}}, "incomplete|impossible"),
+        ({"anchors": {"evil": 1}}, "not known"),
+    ],
+)
+def test_description_of_another_kind_is_refused(change: dict[str, object], message: str) -> None:
+    values = json.loads(DETECTOR.text()) | change
+    with pytest.raises(InputError, match=message):
+        parse(json.dumps(values), "it")
+
+
+def test_json_beside_a_file_is_held_against_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"weights")
+    write_beside(path, DETECTOR)
+    assert read_beside(path, DETECTOR) == DETECTOR
+    assert read_beside(path, None) == DETECTOR
+    other = dataclasses.replace(DETECTOR, pixels=PixelFormat(mean=(1.0, 2.0, 3.0)))
+    with pytest.raises(InputError, match=r"does not fit model.onnx: pixels is .*123.*1.0"):
+        read_beside(path, other)
+    path.write_bytes(b"other weights")
+    with pytest.raises(InputError, match="SHA-256"):
+        read_beside(path, DETECTOR)
+    beside(path).write_text("{")
+    with pytest.raises(InputError, match="not valid JSON"):
+        read_beside(path, DETECTOR)
+    beside(path).unlink()
+    assert read_beside(path, DETECTOR) == DETECTOR
+    with pytest.raises(InputError, match="copy both files"):
+        read_beside(path, None)

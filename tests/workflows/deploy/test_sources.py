@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from secateur.errors import InputError
+from secateur.workflows.deploy.sources import count_frames, find_source, frame_rate, frames
+
+
+def _write_video(path: Path, count: int = 12, rate: float = 10.0) -> None:
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (64, 48))
+    for number in range(count):
+        video.write(np.full((48, 64, 3), 20 * number, np.uint8))
+    video.release()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "event").mkdir()
+    for name in ("b.jpg", "event/a.PNG"):
+        Image.new("RGB", (32, 24), "red").save(tmp_path / name)
+    (tmp_path / "broken.jpg").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def test_folder_gives_its_pictures_and_tells_of_the_broken_one(folder: Path) -> None:
+    source = find_source(str(folder))
+    found = list(frames(source))
+    assert [frame.name for frame in found] == ["b.jpg", "broken.jpg", "event/a.PNG"]
+    assert [frame.pixels is None for frame in found] == [False, True, False]
+    assert "broken.jpg" in str(found[1].fault)
+    assert count_frames(source) == 3
+
+
+def test_pattern_and_single_picture(folder: Path) -> None:
+    assert [f.name for f in frames(find_source(f"{folder}/*.jpg"))] == ["b.jpg", "broken.jpg"]
+    assert [f.name for f in frames(find_source(f"{folder}/**/*.PNG"))] == ["event/a.PNG"]
+    assert [f.name for f in frames(find_source(str(folder / "b.jpg")))] == ["b.jpg"]
+
+
+def test_every_frame_of_a_video_is_given(tmp_path: Path) -> None:
+    _write_video(tmp_path / "video.mp4")
+    source = find_source(str(tmp_path / "video.mp4"))
+    found = list(frames(source))
+    assert [frame.name for frame in found] == [f"{number:06d}" for number in range(12)]
+    assert all(frame.pixels is not None and frame.pixels.shape == (48, 64, 3) for frame in found)
+    assert count_frames(source) == 12
+    assert frame_rate(source) == pytest.approx(10)
+
+
+def test_video_that_is_cut_short_gives_what_it_has_or_says_so(tmp_path: Path) -> None:
+    _write_video(tmp_path / "whole.avi", count=40)
+    content = (tmp_path / "whole.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
+    found = list(frames(find_source(str(tmp_path / "cut.avi"))))
+    assert sum(frame.pixels is not None for frame in found) >= 1
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("https://example.org/photo.jpg", "nothing is downloaded"),
+        ("{tmp}/nowhere", "does not exist"),
+        ("{tmp}/*.jpg", "does not exist"),
+        ("{tmp}", "holds no picture"),
+    ],
+)
+def test_source_without_pictures_is_refused(source: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        find_source(source.format(tmp=tmp_path))
+
+
+def test_camera_and_video_that_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such camera"):
+        list(frames(find_source("97")))
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    with pytest.raises(InputError, match="no video that can be read"):
+        list(frames(find_source(str(tmp_path / "empty.mp4"))))
