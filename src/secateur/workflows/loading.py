@@ -104,12 +104,14 @@ def load_network(path: str | Path, outputs: Path = Path("outputs")) -> LoadedNet
     if is_slim(path):
         return _of_slim(path if path.is_dir() else path.parent)
     if path.is_dir() and (path / "config.yaml").is_file():
-        unfinished = (path / "checkpoints").is_dir()
         raise InputError(
-            f"{path} has not finished: the same train.py command goes on with it, and its "
-            "checkpoints/last.ckpt can be loaded"
-            if unfinished
-            else f"{path} holds no {SPECIFICATION}; give the folder of a finished training run"
+            f"{path} has not finished, so it holds no {SPECIFICATION}: the same train.py command "
+            "goes on with it, and its checkpoints/last.ckpt can be loaded"
+        )
+    if path.is_dir() and not any(path.glob("*.pth")):
+        raise InputError(
+            f"{path} holds no {SPECIFICATION}; give the folder of a finished training run, or of the "
+            "files of the official EResFD release"
         )
     return _of_weights(path)
 
@@ -127,6 +129,16 @@ def network_of(config: DictConfig) -> LoadedNetwork:
             f"got {'both' if given else 'neither'}"
         )
     return load_network(str(given[0]), Path(str(config.paths.outputs)))
+
+
+def with_latest_run(config: DictConfig) -> DictConfig:
+    """The configuration with the folder of the last finished run in place of ``run=latest``."""
+    if config.run != LATEST:
+        return config
+    config = config.copy()
+    config.run = str(latest_run(Path(str(config.paths.outputs))))
+    log.info("latest run: %s", config.run)
+    return config
 
 
 def run_name(folder: Path) -> str:

@@ -38,6 +38,7 @@ from secateur.workflows.evaluate.evaluation_set import (
 )
 from secateur.workflows.evaluate.inference import Boxes, detect_set
 from secateur.workflows.evaluate.recognition import evaluate_recognizer, names_recognizer
+from secateur.workflows.loading import with_latest_run
 from secateur.workflows.networks import DetectorSource, source_of_run, source_of_weights
 from secateur.workflows.run_folder import plain
 from secateur.workflows.saved_config import read_saved_config, saved_data
@@ -60,6 +61,7 @@ def evaluate(config: DictConfig) -> float | None:
     """
     _quieten()
     keep_large_blocks()
+    config = with_latest_run(config)
     if names_recognizer(config):
         return evaluate_recognizer(config)
     subjects = _subjects(config)
