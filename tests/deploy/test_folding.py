@@ -40,7 +40,7 @@ def _assert_same(network: nn.Module, folded: nn.Module, side: tuple[int, int]) -
         (YuNet, (64, 96)),
         (SqueezeNet, (57, 57)),
         (MobileNetV2, (57, 57)),
-        (ResNet50, (57, 57)),
+        pytest.param(ResNet50, (57, 57), marks=pytest.mark.slow),
     ],
 )
 def test_folded_network_computes_the_same_without_batch_norms(

@@ -31,6 +31,7 @@ COMMANDS = {
     "detect": "secateur.workflows.deploy.detect:detect",
     "embed": "secateur.workflows.deploy.embed:embed",
     "export": "secateur.workflows.deploy.export:export",
+    "benchmark": "secateur.workflows.deploy.benchmark:benchmark",
     "compare": "secateur.workflows.compare:compare",
 }
 """Command, which is also the name of its primary file in ``conf/``, and its workflow."""

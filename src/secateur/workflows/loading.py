@@ -110,7 +110,7 @@ def load_network(path: str | Path, outputs: Path = Path("outputs")) -> LoadedNet
         )
     if path.is_dir() and not any(path.glob("*.pth")):
         raise InputError(
-            f"{path} holds no {SPECIFICATION}; give the folder of a finished training run, or of the "
+            f"{path} holds no {SPECIFICATION}; give the folder of a finished run, or of the "
             "files of the official EResFD release"
         )
     return _of_weights(path)

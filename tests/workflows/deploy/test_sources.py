@@ -14,7 +14,7 @@ from secateur.workflows.deploy.sources import count_frames, find_source, frame_r
 def _write_video(path: Path, count: int = 12, rate: float = 10.0) -> None:
     video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (64, 48))
     for number in range(count):
-        video.write(np.full((48, 64, 3), 20 * number, np.uint8))
+        video.write(np.full((48, 64, 3), 5 * number, np.uint8))
     video.release()
 
 

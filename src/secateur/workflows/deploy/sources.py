@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +74,8 @@ def find_source(text: str) -> Source:
     if path.is_file() and path.suffix.lower() in VIDEOS:
         return Source("video", (path,), path.parent)
     root = path if path.is_dir() else path.parent
-    if any(sign in text for sign in "*?[") and not path.exists():
-        root = Path(text[: min(text.index(s) for s in "*?[" if s in text)]).parent
-        if not text.startswith((".", "/")) and not root.parts:
-            root = Path()
-        return Source("pictures", tuple(picture_files(text)), root)
+    if not path.exists() and (pattern := re.search(r"[*?\[]", text)):
+        root = Path(text[: pattern.start()].rpartition("/")[0] or ("/" if text[0] == "/" else "."))
     return Source("pictures", tuple(picture_files(text)), root)
 
 
