@@ -8,7 +8,7 @@ from typing import Any
 
 from secateur.deploy.description import Description
 from secateur.reports.model_card import ModelCard, write_model_card
-from secateur.workflows.run_records import read_config, value_at
+from secateur.workflows.run_records import value_at
 
 CARD = "MODEL_CARD.md"
 
@@ -32,14 +32,14 @@ _LIMITS = {
 }
 
 
-def write_run_card(run: Path, summary: Mapping[str, Any]) -> Path:
+def write_run_card(run: Path, summary: Mapping[str, Any], config: Mapping[str, Any]) -> Path:
     """Write the card of a run into its folder; returns the file.
 
     Args:
-        run: The folder, with the configuration in it.
+        run: The folder.
         summary: Its flat record.
+        config: Its configuration as plain values.
     """
-    config = read_config(run)
     task, model = str(summary.get("task")), str(summary.get("model"))
     start = value_at(config, "weights")
     epochs = value_at(config, "phases", {})

@@ -32,7 +32,7 @@ from secateur.workflows.build import instantiate
 from secateur.workflows.loggers import log_summary
 from secateur.workflows.model_cards import write_run_card
 from secateur.workflows.pruning_config import group_rates, size_target
-from secateur.workflows.run_folder import RunFolder
+from secateur.workflows.run_folder import RunFolder, plain
 from secateur.workflows.run_records import VERIFICATION
 
 log = logging.getLogger(__name__)
@@ -200,6 +200,6 @@ class RunFinalizer:
         log_summary(self.loggers, summary)
         if self.verification is not None:
             write_json(self.run.path / VERIFICATION, {"thresholds": self.verification.thresholds()})
-        write_run_card(self.run.path, summary)
+        write_run_card(self.run.path, summary, plain(self.config))
         write_summary(self.run.summary, summary)
         log.info("run folder: %s", self.run.path)
