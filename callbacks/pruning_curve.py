@@ -1,4 +1,4 @@
-"""PruningCurve: how the figures of validation change as filters go, from one run."""
+"""PruningCurve: figures of validation against the share of filters removed, from one run."""
 
 from __future__ import annotations
 

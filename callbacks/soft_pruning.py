@@ -1,4 +1,4 @@
-"""SoftPruningCallback: masks filters as training goes, then holds the final mask."""
+"""SoftPruningCallback: masks filters during training, then holds the final mask."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class SoftPruningCallback(pl.Callback):
         self._holder = None
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave exact zeros behind, whatever came last."""
+        """Set pruned filters to exact zeros at the end."""
         if self.keep:
             with torch.no_grad():
                 self.pruner.apply(self.keep)

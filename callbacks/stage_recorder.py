@@ -1,4 +1,4 @@
-"""StageRecorder: what validation said before pruning, right after masking and at the end."""
+"""StageRecorder: figures of validation before pruning, right after masking and at the end."""
 
 from __future__ import annotations
 

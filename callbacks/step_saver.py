@@ -30,7 +30,7 @@ ROUGH_TOLERANCE = 0.05  # relative; validation in half precision or TF32 against
 
 
 class SavedStep(NamedTuple):
-    """What a step costs.
+    """Size of the slim network of a step.
 
     Attributes:
         parameters: Parameters of the slim network.
@@ -166,6 +166,6 @@ def _gather(trainer: pl.Trainer, pl_module: pl.LightningModule) -> Embeddings | 
 
 
 def _tolerance(trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
-    """What a difference of precision explains: the proof runs in single precision on the CPU."""
+    """Largest difference that precision explains: the proof runs in single precision on a CPU."""
     exact = trainer.precision == "32-true" and pl_module.device.type == "cpu"
     return TOLERANCE if exact else ROUGH_TOLERANCE

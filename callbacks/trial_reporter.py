@@ -1,4 +1,4 @@
-"""TrialReporter: tells the study of a sweep how a trial is doing, and stops one that does badly."""
+"""TrialReporter: reports a trial's figures to the study of a sweep, and stops a bad trial."""
 
 from __future__ import annotations
 

@@ -210,5 +210,5 @@ class RecognitionData(pl.LightningDataModule, ABC):
         return ValidationIdentities(self.verified.images, images, self._held, labels, self.cut)
 
     def _loading(self, batch_size: int) -> dict[str, Any]:
-        """How every loader works."""
+        """Arguments of every loader."""
         return loader_settings(self.num_workers, batch_size * 3 * self.cut.size**2 * 4)

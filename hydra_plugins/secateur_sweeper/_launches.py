@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One trial as the launcher sees it.
+    """One trial, as it is handed to the launcher.
 
     Attributes:
         number: Number of the trial, and of its folder.
@@ -31,7 +31,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a job.
+    """Result of a job.
 
     Attributes:
         number: Number of the trial.
@@ -72,7 +72,7 @@ class Launches:
 
     @property
     def under_way(self) -> int:
-        """How many jobs have no outcome yet."""
+        """Number of jobs without a result."""
         return len(self._batch) + self._in_threads
 
     def start(self, job: Job) -> None:

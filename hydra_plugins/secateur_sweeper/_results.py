@@ -1,4 +1,4 @@
-"""What a study found, as a file and as a table."""
+"""Results of a study, as a file and as a table."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from secateur.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """What varies between trials and what does not.
+    """The values that vary between trials, and those that do not.
 
     Attributes:
         distributions: Key of an override to its distribution.

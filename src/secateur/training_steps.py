@@ -1,4 +1,4 @@
-"""Where a training stands: how many steps it will take, and which epoch comes next."""
+"""Steps and epochs of a training: how many it will take, and which epoch is next."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def device_of(arguments: tuple[Any, ...]) -> torch.device:
 
 @contextmanager
 def _threads(threads: int) -> Iterator[None]:
-    """Let operators use so many threads, and as many as before afterwards."""
+    """Set the number of threads of operators within a with-statement."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -55,7 +55,8 @@ class LatencyTable:
 
     Args:
         layers: Layers by the name of their weight.
-        beyond: Elements written by all layers together, rising, and milliseconds beyond the layers.
+        beyond: Elements written by all layers together, rising, and milliseconds outside
+            them.
             The last is the dense network.
     """
 
@@ -77,7 +78,7 @@ class LatencyTable:
         return within + float(self.beyond_ms(written))
 
     def within(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[float, float]:
-        """What layers of these shapes take and write, of a network or of some of its layers.
+        """Milliseconds and elements written of layers of given shapes, all or some of a network.
 
         Args:
             shapes: Shape of every weight that counts, by name.
@@ -99,7 +100,7 @@ class LatencyTable:
         return total, written
 
     def beyond_ms(self, written: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        """What networks (B,) or one take beyond their layers, which write so many elements."""
+        """Milliseconds outside the layers, from the elements that the layers write; (B,) or one."""
         elements, times = zip(*self.beyond, strict=True)
         return np.asarray(np.interp(written, elements, times))
 
@@ -203,7 +204,7 @@ def _clock(arguments: tuple[Any, ...]) -> Callable[[], float]:
 
 
 def _record_calls(model: nn.Module, arguments: tuple[Any, ...]) -> _Calls:
-    """What each layer reads in each of its calls, and how many elements it writes."""
+    """Record the input of every call of each layer, and how many elements it writes."""
     calls: _Calls = {}
     handles = []
     for name, module in model.named_modules():

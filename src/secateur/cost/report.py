@@ -1,4 +1,4 @@
-"""The account of a pruning: what each layer lost in name and what it lost in fact."""
+"""Cost report: filters, parameters and MACs of each layer, masked (nominal) and slim (physical)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentityFolders:
-    """What lies in the folders.
+    """Pictures and people found in the folders.
 
     Attributes:
         identities: Names of the folders, sorted.

@@ -1,4 +1,4 @@
-"""What the detectors with anchors share: their heads, their loss, and how they tell faces."""
+"""Prediction heads: what the detectors with anchors share, their loss and decoding included."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class SingleScale:
 
 @dataclass(frozen=True, slots=True)
 class LongerSide:
-    """One size for all pictures, whatever their own: 640 is known as VGA.
+    """All pictures resized to one longer side: 640 is known as VGA.
 
     Attributes:
         pixels: The longer side.

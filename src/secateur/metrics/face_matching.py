@@ -122,7 +122,7 @@ def judge(claimed: Ints, first: Bools, masks: Bools) -> tuple[Bools, Bools]:
 
 
 def check_table(values: ArrayLike, n_columns: int, what: str) -> Floats:
-    """Make an array of finite numbers with so many columns.
+    """Make an array of finite numbers with the given number of columns.
 
     Args:
         values: ``(N, n_columns)``; anything empty will do for no rows.

@@ -112,7 +112,7 @@ FIGURES: dict[str, Figure] = {figure.name: figure for figure in (*QUALITY, *SIZE
 
 
 def find_figure(key: str) -> Figure | None:
-    """The figure that a key of a summary or a logged name stands for.
+    """Find the figure that a key of a summary or a logged name belongs to.
 
     Args:
         key: Such as ``ap_hard``, ``ap_hard_start``, ``val/ap_hard`` or ``rates.g1``.

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What a folder of prediction files holds.
+    """Predictions read from a folder of files.
 
     Attributes:
         boxes: ``(P, 5)`` x, y, width, height, score of each picture that has a file.

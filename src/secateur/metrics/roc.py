@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Roc:
-    """How many pairs each threshold accepts.
+    """Receiver operating characteristic: numbers of pairs that each threshold accepts.
 
     Attributes:
         thresholds: ``(T,)`` falling; the first is infinite and accepts nothing, the last accepts

@@ -29,7 +29,7 @@ FALSE_ACCEPT_RATES = ("1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6")
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a set of pairs tells about embeddings.
+    """Figures of embeddings on a set of pairs.
 
     Attributes:
         roc: The ROC of all pairs.
@@ -177,7 +177,7 @@ def fold_accuracy(scores: ArrayLike, same: ArrayLike, fold: ArrayLike) -> FoldAc
 
 
 def best_threshold(scores: Floats, same: Bools) -> float:
-    """Find the threshold that judges most pairs right.
+    """Find the threshold that classifies the most pairs correctly.
 
     Args:
         scores: ``(P,)`` rising.

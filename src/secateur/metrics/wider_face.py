@@ -41,7 +41,7 @@ _LOWEST_HIGHEST_SCORE = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True, slots=True)
 class SettingResult:
-    """What one setting gives.
+    """Curve and average precision of one setting.
 
     Attributes:
         ap: Average precision, 0..1.

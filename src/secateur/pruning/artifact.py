@@ -1,4 +1,4 @@
-"""A slim network on disk: weights, and what rebuilds the network without running anything.
+"""Artifact: a slim network on disk, rebuilt without running anything that the files hold.
 
 ``model.safetensors`` holds the tensors, ``model.json`` the name and constructor arguments of the
 dense architecture and what slimming changed in it. Names are looked up in a table that the caller

@@ -84,7 +84,7 @@ class PairedExecution:
         return cast("Tensor", self._value(node, 1, batch))
 
     def release(self, node: fx.Node) -> None:
-        """Give back one use of a node; its value goes with the last."""
+        """Release one use of a node; its value is dropped with the last."""
         self._uses[node] -= 1
         if self._uses[node] <= 0:
             self._values[0].pop(node, None)

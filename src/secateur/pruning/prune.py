@@ -20,7 +20,7 @@ from secateur.slimming.slim import slim
 
 @dataclass(frozen=True, slots=True)
 class PruneReport:
-    """What pruning and slimming did.
+    """Report of a pruning: costs, what slimming did, and the masks.
 
     Args:
         account: Filters, parameters and MACs per layer and in total, nominal and physical apart.

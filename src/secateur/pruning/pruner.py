@@ -136,7 +136,7 @@ class Pruner:
         apply_masks(self.model, keep, self.batchnorms)
 
     def _pools(self, rates: Tensor) -> Tensor:
-        """What is ranked together: all sets whose rate is that of one group, (n_sets,)."""
+        """Pool in which each set is ranked, that of the group whose rate it has, (n_sets,)."""
         pool_of = {
             name: number
             for number, group in enumerate(self.settings.rates, 1)

@@ -35,7 +35,7 @@ _AMOUNT = re.compile(r"(?P<number>\d+\.?\d*(?:e[+-]?\d+)?)\s*(?P<unit>[a-z]*)", 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a network shall be once it is pruned.
+    """The size that a pruned network shall have.
 
     Args:
         quantity: ``sparsity``, ``params``, ``macs`` or ``latency``.
@@ -50,7 +50,7 @@ class Target:
 
     @property
     def remaining(self) -> float:
-        """What shall remain of the dense network, in (0, 1)."""
+        """Share of the dense network that shall remain, in (0, 1)."""
         return 1 - self.value if self.quantity == "sparsity" else self.value
 
     def as_share(self, dense: float) -> Target:

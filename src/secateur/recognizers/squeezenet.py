@@ -65,5 +65,5 @@ class SqueezeNet(nn.Module):
 
 
 def _norm_relu(channels: int) -> nn.Sequential:
-    """What takes the place of a ReLU."""
+    """Batch norm and ReLU in the place of a ReLU."""
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))

@@ -26,7 +26,7 @@ Record = dict[str, Any]
 
 
 def evaluation_record(evaluation: Evaluation, about: Mapping[str, Any]) -> Record:
-    """Everything that ``evaluation.json`` tells.
+    """The content of ``evaluation.json``.
 
     Args:
         evaluation: Result of the metric.

@@ -1,4 +1,4 @@
-"""Table and plot of figures of quality against the filters that are gone."""
+"""Table and plot of figures of quality against the share of filters removed."""
 
 from __future__ import annotations
 

@@ -180,11 +180,11 @@ class RateStudy:
         return recovered
 
     def wait(self, seconds: float = 0.2) -> None:
-        """Let others go on."""
+        """Wait, so that other processes can continue."""
         time.sleep(seconds)
 
     def _fail(self, trial_id: int, reason: str) -> bool:
-        """Tell that a trial failed; False when somebody else has told its end before."""
+        """Report that a trial failed; False when another process has already reported its end."""
         storage = self.study._storage
         try:
             storage.set_trial_user_attr(trial_id, _FAILED, reason)

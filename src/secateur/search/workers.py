@@ -33,7 +33,7 @@ _POLL = 0.5  # seconds
 
 @dataclass(frozen=True, slots=True)
 class SearchJob:
-    """What a worker needs to join a study.
+    """A search as a worker process needs it to join the study.
 
     Attributes:
         storage: Path of the journal or URL of the database.
@@ -162,7 +162,7 @@ def _join(content: bytes, parent: int, reasons: SimpleQueue[str]) -> None:
 
 
 class Space(Protocol):
-    """What maps sampled points to rates: exact, published or front."""
+    """Maps sampled points to rates: exact, published or front."""
 
     @property
     def variables(self) -> dict[str, tuple[float, float]]:
@@ -173,7 +173,7 @@ class Space(Protocol):
 
 
 class Evaluation(Protocol):
-    """What tells how good rates are."""
+    """Measures how good rates are."""
 
     def __call__(self, rates: Mapping[str, float]) -> float:
         """Quality; larger is better."""

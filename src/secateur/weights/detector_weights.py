@@ -1,4 +1,4 @@
-"""Weights: read official, published and own files, tell what they are, load them strictly."""
+"""Weights of detectors: read official, published and own files, identify and load them."""
 
 from __future__ import annotations
 

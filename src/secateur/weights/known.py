@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a set of weights is.
+    """Network, origin and licence of a known set of weights.
 
     Attributes:
         model: Family of the network.

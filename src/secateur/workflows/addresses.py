@@ -1,4 +1,4 @@
-"""Where ``_target_``s lead: the addresses that files hold, old and new."""
+"""Addresses: import paths that ``_target_`` keys of saved files hold, old and new."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line before Hydra reads it: what it may leave out, and what belongs elsewhere."""
+"""Arguments of the command line, completed before Hydra reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run lives, and how a later command finds it again."""
+"""Run folders: how one is named, created, locked, and found again by a later command."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 @contextmanager
 def locked(path: Path, busy: Callable[[], object]) -> Iterator[None]:
-    """Hold the lock of a file; that of a killed process is gone with it.
+    """Hold the lock of a file; the system releases that of a killed process.
 
     Args:
         path: The file; it is made if it is not there, and stays.

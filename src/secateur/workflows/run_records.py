@@ -1,4 +1,4 @@
-"""What a finished run left: its configuration, its figures and its thresholds."""
+"""Records of a finished run: its configuration, figures and thresholds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep does to this process: its place in the sweep, and its device."""
+"""Sweeps: the number of this job in its sweep, and the device that it gets."""
 
 from __future__ import annotations
 

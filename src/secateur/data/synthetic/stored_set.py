@@ -1,4 +1,4 @@
-"""A drawn data set appears in one step, once."""
+"""Stored sets: a drawn data set is written once, complete or not at all."""
 
 from __future__ import annotations
 

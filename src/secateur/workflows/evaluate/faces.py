@@ -246,7 +246,7 @@ class Evaluator:
         return self.fabric
 
     def _folder(self, name: str, source: DetectorSource | None) -> Path:
-        """Where the files of one subject go."""
+        """Folder for the files of one subject."""
         config = self.config
         part = f"{config.protocol.name}-{self._data['data']}" if source else "predictions"
         if config.output_dir is not None:
@@ -316,7 +316,7 @@ def _with_data_of_run(config: DictConfig, subject: DetectorSource | None) -> Dic
 
 
 def _device_name(device: torch.device) -> str:
-    """What it ran on."""
+    """Name of the device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return platform.machine() if device.type == "cpu" else device.type

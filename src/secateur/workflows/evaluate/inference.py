@@ -1,4 +1,4 @@
-"""Show every picture of a set to a detector, in one process or shared by several."""
+"""Inference: run a detector on every picture of a set, in one process or shared by several."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Boxes = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """What was found on a set.
+    """Detections of a set.
 
     Attributes:
         boxes: (P, 5) x, y, width, height, score in pixels by name, in the order of the set, with

@@ -37,7 +37,7 @@ class Step:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What ``step.json`` says; empty before the first start."""
+        """The content of ``step.json``; empty before the first start."""
         path = self.folder / "step.json"
         if not path.exists():
             return {}

@@ -1,4 +1,4 @@
-"""The assignment of a search: levels, space, sampler and objective from the configuration."""
+"""Search job: levels, space, sampler and objective of a search, from the configuration."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def check_target(config: DictConfig) -> None:
 def build_sizes(
     config: DictConfig, pruner: Pruner, rate_masks: RateMasks
 ) -> tuple[dict[str, Levels], float, LevelSizes | None]:
-    """Levels of every group, what is gone before any rate, and sizes that are no plain sums."""
+    """Levels of every group, the share that is zero before any rate, and coupled sizes."""
     quantity = required_target(config).quantity
     if quantity == "sparsity" and pruner.scope == "independent":
         weigh = NominalSparsity(pruner.model, pruner.layers, pruner.batchnorms)

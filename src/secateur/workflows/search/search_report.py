@@ -1,4 +1,4 @@
-"""What a search leaves behind: trials, rates, plots, a summary and the closing table."""
+"""Search report: trials, rates, plots, a summary and the closing table."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _summary(
 
 
 def _closing_table(config: DictConfig, summary: dict[str, Any], fronts: list[TrialRecord]) -> None:
-    """What was found, for the terminal."""
+    """Print the best trials."""
     target = required_target(config)
     quantity = target.quantity
     rows = [
@@ -165,7 +165,7 @@ def _draw(
 
 
 def _value(target: Target, record: TrialRecord) -> float | None:
-    """What a trial leaves of the quantity of a target: zeros over all, or slim over dense."""
+    """Size of a trial's network in the quantity of the target, as a share."""
     if record.removed is None:
         return None
     return record.removed if target.quantity == "sparsity" else 1 - record.removed

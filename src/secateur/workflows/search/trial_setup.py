@@ -1,4 +1,4 @@
-"""What search and sensitivity share: the network, its pruner, and the judge of trials."""
+"""Trial setup, shared by search and sensitivity: network, pruner and evaluator of trials."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def build_pruner(config: DictConfig) -> Pruner:
 def build_evaluator(
     config: DictConfig, network: nn.Module, train_steps: object = 0
 ) -> TrialEvaluator:
-    """What judges masked networks, on pictures held out of the training list.
+    """Make the evaluator of masked networks, on pictures held out of the training list.
 
     Raises:
         InputError: If nothing is held out, or the objective does not suit the model.

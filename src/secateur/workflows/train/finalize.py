@@ -1,4 +1,4 @@
-"""The end of a training run: slim, prove, evaluate, account, and write the run folder."""
+"""The end of a training run: slim, prove, evaluate, count costs, and write the run folder."""
 
 from __future__ import annotations
 

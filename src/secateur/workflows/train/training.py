@@ -1,4 +1,4 @@
-"""The main job: train while pruning, hold, slim, prove, evaluate, record."""
+"""Training: train while pruning, hold the mask, slim, prove, evaluate, record."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _train_in(run: RunFolder, config: DictConfig) -> float | list[float | None] 
 
 
 def finished_epochs(checkpoint: Path) -> int:
-    """How many epochs a checkpoint has behind it."""
+    """Number of epochs that a checkpoint has been trained."""
     return read_resume_point(checkpoint).epochs
 
 
@@ -128,7 +128,7 @@ def run_name(config: DictConfig) -> str:
 
 
 def objective(config: DictConfig, summary: dict[str, Any]) -> float | list[float | None] | None:
-    """What a sweep optimises: the monitored figure of the final network, or what it asks for.
+    """Value that a sweep optimizes: the monitored figure of the final network, or a named one.
 
     Raises:
         InputError: If the sweep asks for a figure that is not in the summary.
