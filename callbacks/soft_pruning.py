@@ -34,7 +34,8 @@ class SoftPruningCallback(pl.Callback):
 
     def prune(self, trainer: pl.Trainer, fraction: float = 1.0) -> None:
         """Plan masks for the weights as they are, agree on them across processes, apply them."""
-        keep = self.pruner.plan(fraction)
+        held = self.schedule.kind == "held"
+        keep = self.pruner.carried() if held else self.pruner.plan(fraction)
         if self.schedule.kind == "iterative" and self.keep:
             keep = {name: mask & self.keep[name].to(mask.device) for name, mask in keep.items()}
         # Every process has the same weights, but the last bit of a score may depend on the machine.

@@ -66,6 +66,7 @@ DETECTION = (
     Figure("ap_hard", "AP hard", "max", "fraction"),
     Figure("ap_unlisted", "AP unlisted", "max", "fraction"),
     Figure("landmark_error", "landmark error", "min", "fraction"),
+    Figure("landmark_error", "landmark error", "min", "fraction"),
 )
 RECOGNITION = (
     Figure("accuracy", "accuracy", "max", "fraction"),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from secateur.pruning.coupling import FilterSets, coupled_filters, single_filters
 from secateur.pruning.criteria import score_layers
 from secateur.pruning.layers import prunable_layers, rates_per_layer, resolve_groups
-from secateur.pruning.masks import apply_masks
+from secateur.pruning.masks import apply_masks, masks_from_zeros
 from secateur.pruning.ranking import (
     Ranking,
     plan_masks,
@@ -102,6 +102,22 @@ class Pruner:
             return plan_masks(self.scores, rates)
         ranking = self.rank()
         return self._masks(ranking.removed(fraction), ranking)
+
+    def carried(self) -> dict[str, Tensor]:
+        """Masks that the network carries already: what is all zero stays so.
+
+        Returns:
+            As of `plan`.
+        """
+        n_sets = len(rates_of_sets(self.sets, self.rates))
+        whole = self.sets.masks(torch.zeros(n_sets, dtype=torch.bool), torch.zeros(n_sets))
+        keep = masks_from_zeros(self.layers)
+        for name in whole.keys() - keep.keys():  # batch norms of coupled channels
+            norm = self.model.get_submodule(name)
+            assert isinstance(norm.weight, Tensor)
+            assert isinstance(norm.bias, Tensor)
+            keep[name] = (norm.weight.detach() != 0) | (norm.bias.detach() != 0)
+        return keep
 
     def score(self) -> dict[str, Tensor]:
         """Scores (n_filters,) of each layer by the criterion, for the weights as they are."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-ScheduleKind = Literal["soft", "gradual", "oneshot", "iterative"]
+ScheduleKind = Literal["soft", "gradual", "oneshot", "iterative", "held"]
 Phase = Literal["dense", "prune", "hold"]
 
 
@@ -18,7 +18,8 @@ class Schedule:
     2018, algorithm 1); ``gradual`` does so with a rate that rises to the full one (asymptotic
     soft filter pruning, He et al. 2019); ``iterative`` removes a few more filters each time and
     never gives one back (Molchanov et al. 2017); ``oneshot`` masks once, before the first epoch
-    after the dense phase, and holds from there.
+    after the dense phase, and holds from there; ``held`` does so with the mask that the network
+    carries already as zero filters.
 
     Args:
         kind: How the prune phase behaves.
@@ -40,18 +41,24 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""
-        if self.kind not in ("soft", "gradual", "oneshot", "iterative"):
-            raise ValueError(f"schedule must be soft, gradual, oneshot or iterative: {self.kind!r}")
+        if self.kind not in get_args(ScheduleKind):
+            known = ", ".join(get_args(ScheduleKind))
+            raise ValueError(f"schedule must be one of {known}: {self.kind!r}")
         if min(self.dense_epochs, self.prune_epochs, self.finetune_epochs) < 0:
             raise ValueError("numbers of epochs must not be negative")
         if self.every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be at least 1, got {self.every_n_epochs}")
-        if self.kind != "oneshot" and self.prune_epochs < 1:
+        if not self._at_once and self.prune_epochs < 1:
             raise ValueError(f"a {self.kind} schedule needs prune_epochs of at least 1")
 
     @property
+    def _at_once(self) -> bool:
+        """Whether the one mask is set before an epoch rather than by a phase."""
+        return self.kind in ("oneshot", "held")
+
+    @property
     def _prune_span(self) -> int:
-        return 0 if self.kind == "oneshot" else self.prune_epochs
+        return 0 if self._at_once else self.prune_epochs
 
     @property
     def total_epochs(self) -> int:
@@ -71,18 +78,18 @@ class Schedule:
 
     def prunes_before(self, epoch: int) -> bool:
         """Whether masks are set before the first batch of ``epoch``."""
-        return self.kind == "oneshot" and epoch == self.dense_epochs
+        return self._at_once and epoch == self.dense_epochs
 
     def prunes_after(self, epoch: int) -> bool:
         """Whether masks are renewed at the end of ``epoch``, before its validation."""
-        if self.kind == "oneshot" or self.phase(epoch) != "prune":
+        if self._at_once or self.phase(epoch) != "prune":
             return False
         since = epoch - self.dense_epochs
         return since % self.every_n_epochs == 0 or epoch == self.last_prune_epoch
 
     def fraction(self, epoch: int) -> float:
         """Share of the full rate that the masks set after ``epoch`` remove, in (0, 1]."""
-        if self.kind in ("soft", "oneshot"):
+        if self.kind == "soft" or self._at_once:
             return 1.0
         done = (epoch - self.dense_epochs + 1) / self.prune_epochs
         if self.kind == "iterative":

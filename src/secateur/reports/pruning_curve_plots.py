@@ -13,11 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from secateur.files import atomic_write
+from secateur.metrics.names import QUALITY, label_of
 from secateur.reports.plots import COLORS, new_figure
-
-_NAMES = {"eer": "equal error rate", "accuracy": "accuracy", "ap_hard": "AP hard"}
-
-_FIRST = ("accuracy", "eer", "auc", "ap_easy", "ap_medium", "ap_hard")
 
 
 class CurvePoint(NamedTuple):
@@ -53,7 +50,7 @@ def write_pruning_curve(path: Path, points: Sequence[CurvePoint]) -> Path:
         The file written. A figure that could not be measured is an empty field.
     """
     found = list(dict.fromkeys(name for point in points for name in point.figures))
-    figures = [name for name in _FIRST if name in found]
+    figures = [figure.name for figure in QUALITY if figure.name in found]
     figures += [name for name in found if name not in figures]
     text = io.StringIO()
     rows = csv.writer(text)
@@ -88,7 +85,7 @@ def plot_pruning_curve(path: Path, points: Sequence[CurvePoint], quantity: str) 
         rows = figure.subplots(
             1 + bool(sized), 1, sharex=True, squeeze=False, height_ratios=(3, 2)[: 1 + bool(sized)]
         )[:, 0]
-        rows[0].set(title="Quality against filters removed", ylabel=_NAMES.get(quantity, quantity))
+        rows[0].set(title="Quality against filters removed", ylabel=label_of(quantity))
         _draw_quality(rows[0], points, quantity)
         if sized:
             _draw_sizes(rows[1], sized)

@@ -8,22 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
+from secateur.metrics.names import QUALITY, STAGES
 from secateur.readers import read_json
 from secateur.reports import tables
 from secateur.reports.metrics_file import read_metrics
 from secateur.reports.plots import LayerFilters, Span, plot_curves, plot_kept_filters
 from secateur.schema import Fields
-
-_QUALITY = {
-    "ap_easy": "AP easy",
-    "ap_medium": "AP medium",
-    "ap_hard": "AP hard",
-    "ap_unlisted": "AP unlisted",
-    "accuracy": "accuracy",
-    "eer": "equal error rate",
-    "tar_at_far_1e-3": "TAR at FAR 1e-3",
-    "auc": "area under ROC",
-}
 
 
 def closing_table(summary: Mapping[str, Any], console: Console | None = None) -> None:
@@ -47,7 +37,7 @@ def closing_table(summary: Mapping[str, Any], console: Console | None = None) ->
     rows = closing_rows(summary)
     tables.print_table(
         " · ".join(filter(None, parts)),
-        ["", "dense", "masked", "slim", "slim to dense"],
+        ["", *(stage.label for stage in STAGES), "slim to dense"],
         rows,
         caption="; ".join(remarks) or None,
         console=console,
@@ -87,12 +77,12 @@ def closing_rows(summary: Mapping[str, Any]) -> list[list[str]]:
             tables.change(slim_latency, latency),
         ],
     ]
-    for key, name in _QUALITY.items():
-        start, masked, end = get(f"{key}_start"), get(f"{key}_masked"), get(key)
+    for figure in QUALITY:
+        start, masked, end = (get(f"{figure.name}{stage.suffix}") for stage in STAGES)
         if start is None and masked is None and end is None:
             continue
         moved = tables.NOTHING if start is None or end is None else f"{end - start:+.4f}"
-        rows.append([name, *map(tables.precision, (start, masked, end)), moved])
+        rows.append([figure.label, *map(tables.precision, (start, masked, end)), moved])
     return rows
 
 
@@ -115,7 +105,7 @@ def draw_plots(folder: Path, spans: Sequence[Span] = ()) -> list[Path]:
         written.append(
             plot_curves(path, shown, title="Training loss", quantity="loss", spans=spans)
         )
-    shown = {_QUALITY[n]: curves[f"val/{n}"] for n in _QUALITY if f"val/{n}" in curves}
+    shown = {q.label: curves[f"val/{q.name}"] for q in QUALITY if f"val/{q.name}" in curves}
     if shown:
         quantity = "average precision" if all(n.startswith("AP") for n in shown) else "value"
         path = plots / "quality.png"

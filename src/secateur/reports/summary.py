@@ -8,6 +8,7 @@ from pathlib import Path
 
 from secateur.errors import InputError
 from secateur.files import to_plain, write_json
+from secateur.metrics.names import DENSE, DETECTION, FINAL, PRUNED, RECOGNITION
 from secateur.readers import read_json
 from secateur.schema import expect, mapping_in
 
@@ -16,19 +17,19 @@ Value = str | int | float | bool | dict[str, float]
 
 Summary = dict[str, Value]
 
-_STAGES = ("start", "masked")
-_QUALITY = ("ap_easy", "ap_medium", "ap_hard", "ap_unlisted", "landmark_error")
-_RECOGNITION = ("accuracy", "eer", "tar_at_far_1e-3", "auc")
 KEYS: tuple[str, ...] = (
     *("task", "model", "criterion", "scope", "schedule", "rate", "rates", "seed", "data"),
     *("input_size", "params_dense", "params_nonzero", "params_slim", "sparsity"),
     *("macs_dense", "macs_slim", "slim_max_abs_diff", "latency_ms_dense", "latency_ms_slim"),
     "machine",
     *("wall_seconds", "peak_memory_mb", "protocol"),
-    *_QUALITY,
-    *(f"{name}_{stage}" for stage in _STAGES for name in _QUALITY),
-    *_RECOGNITION,
-    *(f"{name}_{stage}" for stage in _STAGES for name in _RECOGNITION),
+    *("slim_from", "slim_epoch"),
+    *(
+        f"{figure.name}{stage.suffix}"
+        for figures in (DETECTION, RECOGNITION)
+        for stage in (FINAL, DENSE, PRUNED)
+        for figure in figures
+    ),
 )
 """The keys in the order they are written; a key that was not measured is absent.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra.utils
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from torch import nn
 
 from secateur.errors import InputError
@@ -18,6 +18,7 @@ from secateur.weights.detector_weights import identify, load_weights, read_weigh
 from secateur.weights.recognizer_weights import fetch_imagenet, head_weights, is_imagenet
 from secateur.weights.recognizer_weights import load_weights as load_recognizer
 from secateur.workflows.addresses import current_address, with_addresses
+from secateur.workflows.own_networks import architecture_name
 from secateur.workflows.pruning_config import with_rates_file
 
 log = logging.getLogger(__name__)
@@ -28,10 +29,15 @@ _SET_BY_WEIGHTS = {"topology", "anchor_ratio"}
 
 def instantiate(node: DictConfig | Mapping[str, Any], **extra: Any) -> Any:
     """Make the object that a configuration node describes; the only place that does."""
-    plain = OmegaConf.to_container(OmegaConf.create(dict(node)), resolve=False)
-    if isinstance(node, DictConfig):  # interpolations lead out of the node
-        plain = OmegaConf.to_container(node, resolve=True)
+    plain = _plain(node)
     return hydra.utils.instantiate(with_addresses(plain, current_address), **extra)
+
+
+def _plain(node: Any) -> Any:
+    """A node without interpolations; objects that stand in it stay what they are."""
+    if isinstance(node, DictConfig | ListConfig):
+        return OmegaConf.to_container(node, resolve=True)
+    return {key: _plain(value) for key, value in node.items()} if isinstance(node, dict) else node
 
 
 def resolve_config(config: DictConfig) -> DictConfig:
@@ -90,7 +96,7 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
         InputError: If the weights belong to another model.
     """
     settings: dict[str, Any] = dict(config.model.network)
-    family = str(settings["_target_"]).rpartition(".")[2].lower()
+    family = architecture_name(str(settings["_target_"]))
     state = None
     if is_imagenet(config.weights):
         state = fetch_imagenet(family, str(config.weights))
@@ -117,8 +123,26 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     if state is not None:
         load = load_recognizer if config.model.task == "recognition" else load_weights
         load(network, state, source=str(config.weights))
-    arguments = {name: value for name, value in settings.items() if name != "_target_"}
+    arguments = plain_arguments(settings)
     return network, {"name": family, "arguments": arguments}
+
+
+def plain_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a network as files can hold them, checked before any training.
+
+    Raises:
+        InputError: If one of them is made by a `_target_` of its own.
+    """
+    plain = OmegaConf.to_container(OmegaConf.create(dict(settings)), resolve=True)
+    assert isinstance(plain, dict)
+    arguments = {str(name): value for name, value in plain.items() if name != "_target_"}
+    nested = [name for name, value in arguments.items() if "_target_" in str(value)]
+    if nested:
+        raise InputError(
+            f"model.network.{nested[0]} is an object of its own, which model.json cannot hold: "
+            "give the network numbers and texts, and let it make the object from them"
+        )
+    return arguments
 
 
 def build_task(config: DictConfig, network: nn.Module) -> Any:

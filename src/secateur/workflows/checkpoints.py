@@ -25,8 +25,10 @@ from secateur.tensor_files import read_torch
 
 log = logging.getLogger(__name__)
 
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
-NAMES = (LAST, PREVIOUS, BEST)
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+BEST_DENSE, BEST_PRUNED = "best_dense.ckpt", "best_pruned.ckpt"
+BEST = "best.ckpt"  # of older runs, mostly the dense network
+NAMES = (LAST, PREVIOUS, BEST_PRUNED, BEST_DENSE, BEST)
 """Checkpoints in the order in which a run goes on from them."""
 
 _PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops")
@@ -115,7 +117,7 @@ def find_resume_point(folder: Path) -> ResumePoint | None:
         folder: Folder of its checkpoints.
 
     Returns:
-        ``last.ckpt``, else ``previous.ckpt``, else ``best.ckpt``; None if there is none of them.
+        ``last.ckpt``, else ``previous.ckpt``, else a best one; None if there is none of them.
 
     Raises:
         InputError: If there are some and all are damaged.

@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
-import importlib.util
+import inspect
 import logging
-import os
-import re
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
+from hydra.utils import get_class
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from secateur.errors import InputError
-from secateur.files import atomic_write
-from secateur.readers import read_text
+from secateur.readers import read_json
 from secateur.reports.metrics_file import MetricRow, append_metrics, read_metrics, start_metrics
+from secateur.workflows.build import instantiate
 from secateur.workflows.checkpoints import read_resume_point
 from secateur.workflows.pruning_config import group_rates, pruning_groups
 from secateur.workflows.run_folder import RunFolder, plain
-from secateur.workflows.sweep import SweepJob, sweep_job
+from secateur.workflows.tracking import (
+    log_files,
+    log_layers,
+    log_pictures,
+    run_arguments,
+    summary_values,
+    tell_how_to_upload,
+    wandb_settings,
+)
+
+_SLIM = ("model.safetensors", "model.json", "pruning.json", "config.yaml")
 
 log = logging.getLogger(__name__)
 
-BEST = {
-    "val/ap_easy": "max",
-    "val/ap_medium": "max",
-    "val/ap_hard": "max",
-    "val/accuracy": "max",
-    "val/eer": "min",
-    "val/auc": "max",
-    "train/loss": "min",
-}
-
 
 @contextmanager
-def open_loggers(config: DictConfig, run: RunFolder) -> Iterator[list[Logger]]:
+def open_loggers(config: DictConfig, run: RunFolder, name: str) -> Iterator[list[Logger]]:
     """Loggers for the time of a run; Weights & Biases is finished whatever happens.
+
+    Args:
+        config: Configuration of the run.
+        run: Its folder.
+        name: What was composed, such as ``eresfd-fpgm-0.3``.
 
     Without ``finish`` two runs in one process would share one id (wandb issue 1314).
 
@@ -49,13 +54,13 @@ def open_loggers(config: DictConfig, run: RunFolder) -> Iterator[list[Logger]]:
         InputError: If logger=wandb is asked for without the package.
     """
     loggers: list[Logger] = [MetricsCsv(run.path / "metrics.csv", _resumed_step(run))]
-    settings = config.logger.wandb
-    if settings is None:
+    loggers += [_by_target(name, node, run) for name, node in config.logger.items() if _made(node)]
+    for logger in loggers[1:]:
+        logger.log_hyperparams({**_flat(plain(config)), **flat_numbers(config)})
+    if wandb_settings(config) is None:
         yield loggers
         return
-    if importlib.util.find_spec("wandb") is None:
-        raise InputError("logger=wandb needs the package wandb: pip install 'secateur[wandb]'")
-    loggers.append(_wandb_logger(config, settings, run))
+    loggers.append(_wandb_logger(config, run, name))
     status = 1
     try:
         yield loggers
@@ -64,6 +69,38 @@ def open_loggers(config: DictConfig, run: RunFolder) -> Iterator[list[Logger]]:
         import wandb
 
         wandb.finish(exit_code=status)
+        if status == 0:
+            tell_how_to_upload(config, run.path)
+
+
+def _made(node: object) -> bool:
+    """Whether a node of ``logger`` says what to make."""
+    return isinstance(node, DictConfig) and "_target_" in node
+
+
+def _by_target(name: object, node: DictConfig, run: RunFolder) -> Logger:
+    """A Lightning logger; one that writes files writes into the run folder."""
+    known = inspect.signature(get_class(str(node["_target_"]))).parameters
+    extra = {"save_dir": str(run.path)} if "save_dir" in known and "save_dir" not in node else {}
+    try:
+        made = instantiate(node, **extra)
+        _ = made.experiment  # what it needs is missing now rather than after the first epoch
+    except (ImportError, InstantiationException) as error:
+        what = str(error).splitlines()[0]
+        raise InputError(f"logger.{name} cannot be made: {what}") from error
+    assert isinstance(made, Logger)
+    return made
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values under dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def _resumed_step(run: RunFolder) -> int | None:
@@ -72,42 +109,16 @@ def _resumed_step(run: RunFolder) -> int | None:
     return read_resume_point(run.checkpoint).step
 
 
-def _wandb_logger(config: DictConfig, settings: DictConfig, run: RunFolder) -> WandbLogger:
+def _wandb_logger(config: DictConfig, run: RunFolder, name: str) -> WandbLogger:
     """One W&B run per run folder, laid out for comparing runs."""
-    offline = settings.mode == "offline" or (
-        settings.mode == "auto" and not os.environ.get("WANDB_API_KEY")
-    )
-    values = plain(config)
-    job = sweep_job()
-    identity = run.path / "wandb_id"
-    if not identity.exists():
-        atomic_write(identity, os.urandom(4).hex())
-    criterion = str(values["pruning"]["criterion"])
-    logger = WandbLogger(
-        project=settings.project,
-        name=f"{run.path.parent.name}-{run.path.name}" if job else run.path.parent.name,
-        id=_wandb_identity(identity),
-        resume="allow",
-        group=settings.group or (job.group if job else f"{config.model.name}-{config.data.name}"),
-        job_type=settings.job_type,
-        tags=[config.model.name, criterion, config.data.name],
-        save_dir=str(run.path),
-        offline=offline,
-        log_model=False,
-        config={**values, **flat_numbers(config), **_place_in_sweep(config, job)},
-    )
-    for name, summary in BEST.items():
-        logger.experiment.define_metric(name, summary=summary)
+    arguments = run_arguments(config, run.path, name, values=flat_numbers(config))
+    offline = arguments.pop("mode") == "offline"
+    folder = arguments.pop("dir")
+    logger = WandbLogger(save_dir=folder, offline=offline, log_model=False, **arguments)
+    # The best of a curve is that of the dense phase: only final/ tells of the slim network.
+    logger.experiment.define_metric("val/*", summary="none")
+    logger.experiment.define_metric("train/*", summary="last")
     return logger
-
-
-def _wandb_identity(path: Path) -> str:
-    """The identity that a run keeps over all its commands."""
-    remedy = "delete it, and the run gets another page of Weights & Biases"
-    text = read_text(path, remedy, limit=1000).strip()
-    if not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", text):
-        raise InputError(f"{path} holds no identity of a run: {remedy}")
-    return text
 
 
 def flat_numbers(config: DictConfig) -> dict[str, float]:
@@ -127,16 +138,6 @@ def flat_numbers(config: DictConfig) -> dict[str, float]:
     return {"rate": common, **{f"rates/{name}": own.get(name, common) for name in groups}}
 
 
-def _place_in_sweep(config: DictConfig, job: SweepJob | None) -> dict[str, str | int]:
-    """Sweep, job and trial; empty outside a sweep."""
-    if job is None:
-        return {}
-    place: dict[str, str | int] = {"sweep/name": job.group, "sweep/job": job.number}
-    if config.get("trial"):
-        place["sweep/trial"] = int(config.trial.number)
-    return place
-
-
 def log_objective(
     loggers: list[Logger], config: DictConfig, value: float | list[float | None] | None
 ) -> None:
@@ -150,10 +151,53 @@ def log_objective(
 
 
 def log_summary(loggers: list[Logger], values: Mapping[str, Any]) -> None:
-    """Put the final record where the runs table of W&B shows it."""
+    """Put the final record where the runs table of a dashboard shows it.
+
+    Args:
+        loggers: Loggers of the run.
+        values: The record under its logged names; numbers go to loggers without a summary.
+    """
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.summary.update(dict(values))
+        elif not isinstance(logger, MetricsCsv):
+            numbers = {k: float(v) for k, v in values.items() if isinstance(v, int | float)}
+            logger.log_metrics(numbers)
+
+
+def log_outcome(
+    loggers: list[Logger],
+    config: DictConfig,
+    folder: Path,
+    summary: Mapping[str, Any],
+    made_from: Sequence[Path] = (),
+) -> None:
+    """Tell loggers what came out: figures, and for W&B tables, plots and the slim network.
+
+    Args:
+        loggers: Loggers of the run.
+        config: Its configuration.
+        folder: Its folder.
+        summary: Its record.
+        made_from: Weights and rates that it began with.
+    """
+    log_summary(loggers, summary_values(summary))
+    for logger in loggers:
+        if not isinstance(logger, WandbLogger):
+            continue
+        run = logger.experiment
+        report = folder / "pruning.json"
+        if report.is_file():
+            content = read_json(report, "train again to rewrite it")
+            assert isinstance(content, dict)
+            log_layers(run, content["layers"])
+        log_pictures(run, folder / "plots")
+        settings = wandb_settings(config)
+        if settings is not None and settings.get("log_model", True):
+            files = [folder / file for file in _SLIM]
+            figures = summary_values(summary)
+            name = f"{run.name}-slim"
+            log_files(run, name, "model", files, made_from=made_from, metadata=figures)
 
 
 class MetricsCsv(Logger):

@@ -36,6 +36,8 @@ _VOLATILE = (
     *("print_config", "n_trials", "n_workers", "storage", "stale_after"),
 )
 
+_NEUTRAL = {"slim_from": "last"}
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
@@ -63,7 +65,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of ``last.ckpt`` and ``best.ckpt``."""
+        """Folder of ``last.ckpt``, ``best_dense.ckpt`` and ``best_pruned.ckpt``."""
         return self.path / "checkpoints"
 
     @contextmanager
@@ -95,6 +97,10 @@ def plain(config: DictConfig) -> dict[str, Any]:
 def fingerprint(config: DictConfig) -> str:
     """Eight hexadecimal digits over everything that decides the result of a run."""
     values = {key: value for key, value in plain(config).items() if key not in _VOLATILE}
+    # a setting that came later leaves the mark of older runs as it is while it does nothing
+    for key, nothing in _NEUTRAL.items():
+        if values.get(key) == nothing:
+            del values[key]
     text = json.dumps(with_addresses(values, first_address), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -195,7 +196,7 @@ def _read_run(path: Path) -> Run:
             return _read_evaluation(path, name)
     if (path / _EXPORT).is_file() and not (path / _SUMMARY).is_file():
         return Run(path, "export", flat_values(_read_json(path / _EXPORT)))
-    settings = flat_values(_read_yaml(path / _CONFIG))
+    settings = flat_values(read_settings(path / _CONFIG))
     if not (path / _SUMMARY).is_file():
         record = _record_of_settings(settings)
         return Run(path, "unfinished", record, settings, curves=read_curves(path / "metrics.csv"))
@@ -339,7 +340,8 @@ def _read_json(path: Path) -> dict[str, object]:
     return value
 
 
-def _read_yaml(path: Path) -> Mapping[str, object]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """The configuration of a run as plain values; empty where there is no such file."""
     if not path.is_file():
         return {}
     value = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 (a SafeLoader)

@@ -26,7 +26,6 @@ from secateur.recognizers.task import RecognizerTask
 from secateur.reports import tables
 from secateur.reports.verification_plots import plot_det, plot_roc, plot_score_histogram
 from secateur.schema import is_count
-from secateur.weights.architectures import BUILDERS
 from secateur.workflows.build import build_data, build_network, instantiate
 from secateur.workflows.loading import count, load_network, run_name
 from secateur.workflows.saved_config import (
@@ -35,6 +34,7 @@ from secateur.workflows.saved_config import (
     saved_model,
     saved_task,
 )
+from secateur.workflows.tracking import log_evaluation
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +115,7 @@ def evaluate_recognizer(config: DictConfig) -> float:
         title = f"Templates of {size}"
         plot_roc(folder / "plots" / f"roc-templates-{size}.png", curves, title=title)
         plot_det(folder / "plots" / f"det-templates-{size}.png", curves, title=title)
+    log_evaluation(config, folder, record)
     _print(record)
     log.info("evaluation: %s", folder)
     return found.eer
@@ -153,7 +154,7 @@ def verify_templates(
 def _from_run(config: DictConfig) -> tuple[nn.Module, DictConfig, str]:
     """The slim network of a run; without data.root also its data."""
     folder = Path(str(config.run))
-    network = load_slim(folder, BUILDERS)
+    network = load_slim(folder, builders())
     path = folder / "config.yaml"
     saved = read_saved_config(path)
     own = config.data.get("root") is not None and "pairs" in config.data

@@ -20,6 +20,7 @@ from secateur.workflows.pruning_config import group_rates, required_target
 from secateur.workflows.run_folder import fingerprint, open_run_folder
 from secateur.workflows.search.rate_search import search
 from secateur.workflows.sweep import sweep_job
+from secateur.workflows.tracking import summary_values, tracked_run
 from secateur.workflows.train.training import objective, train
 
 log = logging.getLogger(__name__)
@@ -122,13 +123,22 @@ class Pipeline:
         self, step: Step, weights: Path | None, rates: dict[str, float] | None = None
     ) -> None:
         config = training_config(self.config, step.name, step.folder, weights, rates)
-        wandb = config.logger.wandb
-        if wandb is not None and wandb.group is None and sweep_job() is None:
-            wandb.group = self.folder.name
+        self._set_group(config)
         train(config)
 
+    def _group(self) -> str | None:
+        """Group of all steps in W&B; a sweep groups its recipes itself."""
+        return self.folder.name if sweep_job() is None else None
+
+    def _set_group(self, config: DictConfig) -> None:
+        wandb = config.logger.wandb
+        if wandb is not None and wandb.group is None:
+            wandb.group = self._group()
+
     def _search(self, weights: Path) -> None:
-        search(search_config(self.config, self.search.folder, weights))
+        config = search_config(self.config, self.search.folder, weights)
+        self._set_group(config)
+        search(config)
         if not (self.search.folder / "rates.yaml").exists():
             raise InputError(
                 f"the search in {self.search.folder} found no rates for "
@@ -150,7 +160,13 @@ class Pipeline:
         print_pipeline(records, how, seconds, monitor, self._title())
         path = self.folder / "summary.json"
         if self.ran or not path.exists():
-            write_summary(path, self._summary(records, how, seconds))
+            summary = self._summary(records, how, seconds)
+            with tracked_run(
+                self.config, self.folder, self.folder.name, job_type="recipe", group=self._group()
+            ) as tracked:
+                if tracked is not None:
+                    tracked.summary.update(summary_values(summary))
+            write_summary(path, summary)
         log.info("pipeline folder: %s", self.folder)
         return read_summary(path)
 

@@ -17,6 +17,7 @@ from secateur.workflows.search.trial_setup import resolve_search_config
 
 # What search.yaml and train.yaml have in common; its other settings stand in the recipe.
 _SHARED = {"model", "data", "pruning", "paths", "weights", "target", "seed", "resume", "output_dir"}
+_SHARED |= {"logger"}
 
 _PHASES = {"pretrain": "dense_epochs", "prune": "prune_epochs", "finetune": "finetune_epochs"}
 
@@ -97,9 +98,8 @@ def training_config(
         if step == "pretrain":
             config.pruning = {"criterion": None}
         if step == "finetune":
-            # Filters that are zero already have the least L1 norm: this is the mask of the step
-            # before, by whatever criterion it was chosen; another choice would lose more of them.
-            config.pruning.criterion, config.pruning.schedule = "l1", "oneshot"
+            # the mask of the step before, not another choice
+            config.pruning.schedule = "held"
         if config.logger.wandb is not None:
             config.logger.wandb.job_type = step
     return config

@@ -34,7 +34,7 @@ def search(config: DictConfig) -> float | None:
     job = build_search_job(config, run)
     with SearchProgress(job.n_trials) as progress:
         study = run_workers(job, int(config.n_workers), progress.update)
-    return write_results(config, run, job, study, time.perf_counter() - started)
+    return write_results(config, run, job, study, time.perf_counter() - started, _run_name(config))
 
 
 def _run_name(config: DictConfig) -> str:

@@ -31,14 +31,20 @@ from secateur.workflows.overrides import override
 from secateur.workflows.pruning_config import pruning_settings, required_target
 from secateur.workflows.run_folder import RunFolder
 from secateur.workflows.search.trial_setup import objective_name
+from secateur.workflows.tracking import log_search, tracked_run
 
 log = logging.getLogger(__name__)
 
 
 def write_results(
-    config: DictConfig, run: RunFolder, job: SearchJob, study: RateStudy, seconds: float
+    config: DictConfig,
+    run: RunFolder,
+    job: SearchJob,
+    study: RateStudy,
+    seconds: float,
+    name: str,
 ) -> float | None:
-    """Everything in the run folder, and the closing table."""
+    """Everything in the run folder, the closing table, and what W&B shows under a name."""
     records = [read_trial(trial) for trial in study.trials()]
     write_trials(run.path / "trials.csv", records)
     found = best(records)
@@ -52,6 +58,9 @@ def write_results(
         write_trials(run.path / "front.csv", fronts)
     _closing_table(config, summary, fronts if isinstance(job.space, FrontSpace) else [])
     write_json(run.summary, summary)
+    with tracked_run(config, run.path, name, job_type="search") as tracked:
+        if tracked is not None:
+            log_search(tracked, run.path, summary, [Path(str(config.weights))])
     log.info("run folder: %s", run.path)
     if chosen is None:
         log.warning("no trial was feasible, so there is no rates.yaml: try space=exact")

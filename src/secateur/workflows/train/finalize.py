@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -27,10 +28,10 @@ from secateur.pruning.artifact import PICTURES, save_verified_slim
 from secateur.reports.plots import Span
 from secateur.reports.run_report import closing_table, draw_plots
 from secateur.reports.summary import write_summary
-from secateur.weights.architectures import BUILDERS
 from secateur.workflows.build import instantiate
-from secateur.workflows.loggers import log_summary
+from secateur.workflows.loggers import log_outcome
 from secateur.workflows.model_cards import write_run_card
+from secateur.workflows.own_networks import builders
 from secateur.workflows.pruning_config import group_rates, size_target
 from secateur.workflows.run_folder import RunFolder, plain
 from secateur.workflows.run_records import VERIFICATION
@@ -50,6 +51,7 @@ class RunFinalizer:
         recorder: Validation metrics by stage.
         pruning: Callback with the masks, or None for plain training.
         loggers: Loggers that take the final record.
+        made_from: Weights and rates that the run began with.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class RunFinalizer:
         recorder: StageRecorder,
         pruning: SoftPruningCallback | None,
         loggers: list[Logger],
+        made_from: Sequence[Path] = (),
     ) -> None:
         self.config = config
         self.run = run
@@ -71,15 +74,17 @@ class RunFinalizer:
         self.recorder = recorder
         self.pruning = pruning
         self.loggers = loggers
+        self.made_from = made_from
         size = int(config.data.input_size)
         self.example = torch.zeros(1, 3, size, size)
         self.verification: Verification | None = None
 
-    def __call__(self, wall_seconds: float) -> dict[str, Any]:
+    def __call__(self, wall_seconds: float, about: Mapping[str, Any]) -> dict[str, Any]:
         """Finish the run.
 
         Args:
             wall_seconds: Time that training took so far.
+            about: What else the record says: which epoch is slimmed.
 
         Returns:
             The flat record that ``summary.json`` holds.
@@ -88,7 +93,7 @@ class RunFinalizer:
             self.run.path,
             self.masked,
             self.architecture,
-            BUILDERS,
+            builders(self.config),
             self.example,
             self.real_inputs(),
             scatter=bool(self.config.pruning.get("scatter", False)),
@@ -96,7 +101,7 @@ class RunFinalizer:
         )
         log.info("slim against masked on real pictures: max abs difference %.2g", difference)
         final = self.evaluate(slimmed)
-        summary = self.summarise(slimmed, difference, final, wall_seconds)
+        summary = {**self.summarise(slimmed, difference, final, wall_seconds), **about}
         if (
             getattr(rank_zero_only, "rank", 0) == 0
         ):  # the other processes only took part in the evaluation
@@ -197,9 +202,9 @@ class RunFinalizer:
             write_json(self.run.path / "pruning.json", report)
         draw_plots(self.run.path, self.spans())
         closing_table(summary)
-        log_summary(self.loggers, summary)
         if self.verification is not None:
             write_json(self.run.path / VERIFICATION, {"thresholds": self.verification.thresholds()})
         write_run_card(self.run.path, summary, plain(self.config))
+        log_outcome(self.loggers, self.config, self.run.path, summary, self.made_from)
         write_summary(self.run.summary, summary)
         log.info("run folder: %s", self.run.path)

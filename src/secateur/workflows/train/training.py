@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import signal
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra.utils import get_class
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig, ListConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -19,17 +22,20 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
 from secateur.callbacks.dense_weights import DenseWeights
+from secateur.callbacks.phase_checkpoint import PhaseCheckpoint
 from secateur.callbacks.pruning_curve import PruningCurve
 from secateur.callbacks.soft_pruning import SoftPruningCallback
 from secateur.callbacks.stage_recorder import StageRecorder
 from secateur.callbacks.step_saver import StepSaver
 from secateur.callbacks.taylor_statistics import TaylorStatisticsCallback
+from secateur.callbacks.training_curves import TrainingCurves
 from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
 from secateur.reports.summary import read_summary
 from secateur.runtime.allocator import keep_large_blocks
-from secateur.weights.architectures import BUILDERS
+from secateur.tensor_files import read_torch
+from secateur.workflows.addresses import current_address
 from secateur.workflows.build import (
     build_data,
     build_network,
@@ -37,8 +43,14 @@ from secateur.workflows.build import (
     instantiate,
     resolve_config,
 )
-from secateur.workflows.checkpoints import CheckpointFiles, find_resume_point, read_resume_point
+from secateur.workflows.checkpoints import (
+    BEST_PRUNED,
+    CheckpointFiles,
+    find_resume_point,
+    read_resume_point,
+)
 from secateur.workflows.loggers import log_objective, open_loggers
+from secateur.workflows.own_networks import builders
 from secateur.workflows.pruning_config import (
     build_schedule,
     group_rates,
@@ -62,12 +74,15 @@ def train(config: DictConfig) -> float | list[float | None] | None:
     """
     _quieten()
     keep_large_blocks()
+    given = [Path(path) for path in (config.weights, config.rates) if isinstance(path, str)]
     config = resolve_config(config)
     with open_run_folder(config, run_name(config)).held() as run:
-        return _train_in(run, config)
+        return _train_in(run, config, given)
 
 
-def _train_in(run: RunFolder, config: DictConfig) -> float | list[float | None] | None:
+def _train_in(
+    run: RunFolder, config: DictConfig, made_from: Sequence[Path]
+) -> float | list[float | None] | None:
     """Begin or continue the run of a folder that no other process works in."""
     if run.finished:
         log.info("%s is finished; resume=never starts another run", run.path)
@@ -90,7 +105,7 @@ def _train_in(run: RunFolder, config: DictConfig) -> float | list[float | None] 
     data.setup("fit")
     log.info("%s", data.describe())
 
-    with open_loggers(config, run) as loggers:
+    with open_loggers(config, run, run_name(config)) as loggers:
         task = build_task(config, network)
         if point is not None:
             point.check_fits(task.state_dict())
@@ -106,8 +121,11 @@ def _train_in(run: RunFolder, config: DictConfig) -> float | list[float | None] 
             log.warning("stopped by SIGTERM at step %d", trainer.global_step)
             # Lightning would exit with status 0, as if the run had come to its end.
             raise SystemExit(128 + signal.SIGTERM) from error
-        finish = RunFinalizer(config, run, network, architecture, data, recorder, pruning, loggers)
-        summary = finish(wall_seconds=time.perf_counter() - started)
+        slim_from = choose_epoch(config, run, task, pruning)
+        finish = RunFinalizer(
+            config, run, network, architecture, data, recorder, pruning, loggers, made_from
+        )
+        summary = finish(time.perf_counter() - started, slim_from)
         value = objective(config, summary)
         log_objective(loggers, config, value)
     return value
@@ -162,7 +180,8 @@ def build_pruning(config: DictConfig, network: nn.Module) -> tuple[Pruner | None
         return None, None
     pruner = Pruner(network, (example_input(config),), pruning_settings(config))
     schedule = build_schedule(config)
-    if pruner.needs_statistics and schedule.prunes_before(0):
+    held = schedule.kind == "held"
+    if pruner.needs_statistics and schedule.prunes_before(0) and not held:
         raise InputError(
             f"pruning={pruner.criterion} scores filters by what happens in training, but a oneshot "
             "schedule without a dense epoch prunes before it: set phases.dense_epochs (with "
@@ -185,34 +204,36 @@ def build_trainer(
     callbacks: list[pl.Callback] = []
     epochs = int(config.phases.dense_epochs)
     if pruner is not None and schedule is not None:
-        if pruner.needs_statistics:
+        if pruner.needs_statistics and schedule.kind != "held":
             callbacks.append(TaylorStatisticsCallback(pruner, schedule))
         pruning = SoftPruningCallback(pruner, schedule)
         callbacks.append(pruning)
         epochs = schedule.total_epochs
-    chosen = [instantiate(node, folder=run.path) for node in config.callbacks.values() if node]
+    chosen = [build_callback(node, run.path) for node in config.callbacks.values() if node]
     for callback in chosen:
         if isinstance(callback, PruningCurve):
             size = int(config.data.input_size)
             callback.saver = StepSaver(
-                run.path, architecture, BUILDERS, size, align=int(config.pruning.align)
+                run.path, architecture, builders(config), size, align=int(config.pruning.align)
             )
     callbacks += [
         recorder,
         DenseWeights(run.checkpoints, architecture, schedule),
+        TrainingCurves(pruning),
         *chosen,
-        # Last, so that they save what the others did. Two, because save_last=True saves only where
-        # the best one is saved too (pytorch_lightning 2.6), and while pruning AP rarely improves.
+        # Last, so that they save what the others did. One for each, because save_last=True saves
+        # only where the best one is saved too (pytorch_lightning 2.6).
         *(
-            ModelCheckpoint(
-                dirpath=run.checkpoints,
-                filename=name,
-                monitor=monitor,
-                mode=config.data.mode,
-                enable_version_counter=False,
-                save_on_train_epoch_end=True,
+            PhaseCheckpoint(
+                run.checkpoints, network, schedule, config.data.monitor, config.data.mode
             )
-            for name, monitor in (("best", config.data.monitor), ("last", None))
+            for network in ("dense", "pruned")
+        ),
+        ModelCheckpoint(
+            dirpath=run.checkpoints,
+            filename="last",
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
         ),
     ]
     plugins: list[Any] = [CheckpointFiles()]
@@ -232,6 +253,52 @@ def build_trainer(
         enable_model_summary=False,
     )
     return trainer, pruning
+
+
+def build_callback(node: DictConfig, folder: Path) -> pl.Callback:
+    """A callback of the configuration, ours or a stock one of Lightning.
+
+    Args:
+        node: Its ``_target_`` and arguments.
+        folder: Run folder, which a callback that has an argument ``folder`` is given.
+    """
+    kind = get_class(current_address(str(node["_target_"])))
+    wanted = "folder" in inspect.signature(kind).parameters and "folder" not in node
+    callback: pl.Callback = instantiate(node, **({"folder": folder} if wanted else {}))
+    return callback
+
+
+def choose_epoch(
+    config: DictConfig,
+    run: RunFolder,
+    task: pl.LightningModule,
+    pruning: SoftPruningCallback | None,
+) -> dict[str, Any]:
+    """Put the weights of the epoch into the network that is to be slimmed.
+
+    Args:
+        config: Configuration of the run: ``slim_from`` is ``last`` or ``best``.
+        run: Its folder.
+        task: The trained task, changed for ``best``.
+        pruning: Callback with the final mask; without one the last epoch is taken.
+
+    Returns:
+        What the summary says of it: ``slim_from`` and, for ``best``, the epoch, from 0.
+
+    Raises:
+        InputError: If ``slim_from`` is something else.
+    """
+    wanted = str(config.get("slim_from", "last"))
+    if wanted not in ("last", "best"):
+        raise InputError(f"slim_from={wanted} must be last or best")
+    path = run.checkpoints / BEST_PRUNED
+    if wanted == "last" or pruning is None or not path.is_file():
+        return {"slim_from": "last"}
+    state = read_torch(path, "take slim_from=last")
+    assert isinstance(state, dict)
+    task.load_state_dict(state["state_dict"])
+    pruning.pruner.apply(pruning.keep)
+    return {"slim_from": "best", "slim_epoch": int(state["epoch"])}
 
 
 def _validate_before(
