@@ -66,7 +66,6 @@ DETECTION = (
     Figure("ap_hard", "AP hard", "max", "fraction"),
     Figure("ap_unlisted", "AP unlisted", "max", "fraction"),
     Figure("landmark_error", "landmark error", "min", "fraction"),
-    Figure("landmark_error", "landmark error", "min", "fraction"),
 )
 RECOGNITION = (
     Figure("accuracy", "accuracy", "max", "fraction"),

@@ -28,9 +28,9 @@ from secateur.pruning.artifact import (
     read_slim_architecture,
 )
 from secateur.weights import recognizer_weights
-from secateur.weights.architectures import BUILDERS
 from secateur.weights.dense import read_architecture
 from secateur.weights.detector_weights import identify, load_weights, read_weights
+from secateur.workflows.own_networks import builders
 from secateur.workflows.run_records import (
     latest_run,
     read_config,
@@ -175,7 +175,7 @@ def _of_exported(path: Path) -> LoadedNetwork:
 
 def _of_slim(folder: Path) -> LoadedNetwork:
     """The slim network of a run, or one that stands alone."""
-    network = load_slim(folder, BUILDERS)
+    network = load_slim(folder, builders())
     architecture = read_slim_architecture(folder)
     is_run = (folder / "config.yaml").is_file()
     config = read_config(folder) if is_run else None
@@ -210,10 +210,12 @@ def _of_weights(path: Path) -> LoadedNetwork:
                 "mobilenet_v2, resnet50): give the folder of a finished run, or other weights"
             )
         own = {"name": family, "arguments": {}}
-    builder = BUILDERS.get(own["name"])
+    known_builders = builders()
+    builder = known_builders.get(own["name"])
     if builder is None:
         raise InputError(
-            f"{path} belongs to {own['name']!r}; known networks are {', '.join(sorted(BUILDERS))}"
+            f"{path} belongs to {own['name']!r}; known networks are "
+            f"{', '.join(sorted(known_builders))}"
         )
     network = builder(**own["arguments"])
     is_detector = callable(getattr(network, "decode", None))

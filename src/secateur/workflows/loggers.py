@@ -112,12 +112,14 @@ def _resumed_step(run: RunFolder) -> int | None:
 def _wandb_logger(config: DictConfig, run: RunFolder, name: str) -> WandbLogger:
     """One W&B run per run folder, laid out for comparing runs."""
     arguments = run_arguments(config, run.path, name, values=flat_numbers(config))
-    offline = arguments.pop("mode") == "offline"
-    folder = arguments.pop("dir")
-    logger = WandbLogger(save_dir=folder, offline=offline, log_model=False, **arguments)
+    if getattr(rank_zero_only, "rank", 0) > 0:
+        return WandbLogger(save_dir=str(run.path))  # says nothing beside the first process
+    import wandb
+
+    # not by the logger itself, which sets what current versions of wandb warn of
+    logger = WandbLogger(save_dir=str(run.path), experiment=wandb.init(**arguments))
     # The best of a curve is that of the dense phase: only final/ tells of the slim network.
     logger.experiment.define_metric("val/*", summary="none")
-    logger.experiment.define_metric("train/*", summary="last")
     return logger
 
 

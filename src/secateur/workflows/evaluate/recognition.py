@@ -28,6 +28,7 @@ from secateur.reports.verification_plots import plot_det, plot_roc, plot_score_h
 from secateur.schema import is_count
 from secateur.workflows.build import build_data, build_network, instantiate
 from secateur.workflows.loading import count, load_network, run_name
+from secateur.workflows.own_networks import builders
 from secateur.workflows.saved_config import (
     read_saved_config,
     saved_data,
