@@ -46,7 +46,7 @@ def test_rising_schedules_end_at_the_full_rate(kind: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"kind": "sometimes"}, "soft, gradual, oneshot or iterative"),
+        ({"kind": "sometimes"}, "soft, gradual, oneshot, iterative, held"),
         ({"every_n_epochs": 0}, "every_n_epochs"),
         ({"dense_epochs": -1}, "negative"),
         ({"prune_epochs": 0}, "prune_epochs of at least 1"),
