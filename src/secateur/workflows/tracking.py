@@ -270,7 +270,7 @@ def log_table(run: Any, name: str, path: Path) -> None:
         head, *rows = list(csv.reader(file)) or [[]]
     if head and rows:
         table = wandb.Table(
-            columns=head, data=[list(map(_number, row)) for row in rows[:_MOST_ROWS]]
+            columns=[*head], data=[list(map(_number, row)) for row in rows[:_MOST_ROWS]]
         )
         run.log({name: table})
 
