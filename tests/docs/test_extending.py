@@ -83,7 +83,7 @@ def test_the_data_set_gives_pictures_with_boxes(project: Path) -> None:
     data.prepare_data()
     data.setup("fit")
     assert len(data.training_pictures()) == 4
-    assert data.validation_pictures()[0].faces.tolist() == [[10, 12, 50, 62]]
+    assert data.validation_pictures()[0].faces.tolist() == [[10, 12, 40, 50]]
 
 
 @pytest.mark.slow
