@@ -92,6 +92,11 @@ def _check(config: DictConfig) -> None:
     if kind not in SUFFIXES:
         known = ", ".join([*SUFFIXES, *_THROUGH_ONNX])
         raise InputError(f"format={kind} does not exist; choose from {known}")
+    if str(config.quantize) != "none":
+        raise InputError(
+            f"quantize={config.quantize} is not there yet: export with quantize=none, and quantize "
+            "model.onnx with quantize_static of onnxruntime.quantization on pictures of your own"
+        )
     if bool(config.postprocess) and kind != "onnx":
         raise InputError(
             f"postprocess=true is there for format=onnx, not for {kind}, whose runtimes have no "

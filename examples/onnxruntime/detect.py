@@ -1,0 +1,89 @@
+"""Faces of a picture from an exported file, with ONNX Runtime, numpy and Pillow alone.
+
+python detect.py model.onnx photo.jpg            raw outputs, decoded here
+python detect.py model.faces.onnx photo.jpg      exported with postprocess=true: gives faces
+
+Everything that the network needs to know about pictures is in the metadata of the file.
+"""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+
+def preprocess(rgb, pixels):
+    """(H, W, 3) RGB of uint8 to what the network takes."""
+    if pixels["type"] == "uint8":
+        return np.ascontiguousarray(rgb)[None]
+    multiple = pixels["multiple"]
+    bottom, right = (-side % multiple for side in rgb.shape[:2])
+    image = np.pad(rgb, ((0, bottom), (0, right), (0, 0))).astype(np.float32)
+    image = (image - np.float32(pixels["mean"])) / np.float32(pixels["scale"])
+    if pixels["order"] == "bgr":
+        image = image[..., ::-1]
+    return np.ascontiguousarray(image.transpose(2, 0, 1))[None]
+
+
+def make_anchors(layout, height, width):
+    """Centers and sizes (N, 2) of the anchors in pixels, levels in order and rows first."""
+    centers, sizes = [], []
+    levels = zip(layout["cell_strides"], layout["strides"], layout["sizes"], strict=True)
+    for cell, stride, size in levels:
+        rows, columns = -(-height // cell), -(-width // cell)
+        y, x = np.mgrid[:rows, :columns] + 0.5
+        centers.append(np.stack([x, y], axis=2).reshape(-1, 2) * stride)
+        sizes.append(np.tile([size, size * layout["ratio"]], (rows * columns, 1)))
+    return np.concatenate(centers), np.concatenate(sizes)
+
+
+def suppress(boxes, scores, threshold):
+    """Indices of the boxes that no better one overlaps by more than the threshold."""
+    order, kept = np.argsort(-scores, kind="stable"), []
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    while len(order):
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        low = np.maximum(boxes[best, :2], boxes[rest, :2])
+        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
+        shared = np.prod(np.maximum(high - low, 0), axis=1)
+        order = rest[shared <= threshold * (area[best] + area[rest] - shared)]
+    return np.array(kept, dtype=int)
+
+
+def decode(locations, logits, description, height, width):
+    """Raw outputs of one picture to (K, 5): x1, y1, x2, y2 in pixels and score."""
+    limits, layout = description["suppression"], description["anchors"]
+    scores = 1 / (1 + np.exp(np.float32(logits[:, 0] - logits[:, 1])))
+    chosen = np.argsort(-scores, kind="stable")[: limits["max_candidates"]]
+    chosen = chosen[scores[chosen] > limits["score_threshold"]]
+    centers, sizes = (part[chosen] for part in make_anchors(layout, height, width))
+    offset, growth = layout["variance"]
+    center = centers + locations[chosen, :2] * offset * sizes
+    size = sizes * np.exp(np.minimum(locations[chosen, 2:] * growth, 16))
+    boxes = np.concatenate([center - size / 2, center + size / 2], axis=1)
+    kept = suppress(boxes, scores[chosen], limits["iou_threshold"])[: limits["max_faces"]]
+    return np.concatenate([boxes[kept], scores[chosen][kept, None]], axis=1)
+
+
+def detect(session, rgb):
+    """Faces (K, 5) of a picture (H, W, 3) RGB."""
+    description = json.loads(session.get_modelmeta().custom_metadata_map["secateur"])
+    images = preprocess(rgb, description["pixels"])
+    outputs = session.run(None, {session.get_inputs()[0].name: images})
+    if description["suppression"]["inside"]:
+        return outputs[0]
+    return decode(outputs[0][0], outputs[1][0], description, *images.shape[-2:])
+
+
+if __name__ == "__main__":
+    model, photo = sys.argv[1:3]
+    picture = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
+    found = detect(
+        onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]),
+        np.asarray(picture),
+    )
+    for x1, y1, x2, y2, score in found[found[:, 4] >= 0.5]:
+        print(f"{x1:.1f} {y1:.1f} {x2:.1f} {y2:.1f} {score:.3f}")
