@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -23,8 +25,14 @@ from secateur.data.face_dataset import (
     collate_pictures,
     holdout_indices,
 )
-from secateur.data.ground_truth import read_ground_truth
+from secateur.data.ground_truth import lists_by_size, read_ground_truth
 from secateur.data.landmark_annotations import read_landmark_annotations, with_landmarks
+from secateur.data.mixed_faces import (
+    MixedFaces,
+    collate_mixed_faces,
+    list_pictures,
+    read_conventions,
+)
 from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.data.samplers import EpochSampler, SizeBatchSampler
 from secateur.data.wider_layout import Split, WiderLayout, find_layout
@@ -59,6 +67,12 @@ class WiderFaceData(pl.LightningDataModule):
         preprocessing: Preprocessing of the network.
         landmarks: Whether to read five landmarks: from ``labelv2/SPLIT/labelv2.txt`` under the
             root if it is there, or for training from the file of this path.
+        unlabelled: Folders of pictures without boxes, for training with a teacher.
+        unlabelled_share: Share of these among the pictures of an epoch, in [0, 1).
+        conventions: What the boxes of training pictures teach, by pattern of the picture's name
+            or event: ``boxes``, ``presence`` (only where faces are) or ``teacher`` (nothing).
+        validate_on_holdout: Whether a training is validated on the held-out pictures, so that
+            nothing is chosen by validation pictures.
     """
 
     def __init__(
@@ -77,6 +91,10 @@ class WiderFaceData(pl.LightningDataModule):
         augmentation: Mapping[str, Any] | Callable[[int], Augmentation] | None = None,
         preprocessing: Preprocessing = RGB_MINUS_MEAN,
         landmarks: bool | str | Path = False,
+        unlabelled: Sequence[str] = (),
+        unlabelled_share: float = 0.3,
+        conventions: Mapping[str, str] | None = None,
+        validate_on_holdout: bool = False,
     ) -> None:
         super().__init__()
         self.root = root
@@ -97,7 +115,12 @@ class WiderFaceData(pl.LightningDataModule):
         )
         self.preprocessing = preprocessing
         self.landmarks = landmarks
+        self.unlabelled = list_pictures(unlabelled)
+        self.unlabelled_share = unlabelled_share
+        self.conventions = read_conventions(conventions or {})
+        self.validate_on_holdout = validate_on_holdout
         self._training: FaceDataset | None = None
+        self._mixed: MixedFaces | None = None
         self._held_out: FacePictures | None = None
         self._validation: FacePictures | None = None
         self._n_official = 0
@@ -146,6 +169,33 @@ class WiderFaceData(pl.LightningDataModule):
                 preprocessing=self.preprocessing,
             )
 
+    def training_items(self) -> FaceDataset | MixedFaces:
+        """What a training reads: the training set, with unlabelled pictures if there are any."""
+        labeled = self.training_pictures()
+        if not self.unlabelled and not self.conventions:
+            return labeled
+        if self._mixed is None:
+            self._mixed = MixedFaces(
+                labeled,
+                self.conventions,
+                self.unlabelled,
+                self.unlabelled_share,
+                self.augmentation,
+                self.seed,
+                self.preprocessing,
+            )
+        return self._mixed
+
+    def recovery_pictures(self, count: int) -> Tensor:
+        """Images (count, 3, S, S) of a training, for what needs no labels.
+
+        Args:
+            count: How many; fewer if there are fewer training pictures.
+        """
+        items = self.training_items()
+        chosen = np.random.default_rng(self.seed).permutation(len(items))[:count]
+        return torch.stack([items[0, int(index)][0] for index in chosen])
+
     def training_pictures(self) -> FaceDataset:
         """The training set; its keys are (epoch, index)."""
         if self._training is None:
@@ -185,25 +235,46 @@ class WiderFaceData(pl.LightningDataModule):
         parts = [] if self._training is None else [f"{len(self._training):,} training pictures"]
         if self._held_out is not None and len(self._held_out):
             parts.append(f"{len(self._held_out):,} held out")
+        if self.unlabelled:
+            parts.append(
+                f"{len(self.unlabelled):,} without labels ({self.unlabelled_share:.0%} of an epoch)"
+            )
         return f"{self.root}: {', '.join([*parts, 'validation on ' + self.coverage])}"
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Batches of images (B, 3, S, S) and, per image, faces (G, 4)."""
-        dataset = self.training_pictures()
+        dataset = self.training_items()
         sampler = EpochSampler(len(dataset), self.seed)
         if self.trainer is not None:
             sampler.set_epoch(upcoming_epoch(self.trainer))
         return DataLoader(
-            dataset,
+            dataset,  # type: ignore[arg-type]  # items of two or three parts, as collate takes them
             batch_size=self.batch_size,
             sampler=sampler,
-            collate_fn=collate_faces,
+            collate_fn=collate_mixed_faces if isinstance(dataset, MixedFaces) else collate_faces,
             **loader_settings(self.num_workers, self.batch_size * 12 * self.input_size**2),
         )
 
     def val_dataloader(self) -> DataLoader[Picture]:
-        """Lists of pictures of one size."""
+        """Lists of pictures of one size: of validation, or held out of the training under way."""
+        if self.validation_name != "val":
+            return self.evaluation_dataloader(self.monitored_pictures())
         return self.evaluation_dataloader(self.validation_pictures())
+
+    @property
+    def validation_name(self) -> str:
+        """What figures of the validation under way are called: ``val`` or ``holdout``."""
+        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
+        held_out = self._held_out is not None and len(self._held_out) > 0
+        return "holdout" if self.validate_on_holdout and fitting and held_out else "val"
+
+    def monitored_pictures(self) -> FacePictures:
+        """The held-out training pictures, with lists by the size of faces."""
+        pictures = self.holdout_pictures()
+        truth = lists_by_size({item.name: item.boxes for item in pictures.annotations})
+        return FacePictures(
+            pictures.folder, pictures.annotations, truth, self.max_pixels, self.preprocessing
+        )
 
     def holdout_dataloader(self) -> DataLoader[Picture]:
         """Lists of held-out pictures of one size."""

@@ -1,4 +1,4 @@
-"""Steps and epochs of a training: how many it will take, and which epoch is next."""
+"""Where a training stands: its steps, which epoch comes next, and whether it goes on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import math
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from secateur.errors import InputError
 
 
 def count_training_steps(trainer: pl.Trainer) -> tuple[int, int]:
@@ -45,3 +49,25 @@ def upcoming_epoch(trainer: pl.Trainer) -> int:
     """
     progress: Any = trainer.fit_loop.epoch_progress.current
     return int(progress.processed)
+
+
+def check_loss(loss: Tensor, trainer: pl.Trainer, batch_idx: int) -> None:
+    """Stop a training whose loss is no number any more.
+
+    Args:
+        loss: Of one batch.
+        trainer: The trainer, for epoch and learning rate.
+        batch_idx: Number of the batch.
+
+    Raises:
+        InputError: If the loss is not finite.
+    """
+    if torch.isfinite(loss):
+        return
+    group = trainer.optimizers[0].param_groups[0]
+    lower = group.get("initial_lr", group["lr"]) / 10
+    raise InputError(
+        f"the training loss became {loss.item()} in epoch {trainer.current_epoch}, batch "
+        f"{batch_idx}: give the command again with optimizer.lr={lower:.3g}, which begins "
+        "another run, in another output_dir if one was given"
+    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from secateur.callbacks.soft_pruning import SoftPruningCallback
+from secateur.callbacks.soft_pruning import Repair, SoftPruningCallback
 from secateur.callbacks.stage_recorder import StageRecorder
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule, ScheduleKind
@@ -127,3 +129,99 @@ def test_iterative_schedule_never_gives_a_filter_back(tmp_path: Path) -> None:
     schedule = Schedule("iterative", prune_epochs=4)
     task, _, _ = fit(tmp_path, schedule)
     assert task.zero_filters[::4] == [1, 2, 3, 4]
+
+
+def repaired(folder: Path, repair: Repair, epochs: int = 3) -> tuple[Task, SoftPruningCallback]:
+    """A task whose network is mended after masking: soft for two epochs, then held."""
+    pl.seed_everything(0, verbose=False)
+    task = Task()
+    # Behind a ReLU a zero filter has a gradient where its batch norm's shift is above zero.
+    nn.init.uniform_(task.network[1].bias, 0.1, 0.5)
+    pruner = Pruner(task.network, EXAMPLE, PruningSettings("fpgm", rate=0.5, exclude=["3"]))
+    schedule = Schedule("soft", prune_epochs=2, finetune_epochs=1, mask_first=True)
+    callback = SoftPruningCallback(pruner, schedule, repair)
+    loader = DataLoader(TensorDataset(PICTURES, torch.randn(16, 4)), batch_size=4)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=[callback],
+        logger=CSVLogger(folder, version=0),
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    trainer.fit(task, loader)
+    return task, callback
+
+
+PICTURES = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def gradient_under_mask(*, soft: bool) -> tuple[Tensor, nn.Module]:
+    """Gradient of the masked filters of a network, and its batch norm."""
+    torch.manual_seed(0)
+    network = make_network()
+    nn.init.uniform_(network[1].bias, 0.1, 0.5)
+    pruner = Pruner(network, EXAMPLE, PruningSettings("fpgm", rate=0.5, exclude=["3"]))
+    keep = pruner.plan()
+    pruner.apply(keep, soft=soft)
+    network(PICTURES).square().sum().backward()
+    return network[0].weight.grad[~keep["0"]].flatten(1), network[1]
+
+
+def test_a_soft_mask_leaves_batch_norms_so_that_filters_grow_back() -> None:
+    gradient, norm = gradient_under_mask(soft=True)
+    assert bool((norm.weight != 0).all())
+    assert bool((gradient.abs().amax(1) > 0).all())
+
+
+def test_under_a_hard_mask_filters_have_no_gradient_and_cannot_grow_back() -> None:
+    gradient, norm = gradient_under_mask(soft=False)
+    assert int((norm.weight == 0).sum()) == len(gradient) == 4
+    assert float(gradient.abs().max()) == 0
+
+
+def test_shares_that_grew_back_are_in_the_metrics(tmp_path: Path) -> None:
+    repaired(tmp_path, Repair(lambda: [PICTURES]))
+    rows = list(csv.DictReader((tmp_path / "lightning_logs/version_0/metrics.csv").open()))
+    nonzero = [float(row["pruning/nonzero"]) for row in rows if row.get("pruning/nonzero")]
+    regrown = [float(row["pruning/regrown"]) for row in rows if row.get("pruning/regrown")]
+    assert len(nonzero) == len(regrown) == 2
+    assert all(share > 0.5 for share in nonzero)
+    assert all(0 <= share <= 1 for share in regrown)
+
+
+def test_readers_take_over_what_batch_norms_emitted_when_a_mask_becomes_final() -> None:
+    network = make_network().eval()
+    with torch.no_grad():
+        network[1].bias.fill_(0.7)  # a zero filter emits 0.7 - something through the ReLU
+        network[1].running_mean.uniform_(-0.1, 0.1)
+    pruner = Pruner(network, EXAMPLE, PruningSettings("fpgm", rate=0.5, exclude=["3"]))
+    keep = pruner.plan()
+    pruner.apply(keep, soft=True)
+    with torch.no_grad():
+        before = network(PICTURES)
+    callback = SoftPruningCallback(pruner, Schedule("oneshot"), Repair(lambda: [PICTURES]))
+    callback.prune(pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False))
+    with torch.no_grad():
+        torch.testing.assert_close(network(PICTURES), before, atol=1e-5, rtol=1e-4)
+    gone = ~callback.keep["0"]
+    assert bool((network[1].weight[gone] == 0).all())
+    assert bool((network[1].bias[gone] == 0).all())
+
+
+def test_a_final_mask_is_reconstructed_and_both_states_are_kept(tmp_path: Path) -> None:
+    dense = make_network().eval()
+    task, callback = repaired(tmp_path, Repair(lambda: [PICTURES], dense, exclude=[]))
+    assert set(callback.states) == {"masked", "reconstructed"}
+    readers = [callback.states[name]["3.weight"] for name in ("masked", "reconstructed")]
+    assert not torch.equal(*readers)
+    gone = ~callback.keep["0"]
+    for state in (*callback.states.values(), task.network.state_dict()):
+        assert bool((state["0.weight"][gone] == 0).all())
+    again = SoftPruningCallback(callback.pruner, callback.schedule)
+    again.load_state_dict(callback.state_dict())
+    assert again.renewals == callback.renewals == 3
+    assert torch.equal(again.states["masked"]["3.weight"], readers[0])

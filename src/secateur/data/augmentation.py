@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import albumentations
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.data.augmentations.scale_sampling import ScaleSampling
 from secateur.data.photometric import PhotometricDistortion
 from secateur.data.preprocessing import MEAN
 from secateur.data.window_transforms import (
@@ -46,6 +47,8 @@ class FaceAugmentation:
         saturation: Largest deviation of the factor from 1.
         hue: Largest shift, in 1/256 of the colour circle.
         min_area: Boxes that cover no more pixels of the result are dropped.
+        views: In place of both crops, weights of windows of every scale: ``whole``, ``zoom``,
+            ``native`` and ``scale``, see `ScaleSampling`.
 
     Raises:
         InputError: If a number is out of its range.
@@ -63,6 +66,7 @@ class FaceAugmentation:
         saturation: float = 0.5,
         hue: float = 18.0,
         min_area: float = 36.0,
+        views: Mapping[str, float] | None = None,
     ) -> None:
         if input_size < 1:
             raise InputError(f"input_size must be at least 1, got {input_size}")
@@ -89,7 +93,9 @@ class FaceAugmentation:
                         RandomSquareCrop(input_size, min_area, p=1 - anchor_probability),
                     ],
                     p=1.0,
-                ),
+                )
+                if views is None
+                else ScaleSampling(input_size, views, min_area),
                 PhotometricDistortion(
                     brightness, contrast, saturation, hue, distortion_probability
                 ),

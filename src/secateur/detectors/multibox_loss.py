@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,16 +33,46 @@ def multibox_loss(
     Returns:
         Two scalars, both divided by the number of positive anchors of the batch (at least 1).
     """
+    sums = multibox_sums(locations, logits, anchors, faces, negatives_per_positive)
+    n_positive = sums.positives.sum().clamp(min=1)
+    return sums.location.sum() / n_positive, sums.confidence.sum() / n_positive
+
+
+class MultiboxSums(NamedTuple):
+    """The multibox loss of every picture of a batch, before any division.
+
+    Attributes:
+        location: (B,) smooth L1 summed over positive anchors.
+        confidence: (B,) cross-entropy summed over positive anchors and hard negatives.
+        positives: (B,) number of positive anchors.
+    """
+
+    location: Tensor
+    confidence: Tensor
+    positives: Tensor
+
+
+def multibox_sums(
+    locations: Tensor,
+    logits: Tensor,
+    anchors: Tensor,
+    faces: Sequence[Tensor],
+    negatives_per_positive: int = 3,
+) -> MultiboxSums:
+    """The parts of ``multibox_loss``, picture by picture; see there for the arguments."""
     positive, targets = _targets(anchors, faces)
-    n_positive = positive.sum().clamp(min=1)
-    location_loss = functional.smooth_l1_loss(locations[positive], targets, reduction="sum")
+    pictures = len(faces)
+    per_anchor = functional.smooth_l1_loss(locations[positive], targets, reduction="none").sum(1)
+    picture = torch.arange(pictures, device=positive.device)[:, None].expand_as(positive)
+    location = per_anchor.new_zeros(pictures).index_add(0, picture[positive], per_anchor)
 
     negative = hard_negatives(logits.detach(), positive, negatives_per_positive)
     selected = positive | negative
-    confidence_loss = functional.cross_entropy(
-        logits[selected], positive[selected].long(), reduction="sum"
+    entropy = functional.cross_entropy(
+        logits[selected], positive[selected].long(), reduction="none"
     )
-    return location_loss / n_positive, confidence_loss / n_positive
+    confidence = entropy.new_zeros(pictures).index_add(0, picture[selected], entropy)
+    return MultiboxSums(location, confidence, positive.sum(1))
 
 
 def hard_negatives(logits: Tensor, positive: Tensor, negatives_per_positive: int = 3) -> Tensor:

@@ -14,10 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from secateur.data.face_dataset import Picture
 from secateur.detectors.detection import Detector, batch_losses, detect, sum_losses
-from secateur.errors import InputError
 from secateur.metrics.landmark_error import LandmarkError
 from secateur.metrics.wider_face_metric import WiderFaceAP
-from secateur.training_steps import count_training_steps
+from secateur.training_steps import check_loss, count_training_steps
 
 SETTINGS = ("easy", "medium", "hard", "unlisted")
 
@@ -73,14 +72,7 @@ class DetectorTask(pl.LightningModule):
         images, faces = batch
         terms = self.losses(images, faces)
         total = sum_losses(terms)
-        if not torch.isfinite(total):
-            group = self.trainer.optimizers[0].param_groups[0]
-            lower = group.get("initial_lr", group["lr"]) / 10
-            raise InputError(
-                f"the training loss became {total.item()} in epoch {self.current_epoch}, batch "
-                f"{batch_idx}: give the command again with optimizer.lr={lower:.3g}, which begins "
-                "another run, in another output_dir if one was given"
-            )
+        check_loss(total, self.trainer, batch_idx)
         values = {"train/loss": total, **{f"train/{name}": term for name, term in terms.items()}}
         self.log_dict(
             {name: value.detach() for name, value in values.items()},
@@ -131,11 +123,15 @@ class DetectorTask(pl.LightningModule):
         """Log the average precision of every setting that had faces, and that of landmarks."""
         values = self.average_precision.compute()
         self.average_precision.reset()
+        # Pictures held out of training are no validation pictures: their figures are named apart.
+        name = getattr(getattr(self.trainer, "datamodule", None), "validation_name", "val")
+        if name != "val" and values:
+            values["ap_mean"] = torch.stack([torch.as_tensor(v) for v in values.values()]).mean()
         error = self.landmark_error.compute()
         self.landmark_error.reset()
         if torch.isfinite(error):
             values["landmark_error"] = error
-        self.log_dict({f"val/{name}": value for name, value in values.items()}, prog_bar=True)
+        self.log_dict({f"{name}/{key}": value for key, value in values.items()}, prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and, stepped after every batch, the scheduler."""

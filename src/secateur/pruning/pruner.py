@@ -147,9 +147,18 @@ class Pruner:
             return self.rates
         return {name: 1 - float(keep[name].double().mean()) for name in self.layers}
 
-    def apply(self, keep: Mapping[str, Tensor]) -> None:
-        """Zero the filters that ``keep`` drops."""
-        apply_masks(self.model, keep, self.batchnorms)
+    def apply(self, keep: Mapping[str, Tensor], *, soft: bool = False) -> None:
+        """Zero the filters that ``keep`` drops.
+
+        Args:
+            keep: Masks, as ``plan`` gives them.
+            soft: Zero filters alone. A filter whose batch norm has a scale of zero gets no gradient
+                and can never grow back, so batch norms are masked only once a mask is final.
+        """
+        if soft:
+            apply_masks(self.model, {name: keep[name] for name in self.layers if name in keep})
+        else:
+            apply_masks(self.model, keep, self.batchnorms)
 
     def _pools(self, rates: Tensor) -> Tensor:
         """Pool in which each set is ranked, that of the group whose rate it has, (n_sets,)."""

@@ -31,6 +31,7 @@ from secateur.pruning.layer_calls import (
 from secateur.pruning.layers import match_layers
 from secateur.pruning.least_squares import NormalEquations, solve_ridge, squared_error
 from secateur.pruning.paired_execution import PairedExecution, ancestors, tensors_of
+from secateur.runtime.denormals import denormals_as_zero
 from secateur.slimming.graph import NetworkGraph, is_batch_norm, trace
 from secateur.slimming.operators import bind
 
@@ -105,7 +106,8 @@ def reconstruct(
     layers = [n for n, m in dense.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     excluded = {name for pattern in exclude for name in match_layers(pattern, layers, "exclude")}
     calls = find_layer_calls(traced, excluded)
-    with evaluation_mode(dense, masked), torch.no_grad():
+    # Shrunken filters of trained networks are full of denormal numbers, see there.
+    with evaluation_mode(dense, masked), torch.no_grad(), denormals_as_zero():
         fitter = _Fitter(dense, masked, traced, calls, damping, refit)
         for _ in range(2 if refit and fitter.shared else 1):
             execution = PairedExecution(traced, dense, masked, batches, _wanted(calls))

@@ -28,6 +28,8 @@ class Schedule:
         finetune_epochs: Epochs with the final mask held; at least 0.
         every_n_epochs: Masks are renewed after the first epoch of the prune phase, after every
             n-th from there, and after the last one.
+        mask_first: Whether a ``soft`` schedule masks before the first epoch of the prune phase
+            too: for a network that was trained already.
 
     Raises:
         ValueError: If a number is out of range.
@@ -38,6 +40,7 @@ class Schedule:
     prune_epochs: int = 1
     finetune_epochs: int = 0
     every_n_epochs: int = 1
+    mask_first: bool = False
 
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""
@@ -78,7 +81,8 @@ class Schedule:
 
     def prunes_before(self, epoch: int) -> bool:
         """Whether masks are set before the first batch of ``epoch``."""
-        return self._at_once and epoch == self.dense_epochs
+        first = self._at_once or (self.kind == "soft" and self.mask_first)
+        return first and epoch == self.dense_epochs
 
     def prunes_after(self, epoch: int) -> bool:
         """Whether masks are renewed at the end of ``epoch``, before its validation."""
@@ -86,6 +90,10 @@ class Schedule:
             return False
         since = epoch - self.dense_epochs
         return since % self.every_n_epochs == 0 or epoch == self.last_prune_epoch
+
+    def is_final(self, epoch: int) -> bool:
+        """Whether no later masks give back a filter that the masks set after ``epoch`` remove."""
+        return self._at_once or self.kind == "iterative" or epoch >= self.last_prune_epoch
 
     def fraction(self, epoch: int) -> float:
         """Share of the full rate that the masks set after ``epoch`` remove, in (0, 1]."""

@@ -18,12 +18,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from secateur.data.pairs import Pairs
-from secateur.errors import InputError
 from secateur.learning_rate import RatesOnPlateau
 from secateur.metrics.embeddings import embed
 from secateur.metrics.verification_metric import PairVerification
 from secateur.recognizers.classification_heads import HeadKind, MarginHead, SoftmaxHead, make_head
-from secateur.training_steps import count_training_steps
+from secateur.training_steps import check_loss, count_training_steps
 
 log = logging.getLogger(__name__)
 
@@ -106,14 +105,7 @@ class RecognizerTask(pl.LightningModule):
         assert self.head is not None
         logits = self.head(self.network(images).float(), identities)
         loss = cross_entropy(logits, identities)
-        if not torch.isfinite(loss):
-            group = self.trainer.optimizers[0].param_groups[0]
-            lower = group.get("initial_lr", group["lr"]) / 10
-            raise InputError(
-                f"the training loss became {loss.item()} in epoch {self.current_epoch}, batch "
-                f"{batch_idx}: give the command again with optimizer.lr={lower:.3g}, which begins "
-                "another run, in another output_dir if one was given"
-            )
+        check_loss(loss, self.trainer, batch_idx)
         hits = (logits.detach().argmax(1) == identities).float().mean()
         self.log_dict(
             {"train/loss": loss.detach(), "train/identified": hits},

@@ -34,7 +34,7 @@ KEYS: tuple[str, ...] = (
 """The keys in the order they are written; a key that was not measured is absent.
 
 Without a suffix, a figure of quality is that of the slim network; ``_start`` is before pruning,
-``_masked`` right after the final mask was set.
+``_masked`` right after the final mask was set, ``_reconstructed`` after the layers were refitted.
 """
 
 

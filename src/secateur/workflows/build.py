@@ -58,7 +58,13 @@ def resolve_config(config: DictConfig) -> DictConfig:
         other = config.phases.pop("with_weights", None)
         if config.weights is not None and not is_imagenet(config.weights) and other:
             config.phases = OmegaConf.merge(config.phases, other)
-        if config.optimizer.lr is None:
+    return config
+
+
+def resolve_learning_rate(config: DictConfig) -> DictConfig:
+    """Write out the learning rate of the phases where nothing else set one."""
+    if config.optimizer.lr is None:
+        with open_dict(config):
             config.optimizer.lr = config.phases.lr
     return config
 
@@ -145,13 +151,24 @@ def plain_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def build_task(config: DictConfig, network: nn.Module) -> Any:
-    """The LightningModule of ``model=`` around a network, with the recipe of the configuration."""
+def build_task(config: DictConfig, network: nn.Module, teacher: nn.Module | None = None) -> Any:
+    """The LightningModule of ``model=`` around a network, with the recipe of the configuration.
+
+    Args:
+        config: Of the run.
+        network: To train.
+        teacher: What it learns from beside labels; the task is then that of ``recover=``.
+    """
     extra: dict[str, Any] = {}
     if config.model.task == "recognition" and config.weights and not is_imagenet(config.weights):
         extra["head_weights"] = head_weights(read_weights(str(config.weights)))
+    node = config.model.lightning
+    if teacher is not None:
+        own = {key: value for key, value in node.items() if not str(key).startswith("_")}
+        node = OmegaConf.merge(config.recover[config.model.task], own)
+        extra["teacher"] = teacher
     return instantiate(
-        config.model.lightning,
+        node,
         network=network,
         optimizer=instantiate(config.optimizer),
         scheduler=instantiate(config.scheduler),

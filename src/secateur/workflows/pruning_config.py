@@ -243,6 +243,7 @@ def build_schedule(config: DictConfig) -> Schedule:
             prune_epochs=int(phases.prune_epochs),
             finetune_epochs=int(phases.finetune_epochs),
             every_n_epochs=int(config.pruning.every_n_epochs),
+            mask_first=bool(config.pruning.get("mask_first", False)),
         )
     except ValueError as error:
         raise InputError(f"phases or pruning: {error}") from error

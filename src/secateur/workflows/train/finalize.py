@@ -35,6 +35,7 @@ from secateur.workflows.own_networks import builders
 from secateur.workflows.pruning_config import group_rates, size_target
 from secateur.workflows.run_folder import RunFolder, plain
 from secateur.workflows.run_records import VERIFICATION
+from secateur.workflows.train.recovery import stage_networks
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,9 @@ class RunFinalizer:
         )
         log.info("slim against masked on real pictures: max abs difference %.2g", difference)
         final = self.evaluate(slimmed)
+        # A recovering run was validated on pictures that are held out of training.
+        for stage, network in stage_networks(self.masked, self.pruning).items():
+            self.recorder.stages[stage] = self.evaluate(network)
         summary = {**self.summarise(slimmed, difference, final, wall_seconds), **about}
         if (
             getattr(rank_zero_only, "rank", 0) == 0
@@ -168,7 +172,7 @@ class RunFinalizer:
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
         record.update(final)
-        for stage in ("start", "masked"):
+        for stage in ("start", "masked", "reconstructed"):
             values = self.recorder.stages.get(stage, {})
             record.update({f"{name}_{stage}": value for name, value in values.items()})
         return {name: value for name, value in record.items() if value is not None}

@@ -8,6 +8,7 @@ import signal
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
 from secateur.reports.summary import read_summary
 from secateur.runtime.allocator import keep_large_blocks
+from secateur.runtime.denormals import denormals_as_zero
 from secateur.tensor_files import read_torch
 from secateur.workflows.addresses import current_address
 from secateur.workflows.build import (
@@ -42,6 +44,7 @@ from secateur.workflows.build import (
     build_task,
     instantiate,
     resolve_config,
+    resolve_learning_rate,
 )
 from secateur.workflows.checkpoints import (
     BEST_PRUNED,
@@ -59,6 +62,15 @@ from secateur.workflows.pruning_config import (
 )
 from secateur.workflows.run_folder import RunFolder, open_run_folder
 from secateur.workflows.train.finalize import RunFinalizer
+from secateur.workflows.train.recovery import (
+    MONITOR,
+    build_average,
+    build_repair,
+    build_teacher,
+    freeze,
+    recovers,
+    resolve_recovery,
+)
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +87,10 @@ def train(config: DictConfig) -> float | list[float | None] | None:
     _quieten()
     keep_large_blocks()
     given = [Path(path) for path in (config.weights, config.rates) if isinstance(path, str)]
-    config = resolve_config(config)
-    with open_run_folder(config, run_name(config)).held() as run:
+    config = resolve_learning_rate(resolve_recovery(resolve_config(config)))
+    # A teacher runs in every step, and filters of trained networks are full of denormal numbers.
+    computing = denormals_as_zero() if recovers(config) else nullcontext()
+    with open_run_folder(config, run_name(config)).held() as run, computing:
         return _train_in(run, config, given)
 
 
@@ -106,12 +120,17 @@ def _train_in(
     log.info("%s", data.describe())
 
     with open_loggers(config, run, run_name(config)) as loggers:
-        task = build_task(config, network)
+        task = build_task(config, network, build_teacher(config, network))
+        freeze(config, network)
         if point is not None:
             point.check_fits(task.state_dict())
         recorder = StageRecorder(schedule)
-        trainer, pruning = build_trainer(
-            config, run, pruner, schedule, recorder, loggers, architecture
+        pruning = None
+        if pruner is not None and schedule is not None:
+            repair = build_repair(config, network, data)
+            pruning = SoftPruningCallback(pruner, schedule, repair)
+        trainer = build_trainer(
+            config, run, network, pruning, schedule, recorder, loggers, architecture
         )
         if run.checkpoint is None and schedule is not None and schedule.dense_epochs == 0:
             _validate_before(trainer, task, data, pruning, schedule, recorder)
@@ -193,22 +212,25 @@ def build_pruning(config: DictConfig, network: nn.Module) -> tuple[Pruner | None
 def build_trainer(
     config: DictConfig,
     run: RunFolder,
-    pruner: Pruner | None,
+    network: nn.Module,
+    pruning: SoftPruningCallback | None,
     schedule: Schedule | None,
     recorder: StageRecorder,
     loggers: list[Any],
     architecture: dict[str, Any],
-) -> tuple[pl.Trainer, SoftPruningCallback | None]:
+) -> pl.Trainer:
     """The trainer with the callbacks that every run has and those of the configuration."""
-    pruning = None
     callbacks: list[pl.Callback] = []
     epochs = int(config.phases.dense_epochs)
-    if pruner is not None and schedule is not None:
-        if pruner.needs_statistics and schedule.kind != "held":
-            callbacks.append(TaylorStatisticsCallback(pruner, schedule))
-        pruning = SoftPruningCallback(pruner, schedule)
+    if pruning is not None and schedule is not None:
+        if pruning.pruner.needs_statistics and schedule.kind != "held":
+            callbacks.append(TaylorStatisticsCallback(pruning.pruner, schedule))
         callbacks.append(pruning)
         epochs = schedule.total_epochs
+    # After the masks, so that it averages what is held.
+    if (average := build_average(config, network, pruning)) is not None:
+        callbacks.append(average)
+    best = MONITOR if recovers(config) and config.model.task == "detection" else config.data.monitor
     chosen = [build_callback(node, run.path) for node in config.callbacks.values() if node]
     for callback in chosen:
         if isinstance(callback, PruningCurve):
@@ -224,10 +246,8 @@ def build_trainer(
         # Last, so that they save what the others did. One for each, because save_last=True saves
         # only where the best one is saved too (pytorch_lightning 2.6).
         *(
-            PhaseCheckpoint(
-                run.checkpoints, network, schedule, config.data.monitor, config.data.mode
-            )
-            for network in ("dense", "pruned")
+            PhaseCheckpoint(run.checkpoints, kind, schedule, best, config.data.mode)
+            for kind in ("dense", "pruned")
         ),
         ModelCheckpoint(
             dirpath=run.checkpoints,
@@ -240,7 +260,7 @@ def build_trainer(
     if SLURMEnvironment.detect():
         # submitit requeues a job already, and the run then goes on in its folder
         plugins.append(SLURMEnvironment(auto_requeue=False))
-    trainer = pl.Trainer(
+    return pl.Trainer(
         **config.trainer,
         max_epochs=epochs,
         callbacks=callbacks,
@@ -252,7 +272,6 @@ def build_trainer(
         plugins=plugins,
         enable_model_summary=False,
     )
-    return trainer, pruning
 
 
 def build_callback(node: DictConfig, folder: Path) -> pl.Callback:
@@ -312,7 +331,7 @@ def _validate_before(
     """Measure given weights before pruning, and right after it for one-shot schedules."""
     trainer.validate(task, datamodule=data, verbose=False)
     recorder.record("start", trainer.callback_metrics)
-    if pruning is not None and schedule.prunes_before(0):
+    if pruning is not None and schedule.kind == "oneshot":
         pruning.prune(trainer)
         trainer.validate(task, datamodule=data, verbose=False)
         recorder.record("masked", trainer.callback_metrics)

@@ -1,0 +1,183 @@
+"""DistilledDetectorTask: train a pruned detector to agree with its teacher, and with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from secateur.data.mixed_faces import Teaching
+from secateur.detectors.detection import Detector, detect, run, sum_losses
+from secateur.detectors.multibox_loss import multibox_sums
+from secateur.detectors.prediction_heads import AnchorDetector
+from secateur.detectors.task import DetectorTask
+from secateur.recovery.distillation import balanced, detector_distillation
+from secateur.training_steps import check_loss
+
+Batch = tuple[Tensor, list[Tensor]] | tuple[Tensor, list[Tensor], Tensor]
+
+_SMALLEST_SCORE = 1e-6
+
+
+class DistilledDetectorTask(DetectorTask):
+    """Recover a pruned detector from the dense network that it was.
+
+    The loss is ``distillation * (locations + probabilities) + labels * own loss``. Batch norms stay
+    in evaluation mode: statistics of few pictures would undo what reconstruction made of them.
+
+    Args:
+        network: The pruned detector.
+        teacher: The dense one, or any other; None trains with labels alone.
+        distillation: Weight of the distillation losses.
+        labels: Weight of the detector's own loss.
+        picture_share: How much of the losses of detectors with anchors is a mean over pictures,
+            in [0, 1].
+        freeze_batchnorm: Whether batch norms stay in evaluation mode.
+        teacher_threshold: From which score boxes of a teacher with other outputs count as faces.
+        **options: Arguments of ``DetectorTask``.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        teacher: nn.Module | None = None,
+        distillation: float = 1.0,
+        labels: float = 0.3,
+        picture_share: float = 0.5,
+        freeze_batchnorm: bool = True,
+        teacher_threshold: float = 0.5,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(network, **options)
+        # In a list, so that it is no submodule: neither trained nor saved in checkpoints.
+        self._teacher = [] if teacher is None else [teacher.eval().requires_grad_(False)]
+        self.distillation = distillation
+        self.labels = labels
+        self.picture_share = picture_share
+        self.freeze_batchnorm = freeze_batchnorm
+        self.teacher_threshold = teacher_threshold
+
+    def train(self, mode: bool = True) -> DistilledDetectorTask:
+        """Set the mode of all modules but batch norms that are to stay in evaluation mode."""
+        super().train(mode)
+        if self.freeze_batchnorm:
+            for module in self.network.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Total loss of one batch.
+
+        Args:
+            batch: Images (B, 3, H, W), per image faces (G, 4), and, if some faces teach less than
+                others, what those of each image teach, (B,) of ``Teaching``.
+            batch_idx: Number of the batch.
+
+        Raises:
+            InputError: If the loss is not a finite number.
+        """
+        images, faces = batch[0], batch[1]
+        images = images.contiguous(memory_format=torch.channels_last)
+        teaching = batch[2] if len(batch) > 2 else torch.full((len(faces),), Teaching.BOXES)
+        outputs, size = run(self.detector, images)
+        parts: dict[str, Tensor] = {}
+        if self._teacher and self.distillation > 0:
+            taught = self._distill(images, outputs, size)
+            parts |= {f"distilled_{name}": self.distillation * x for name, x in taught.items()}
+        if self.labels > 0 and bool((teaching != Teaching.TEACHER).any()):
+            labeled = self._label(outputs, size, faces, teaching)
+            parts |= {name: self.labels * value for name, value in labeled.items()}
+        # Without labels and teacher a batch teaches nothing.
+        total = sum_losses(parts) if parts else sum_losses({"none": outputs[0].sum() * 0})
+        check_loss(total, self.trainer, batch_idx)
+        self.log_dict(
+            {"train/loss": total.detach()}
+            | {f"train/{name}": value.detach() for name, value in parts.items()},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(images),
+            sync_dist=True,
+        )
+        self.log("loss", total.detach(), prog_bar=True, logger=False, batch_size=len(images))
+        return total
+
+    def _distill(
+        self, images: Tensor, outputs: Sequence[Tensor], size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """Losses against the teacher, through its boxes where its outputs mean something else."""
+        module = self._teacher[0].to(images.device)
+        teacher = cast("Detector", module)
+        with torch.no_grad():
+            wanted, teacher_size = run(teacher, images)
+            alike = teacher_size == size and speak_alike(self.network, module, size)
+            if not alike:
+                rows = detect(teacher, images, score_threshold=self.teacher_threshold)
+                faces = [_boxes(found) for found in rows]
+        if not alike:
+            everything = torch.full((len(faces),), Teaching.BOXES)
+            return self._label(outputs, size, faces, everything)
+        location, probability = detector_distillation(
+            *_location_and_logits(self.detector, outputs),
+            *_location_and_logits(teacher, wanted),
+            self.picture_share,
+        )
+        return {"location": location, "probability": probability}
+
+    def _label(
+        self,
+        outputs: Sequence[Tensor],
+        size: tuple[int, int],
+        faces: Sequence[Tensor],
+        teaching: Tensor,
+    ) -> dict[str, Tensor]:
+        """The detector's own loss; boxes of another convention say nothing about locations."""
+        rows = (teaching != Teaching.TEACHER).nonzero().flatten().tolist()
+        outputs, faces = [output[rows] for output in outputs], [faces[row] for row in rows]
+        if not isinstance(self.network, AnchorDetector):
+            return self.detector.losses(outputs, size, faces, **self.loss_settings)
+        sums = multibox_sums(
+            outputs[0],
+            outputs[1],
+            self.network.anchors(*size).to(outputs[0].device),
+            [boxes[:, :4] for boxes in faces],
+            **self.loss_settings,
+        )
+        exact = (teaching[rows] == Teaching.BOXES).to(sums.location)
+        return {
+            "location": balanced(sums.location * exact, sums.positives * exact, self.picture_share),
+            "confidence": balanced(sums.confidence, sums.positives, self.picture_share),
+        }
+
+
+def speak_alike(student: nn.Module, teacher: nn.Module, size: tuple[int, int]) -> bool:
+    """Whether the outputs of two detectors mean the same, candidate by candidate.
+
+    Args:
+        student: A detector.
+        teacher: Another.
+        size: Height and width of the input.
+    """
+    if isinstance(student, AnchorDetector) and isinstance(teacher, AnchorDetector):
+        own, other = student.anchors(*size), teacher.anchors(*size)
+        return own.shape == other.shape and torch.equal(own, other.to(own.device))
+    return type(student) is type(teacher)
+
+
+def _location_and_logits(detector: Detector, outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Locations (B, N, K) and logits (B, N, 2) of any detector."""
+    if isinstance(detector, AnchorDetector):
+        return outputs[0], outputs[1]
+    scores = detector.scores(outputs).clamp(_SMALLEST_SCORE, 1 - _SMALLEST_SCORE)
+    margin = torch.logit(scores)
+    places = [output for output in outputs if output.shape[-1] >= 4]
+    return torch.cat(places, dim=-1), torch.stack([torch.zeros_like(margin), margin], dim=-1)
+
+
+def _boxes(rows: Tensor) -> Tensor:
+    """Corners (G, 4) of positive size inside the picture, of detections (K, 5 or more)."""
+    boxes = rows[:, :4].clamp(0, 1)
+    return boxes[(boxes[:, 2:] > boxes[:, :2]).all(dim=1)]

@@ -1,0 +1,155 @@
+"""What ``recover=`` adds to a run that starts from weights: teacher, repair, averaged weights."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import Tensor, nn
+
+from secateur.callbacks.averaged_weights import AveragedWeights
+from secateur.callbacks.soft_pruning import Repair, SoftPruningCallback
+from secateur.errors import InputError
+from secateur.pruning.artifact import load_slim
+from secateur.pruning.layers import match_layers
+from secateur.weights.architectures import BUILDERS
+from secateur.weights.recognizer_weights import is_imagenet
+from secateur.workflows.build import build_network
+from secateur.workflows.pruning_config import excluded_layers
+
+log = logging.getLogger(__name__)
+
+MONITOR = "holdout/ap_mean"
+
+
+def recovers(config: DictConfig) -> bool:
+    """Whether a run recovers from its own dense network: it prunes, and starts from weights."""
+    recover = config.get("recover")
+    return (
+        recover is not None
+        and bool(recover.reconstruct or recover.distill)
+        and config.pruning.criterion is not None
+        and config.weights is not None
+        and not is_imagenet(config.weights)
+    )
+
+
+def resolve_recovery(config: DictConfig) -> DictConfig:
+    """Write out what recovery means for phases, data, optimizer and trainer.
+
+    Args:
+        config: With ``recover``; changed in place where the user has said nothing else.
+    """
+    with open_dict(config):
+        phases = config.phases.pop("recovering", None)
+        if not recovers(config):
+            if config.get("recover") is not None:
+                config.recover = {"reconstruct": False, "distill": False}
+            return config
+        recover = config.recover
+        if phases:
+            config.phases = OmegaConf.merge(config.phases, phases)
+        if config.optimizer.lr is None:
+            config.optimizer.lr = recover.lr
+        config.optimizer.weight_decay = recover.weight_decay
+        if config.trainer.get("gradient_clip_val") is None:
+            config.trainer.gradient_clip_val = recover.clip
+        config.pruning.mask_first = recover.mask_first
+        if config.model.task == "detection":
+            if not config.data.get("holdout"):
+                config.data.holdout = recover.holdout
+            config.data.validate_on_holdout = True
+            augmentation = config.data.get("augmentation") or {}
+            # A model with an augmentation of its own keeps it.
+            if augmentation.get("views") is None and "augmentation" not in config.model:
+                config.data.augmentation = OmegaConf.merge(augmentation, {"views": recover.views})
+    return config
+
+
+def build_teacher(config: DictConfig, network: nn.Module) -> nn.Module | None:
+    """The network that a run learns from.
+
+    Args:
+        config: Of the run.
+        network: As given in ``weights=``, before anything is masked.
+
+    Raises:
+        InputError: If ``recover.teacher`` is neither weights of the model nor a finished run.
+    """
+    if not recovers(config) or not config.recover.distill:
+        return None
+    wanted = config.recover.teacher
+    if wanted is None:
+        return copy.deepcopy(network).eval()
+    path = Path(str(wanted))
+    if path.is_dir():
+        return load_slim(path, BUILDERS).eval()
+    if not path.exists():
+        raise InputError(
+            f"recover.teacher={path} does not exist: give weights of {config.model.name}, the "
+            "folder of a finished run, or null for the network of weights="
+        )
+    other = config.copy()
+    with open_dict(other):
+        other.weights = str(path)
+    return build_network(other)[0].eval()
+
+
+def build_repair(config: DictConfig, network: nn.Module, data: Any) -> Repair | None:
+    """How the network is mended after masking.
+
+    Args:
+        config: Of the run.
+        network: As given in ``weights=``, before anything is masked.
+        data: Datamodule, set up.
+    """
+    if not hasattr(data, "recovery_pictures"):
+        return None
+    refits = recovers(config) and bool(config.recover.reconstruct)
+    count = int(config.recover.pictures) if refits else 8
+
+    def pictures() -> list[Tensor]:
+        images = data.recovery_pictures(count)
+        size = next(size for size in (4, 2, 1) if len(images) % size == 0)
+        return list(images.split(size))
+
+    dense = copy.deepcopy(network).eval() if refits else None
+    return Repair(pictures, dense, excluded_layers(config))
+
+
+def build_average(
+    config: DictConfig, network: nn.Module, pruning: SoftPruningCallback | None
+) -> AveragedWeights | None:
+    """The average of the weights that is validated and kept, if the run has one."""
+    if not recovers(config) or not config.recover.average:
+        return None
+    monitor = MONITOR if config.model.task == "detection" else None
+    return AveragedWeights(network, pruning, float(config.recover.average), monitor)
+
+
+def freeze(config: DictConfig, network: nn.Module) -> None:
+    """Take the gradient of what ``recover.freeze`` names.
+
+    Raises:
+        InputError: If a pattern fits nothing.
+    """
+    if not recovers(config):
+        return
+    names = [name for name, _ in network.named_parameters()]
+    for pattern in config.recover.freeze:
+        for name in match_layers(str(pattern), names, "recover.freeze"):
+            network.get_parameter(name).requires_grad_(False)
+
+
+def stage_networks(network: nn.Module, pruning: SoftPruningCallback | None) -> dict[str, nn.Module]:
+    """The network as it was right after masking and after reconstruction, by stage."""
+    networks = {}
+    for stage, state in (pruning.states if pruning is not None else {}).items():
+        networks[stage] = copy.deepcopy(network)
+        with torch.no_grad():
+            networks[stage].load_state_dict(state)
+    return networks
