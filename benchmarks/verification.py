@@ -20,7 +20,7 @@ from benchmarks.side_by_side import compare
 from secateur.metrics.all_pairs import histogram_all_pairs, roc_all_pairs
 from secateur.metrics.embeddings import compare_pairs
 from secateur.metrics.roc import area_under_curve, roc_of_scores
-from secateur.metrics.verification import judge_roc, verify
+from secateur.metrics.verification import verification_of_roc, verify
 
 N_IMAGES, N_PEOPLE, DIM, N_PAIRS = 10_000, 500, 512, 1_000_000
 
@@ -57,13 +57,15 @@ def million_pairs() -> str:
 def all_pairs_exact() -> str:
     """Compute the exact ROC of 10,000 x 10,000 embeddings."""
     embeddings, identity = draw()
-    return measure(lambda: judge_roc(roc_all_pairs(embeddings, identity)).record())
+    return measure(lambda: verification_of_roc(roc_all_pairs(embeddings, identity)).record())
 
 
 def all_pairs_histogram() -> str:
     """Count the scores of 10,000 x 10,000 embeddings in 65,536 bins."""
     embeddings, identity = draw()
-    return measure(lambda: judge_roc(histogram_all_pairs(embeddings, identity).roc()).record())
+    return measure(
+        lambda: verification_of_roc(histogram_all_pairs(embeddings, identity).roc()).record()
+    )
 
 
 def measure(work: Callable[[], object]) -> str:

@@ -110,7 +110,7 @@ class StudyRun:
         return study
 
     def _sampler(self, trials: int) -> optuna.samplers.BaseSampler:
-        """The sampler; a seeded one goes on elsewhere than where it began."""
+        """The sampler; a seeded one is seeded anew, so that it does not repeat its first points."""
         node = plain(self.settings.sampler)
         if node.get("seed") is not None:
             node = {**node, "seed": int(node["seed"]) + trials}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from secateur.metrics.roc import roc_of_counts
-from secateur.metrics.verification import fold_accuracy, judge_roc, verify
+from secateur.metrics.verification import fold_accuracy, verification_of_roc, verify
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([3, 50, 10**9]))
@@ -42,6 +42,6 @@ def test_too_few_pairs_are_told() -> None:
 
 
 def test_a_million_impostors_support_every_rate() -> None:
-    result = judge_roc(roc_of_counts([0.1, 0.5, 0.9], [1, 2, 1], [999_999, 0, 1]))
+    result = verification_of_roc(roc_of_counts([0.1, 0.5, 0.9], [1, 2, 1], [999_999, 0, 1]))
     assert result.tar_at_far["1e-6"] == 0.75
     assert list(result.unsupported) == ["accuracy"]

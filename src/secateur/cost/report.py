@@ -24,7 +24,7 @@ class LayerCosts:
         filters: Filters of the dense layer.
         kept: Filters that the mask keeps.
         slim: Filters of the slim layer: more than kept where removal would change the output,
-            fewer where a kept filter reaches no output; 0 for a layer that is gone.
+            fewer where a kept filter reaches no output; 0 for a removed layer.
         parameters: Weights and biases of the dense layer.
         nonzero: Those that are not zero under the mask.
         parameters_slim: Weights and biases of the slim layer.

@@ -114,7 +114,7 @@ def write_landmark_annotations(
 
 
 def _header(path: Path, row: int, line: str) -> tuple[str, bool, bool]:
-    """Picture name, whether its size is told, and whether the picture is large enough."""
+    """Picture name, whether its size is given, and whether the picture is large enough."""
     fields = line[1:].split()
     if len(fields) not in (1, 3):
         raise _error(path, row, f"expected '# picture' or '# picture width height', got {line!r}")

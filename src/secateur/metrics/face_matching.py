@@ -50,7 +50,7 @@ def match_picture(
         )
     claimed = best_faces(rows[:, :4], boxes)
     first = first_claims(claimed, rows[:, 4])
-    return judge(claimed, first, masks)
+    return proposals_and_hits(claimed, first, masks)
 
 
 def best_faces(boxes: Floats, faces: Floats) -> Ints:
@@ -104,7 +104,7 @@ def first_claims(claimed: Ints, scores: Floats, picture: Ints | None = None) -> 
     return claims
 
 
-def judge(claimed: Ints, first: Bools, masks: Bools) -> tuple[Bools, Bools]:
+def proposals_and_hits(claimed: Ints, first: Bools, masks: Bools) -> tuple[Bools, Bools]:
     """Turn claims into verdicts under several settings.
 
     Args:

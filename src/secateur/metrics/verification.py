@@ -83,10 +83,10 @@ def verify(scores: ArrayLike, same: ArrayLike, fold: ArrayLike | None = None) ->
     """
     roc = roc_of_scores(scores, same)
     folds = None if fold is None or len(np.unique(fold)) < 2 else fold
-    return judge_roc(roc, None if folds is None else fold_accuracy(scores, same, folds))
+    return verification_of_roc(roc, None if folds is None else fold_accuracy(scores, same, folds))
 
 
-def judge_roc(roc: Roc, accuracy: FoldAccuracy | None = None) -> Verification:
+def verification_of_roc(roc: Roc, accuracy: FoldAccuracy | None = None) -> Verification:
     """Read all figures from a ROC.
 
     Args:
@@ -119,9 +119,9 @@ class FoldAccuracy:
 
     Attributes:
         folds: ``(F,)`` labels of the folds, rising.
-        accuracies: ``(F,)`` share of the pairs of each fold that are judged right, 0..1.
+        accuracies: ``(F,)`` share of the pairs of each fold that are classified correctly, 0..1.
         thresholds: ``(F,)`` threshold of each fold, chosen on the others; a pair that reaches it
-            is judged to be of one person.
+            counts as of one person.
     """
 
     folds: Ints

@@ -23,7 +23,7 @@ from secateur.metrics.face_matching import (
     best_faces,
     check_table,
     first_claims,
-    judge,
+    proposals_and_hits,
 )
 
 _T = TypeVar("_T", bound=np.generic)
@@ -176,7 +176,7 @@ def evaluate_wider_face(
         if not mask.any():
             continue
         used = part[picture]
-        proposals, hits = judge(claimed[used], first[used], mask[None])
+        proposals, hits = proposals_and_hits(claimed[used], first[used], mask[None])
         counts = _tally(
             normalize_scores(scores[used]), proposals[0], hits[0], event[picture[used]], len(events)
         )

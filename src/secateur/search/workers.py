@@ -213,7 +213,7 @@ def run_trials(
         space: Maps points to rates.
         evaluate: Measures rates; equal networks are measured once.
         progressed: Called after every trial and while waiting for others.
-        parent: Process to work for; the worker stops after its trial when that has gone.
+        parent: Process to work for; the worker stops after its trial when that has ended.
     """
     n_objectives = len(study.study.directions)
     while parent is None or os.getppid() == parent:

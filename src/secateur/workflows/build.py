@@ -92,8 +92,8 @@ def build_data(config: DictConfig, network: nn.Module | None = None) -> Any:
 def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     """The network of ``model=``, started from ``weights=`` if there are any.
 
-    What the weights say about themselves (topology, anchor ratio) goes before the configuration,
-    because a network is wrong with any other value; a difference is told.
+    What the weights say about themselves (topology, anchor ratio) overrides the configuration,
+    because a network is wrong with any other value; a difference is logged.
 
     Returns:
         The network, and name and arguments that build another of the kind.

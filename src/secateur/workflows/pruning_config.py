@@ -67,8 +67,8 @@ def _criterion(config: DictConfig) -> str:
 def with_rates_file(config: DictConfig) -> DictConfig:
     """A configuration in which ``rates=FILE`` is written out.
 
-    A file of a search holds all settings of its pruning, so that what it found is pruned as it was
-    judged. What the command line says by name goes before the file.
+    A file of a search holds all settings of its pruning, so that training prunes as the search
+    did. What the command line says by name overrides the file.
 
     Raises:
         InputError: If the file is missing or holds something else.

@@ -105,7 +105,7 @@ def _check(config: DictConfig) -> None:
 
 
 def _file(config: DictConfig, loaded: LoadedNetwork) -> Path:
-    """Where the exported file goes."""
+    """Path of the exported file."""
     faces = ".faces" if config.postprocess and loaded.task == "detection" else ""
     name = f"model{faces}{SUFFIXES[str(config.format)]}"
     if config.output_dir is not None:

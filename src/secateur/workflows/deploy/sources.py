@@ -106,7 +106,7 @@ def picture_files(text: str) -> list[Path]:
 
 
 def frames(source: Source) -> Iterator[Frame]:
-    """Frames one after the other; what cannot be read is told and the rest goes on.
+    """Frames one after the other; what cannot be read is logged and passed over.
 
     Raises:
         InputError: If a video or a camera cannot be opened at all.

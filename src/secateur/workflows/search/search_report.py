@@ -181,7 +181,7 @@ def _value(target: Target, record: TrialRecord) -> float | None:
 
 
 def _write_rates(path: Path, config: DictConfig, found: TrialRecord) -> None:
-    """The file for ``train.py rates=``: the rates, and all settings that they were judged with."""
+    """The file for ``train.py rates=``: the rates, and all settings that they were found with."""
     target = required_target(config)
     text = (
         f"# {config.model.name}, {config.pruning.criterion}: {target.quantity} "
