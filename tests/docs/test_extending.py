@@ -90,7 +90,7 @@ def test_the_data_set_gives_pictures_with_boxes(project: Path) -> None:
 def test_all_of_it_trains_together(project: Path) -> None:
     command = [
         sys.executable, str(ROOT / "train.py"), "model=tiny", "pruning=largest_weight",
-        "data=my_faces", f"data.root={project / 'faces'}", "+callbacks@callbacks=mask_counter",
+        "data=my_faces", f"data.root={project / 'faces'}", "callbacks=mask_counter",
         "debug=fast", "trainer=cpu", f"output_dir={project / 'run'}",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": f"{project}:{ROOT / 'src'}:{ROOT}"}
