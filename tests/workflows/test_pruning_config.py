@@ -64,7 +64,7 @@ def test_a_rates_file_brings_all_settings_of_its_search(tmp_path: Path) -> None:
         ("{rates: {a: 0.5}, settings: {align: x}}", "align='x'"),
         ("{rates: {a: 0.5}, settings: {criterion: fpg}}", "did you mean fpgm"),
         ("{rates: {a: 0.5}, _target_: os.system}", "unknown key _target_"),
-        ("{a: !!python/object/apply:os.system [true]}", "is no YAML"),
+        ("{a: !!python/object/apply:os.system [true]}", "is not valid YAML"),
     ],
 )
 def test_what_a_rates_file_cannot_be(tmp_path: Path, content: str, message: str) -> None:

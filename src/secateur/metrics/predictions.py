@@ -17,7 +17,7 @@ from secateur.errors import InputError
 from secateur.files import atomic_write
 from secateur.readers import count_in, number_in, read_text
 
-_FARTHEST = 1e6  # pixels
+_FARTHEST = 1e12  # pixels; a network that was never trained may say 1e9
 
 Floats = NDArray[np.float64]
 

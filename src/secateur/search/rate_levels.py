@@ -14,6 +14,8 @@ from secateur.pruning.coupling import FIXED
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.ranking import ROUNDING, number_to_prune, rates_of_sets
 
+_CLOSE = 1e-12  # ``number_to_prune`` takes what is that close to p / n for p / n
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Levels:
@@ -33,7 +35,7 @@ class Levels:
 
     def of_rate(self, rate: float) -> int:
         """Index of the level that a rate gives."""
-        return int(np.searchsorted(self.thresholds, rate, side="right")) - 1
+        return int(np.searchsorted(self.thresholds, rate + _CLOSE, side="right")) - 1
 
 
 def make_levels(
@@ -84,24 +86,8 @@ def rates_of_levels(counts: Iterable[int], highest: float) -> NDArray[np.float64
     """
     rates = {0.0}
     for n in set(counts):
-        rates.update(lowest_rate(p, n) for p in range(1, n))
+        rates.update(p / n for p in range(1, n))
     return np.array(sorted(rate for rate in rates if rate <= highest))
-
-
-def lowest_rate(p: int, n: int) -> float:
-    """Smallest rate that removes ``p`` of ``n`` filters by ``number_to_prune``.
-
-    Example:
-        >>> rate = lowest_rate(29, 100)
-        >>> number_to_prune(rate, 100), number_to_prune(float(np.nextafter(rate, 0)), 100)
-        (29, 28)
-    """
-    rate = (p - ROUNDING) / n  # or one of the few doubles around it
-    while number_to_prune(rate, n) < p:
-        rate = float(np.nextafter(rate, 1.0))
-    while number_to_prune(float(np.nextafter(rate, 0.0)), n) >= p:
-        rate = float(np.nextafter(rate, 0.0))
-    return rate
 
 
 class RateMasks:

@@ -95,7 +95,7 @@ def slim_run(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "eresfd-fpgm"
     save_slim(folder, EResFD(), {"name": "eresfd", "arguments": {"anchor_ratio": 1.25}})
     (folder / "config.yaml").write_text(
-        f"data: {{name: mine, _target_: datamodules.widerface.WiderFaceData, root: {root}}}\n"
+        f"data: {{name: widerface, _target_: datamodules.widerface.WiderFaceData, root: {root}}}\n"
     )
     return folder
 
@@ -166,7 +166,7 @@ def test_run_brings_its_pictures_and_is_compared(
     root: Path, weights: Path, slim_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(f"run={slim_run}", "page_pictures=0")
-    record = record_of(slim_run / "evaluation" / "single-mine")
+    record = record_of(slim_run / "evaluation" / "single-widerface")
     assert record["n_pictures"] == 7
     assert record["kind"] == "run"
     run(f"weights={weights}", f"data.root={root}", f"output_dir={tmp_path / 'one'}", "limit=3")
