@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from secateur.errors import InputError
 from secateur.pruning.least_squares import NormalEquations, solve_ridge
+from secateur.pruning.prune import prune
 from secateur.pruning.reconstruction import reconstruct
 
 
@@ -254,3 +255,17 @@ def test_inputs_that_never_vary_keep_their_weights() -> None:
     start = torch.randn(1, 3, 2, dtype=torch.float64)
     solved = solve_ridge(torch.zeros(1, 3, 3).double(), torch.zeros(1, 3, 2).double(), start, 1e-3)
     torch.testing.assert_close(solved, start)
+
+
+def test_prune_reconstructs_before_it_slims() -> None:
+    dense = with_statistics(chain())
+    distances = []
+    for inputs in (None, pictures()):
+        result = prune(dense, pictures()[0], "l1", 0.5, exclude=["3"], reconstruct=inputs)
+        assert result.model[0].out_channels == 3
+        distances.append(distance(dense, result.model, pictures()))
+    # ``exclude`` keeps the reader as it is; without it, it is refitted.
+    assert distances[0] == pytest.approx(distances[1])
+    plain = prune(dense, pictures()[0], "l1", 0.4)
+    refitted = prune(dense, pictures()[0], "l1", 0.4, reconstruct=pictures())
+    assert distance(dense, refitted.model, pictures()) < distance(dense, plain.model, pictures())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from secateur.cost.report import CostReport, compare_costs
 from secateur.filters import as_arguments
 from secateur.pruning.criteria import register_criterion
 from secateur.pruning.pruner import Pruner
+from secateur.pruning.reconstruction import reconstruct as refit
 from secateur.pruning.settings import PruningSettings
 from secateur.slimming.report import SlimReport
 from secateur.slimming.slim import slim
@@ -65,6 +66,7 @@ def prune(
     scope: str = "coupled",
     statistics: Mapping[str, Tensor] | None = None,
     settings: PruningSettings | None = None,
+    reconstruct: Iterable[Tensor | Sequence[Any]] | None = None,
     **options: Any,  # noqa: ANN401  the other fields of PruningSettings, each with its type
 ) -> PruneResult:
     """Mask filters of a network and remove them physically; both compute the same, proved.
@@ -82,6 +84,9 @@ def prune(
         statistics: Scores that ``TaylorStatistics`` gathered.
         settings: All settings at once, such as a search wrote; in place of ``criterion``, ``rate``
             and ``scope``.
+        reconstruct: Inputs of one forward each, all of one shape: what is left is refitted to
+            the network as given on them, in closed form, see ``secateur.pruning.reconstruction``;
+            layers under ``exclude`` stay as they are.
         options: Other fields of ``PruningSettings`` by name, such as ``target={"macs": 0.5}``,
             ``exclude=["head.*"]`` or ``align=8``.
 
@@ -101,6 +106,8 @@ def prune(
     pruner.statistics = dict(statistics or {})
     keep = pruner.plan()
     pruner.apply(keep)
+    if reconstruct is not None:
+        refit(model, masked, reconstruct, exclude=settings.exclude)
     result = slim(masked, arguments, align=settings.align, traced=pruner.traced)
     accounted = compare_costs(
         masked,
