@@ -28,6 +28,9 @@ def randomized(network: nn.Module, seed: int = 0) -> nn.Module:
         weights = network.base.m0.fpn.w1.data
         weights.copy_(torch.rand(weights.shape, generator=generator))
         weights[1, 1], weights[:, 3], weights[1, 6] = 0, 0, -1
+        stem = network.base.conv1[0]
+        assert isinstance(stem, nn.Conv2d)
+        stem.weight.data.mul_(0.01)  # pixels are in 0..255, and these batch norms normalize nothing
     return network.eval()
 
 

@@ -42,16 +42,22 @@ def export_onnx(network: nn.Module, path: Path, description: Description) -> Non
     if inside:
         assert suppression is not None
         _append_suppression(model, suppression)
-    for node in model.graph.node:
-        del node.metadata_props[:]  # stack traces with the paths of this machine
-    del model.graph.value_info[:]
-    del model.metadata_props[:]
+    _forget_sources(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, description.text()
     model.producer_name, model.doc_string = "secateur", description.name
     onnx.checker.check_model(model)
     with replacing(path) as temporary:
         onnx.save(model, temporary)
+
+
+def _forget_sources(model: Any) -> None:  # noqa: ANN401
+    """Take out where every node comes from: stack traces with the paths of this machine."""
+    graph = model.graph
+    del graph.value_info[:]
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def example_input(pixels: PixelFormat) -> torch.Tensor:
