@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 FORMER = {
-    "callbacks.metrics_csv": "secateur.workflows.loggers",
+    "callbacks.metrics_csv": "secateur.workflows.tracking.loggers",
     "secateur.data.anchor_sampling": "secateur.data.window_transforms",
     "secateur.data.bin_set": "secateur.data.insightface_bin",
     "secateur.data.crop_window": "secateur.data.window",

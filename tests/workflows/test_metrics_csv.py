@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from secateur.reports.metrics_file import read_metrics
-from secateur.workflows.loggers import MetricsCsv
+from secateur.workflows.tracking.loggers import MetricsCsv
 
 
 def test_rows_are_appended_and_those_after_the_checkpoint_dropped(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def closing_table(summary: Mapping[str, Any], console: Console | None = None) ->
     rows = closing_rows(summary)
     tables.print_table(
         " · ".join(filter(None, parts)),
-        ["", *(stage.label for stage in STAGES), "slim to dense"],
+        ["", *(stage.label for stage in STAGES), "change"],
         rows,
         caption="; ".join(remarks) or None,
         console=console,

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from secateur.errors import InputError, Interrupted, machine_sentence
-from secateur.workflows.arguments import CONF, hint_for, user_conf, with_folders
-from secateur.workflows.help import help_text, known_names
+from secateur.workflows.command_line.arguments import CONF, hint_for, user_conf, with_folders
+from secateur.workflows.command_line.help import help_text, known_names
 
 COMMANDS = {
     "train": "secateur.workflows.train.command:train_command",
@@ -32,7 +32,7 @@ COMMANDS = {
     "embed": "secateur.workflows.deploy.embed:embed",
     "export": "secateur.workflows.deploy.export:export",
     "benchmark": "secateur.workflows.deploy.benchmark:benchmark",
-    "compare": "secateur.workflows.compare:compare",
+    "compare": "secateur.workflows.comparison.compare:compare",
 }
 """Command, which is also the name of its primary file in ``conf/``, and its workflow."""
 
@@ -100,7 +100,7 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
         from secateur.workflows.sweep import claim_device
 
         if config.get("print_config"):
-            from secateur.workflows.config_tree import print_tree
+            from secateur.workflows.command_line.config_tree import print_tree
 
             print_tree(config)
         claim_device(config)

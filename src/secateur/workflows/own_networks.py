@@ -18,7 +18,7 @@ from torch import nn
 
 from secateur.readers import read_yaml
 from secateur.weights.architectures import BUILDERS
-from secateur.workflows.arguments import CONF, user_conf
+from secateur.workflows.command_line.arguments import CONF, user_conf
 
 
 def builders(config: DictConfig | None = None) -> Mapping[str, Callable[..., nn.Module]]:

@@ -42,7 +42,7 @@ from secateur.workflows.loading import with_latest_run
 from secateur.workflows.networks import DetectorSource, source_of_run, source_of_weights
 from secateur.workflows.run_folder import plain
 from secateur.workflows.saved_config import read_saved_config, saved_data
-from secateur.workflows.tracking import log_evaluation
+from secateur.workflows.tracking.wandb_run import log_evaluation
 
 log = logging.getLogger(__name__)
 

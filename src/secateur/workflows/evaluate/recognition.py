@@ -35,7 +35,7 @@ from secateur.workflows.saved_config import (
     saved_model,
     saved_task,
 )
-from secateur.workflows.tracking import log_evaluation
+from secateur.workflows.tracking.wandb_run import log_evaluation
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from secateur.workflows.pruning_config import group_rates, required_target
 from secateur.workflows.run_folder import fingerprint, open_run_folder
 from secateur.workflows.search.rate_search import search
 from secateur.workflows.sweep import sweep_job
-from secateur.workflows.tracking import summary_values, tracked_run
+from secateur.workflows.tracking.wandb_run import summary_values, tracked_run
 from secateur.workflows.train.training import objective, train
 
 log = logging.getLogger(__name__)

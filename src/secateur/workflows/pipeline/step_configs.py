@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from secateur.errors import InputError
-from secateur.workflows.arguments import CONF
+from secateur.workflows.command_line.arguments import CONF
 from secateur.workflows.pruning_config import required_target
 from secateur.workflows.search.trial_setup import resolve_search_config
 

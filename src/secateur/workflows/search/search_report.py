@@ -31,7 +31,7 @@ from secateur.workflows.overrides import override
 from secateur.workflows.pruning_config import pruning_settings, required_target
 from secateur.workflows.run_folder import RunFolder
 from secateur.workflows.search.trial_setup import objective_name
-from secateur.workflows.tracking import log_search, tracked_run
+from secateur.workflows.tracking.wandb_run import log_search, tracked_run
 
 log = logging.getLogger(__name__)
 

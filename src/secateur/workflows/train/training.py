@@ -52,7 +52,6 @@ from secateur.workflows.checkpoints import (
     find_resume_point,
     read_resume_point,
 )
-from secateur.workflows.loggers import log_objective, open_loggers
 from secateur.workflows.own_networks import builders
 from secateur.workflows.pruning_config import (
     build_schedule,
@@ -61,6 +60,7 @@ from secateur.workflows.pruning_config import (
     size_target,
 )
 from secateur.workflows.run_folder import RunFolder, open_run_folder
+from secateur.workflows.tracking.loggers import log_objective, open_loggers
 from secateur.workflows.train.finalize import RunFinalizer
 from secateur.workflows.train.recovery import (
     MONITOR,

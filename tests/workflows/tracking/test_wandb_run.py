@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from secateur.workflows.tracking import (
+from secateur.workflows.tracking.wandb_run import (
     log_evaluation,
     log_files,
     log_layers,
@@ -17,10 +17,10 @@ from secateur.workflows.tracking import (
     summary_values,
     tracked_run,
 )
-from tests.workflows.wandb_files import read_offline_runs
+from tests.workflows.tracking.wandb_files import read_offline_runs
 
 pytest.importorskip("wandb")
-CONF = Path(__file__).parents[2] / "conf"
+CONF = Path(__file__).parents[3] / "conf"
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ class SweepReport(Callback):
         from secateur.errors import InputError
         from secateur.reports.comparison.runs import collect_runs
         from secateur.reports.comparison.table import select_runs
-        from secateur.workflows.compare import print_comparison, write_comparison
+        from secateur.workflows.comparison.compare import print_comparison, write_comparison
 
         folder = Path(str(config.hydra.sweep.dir))
         try:
@@ -56,7 +56,7 @@ def _tell_wandb(first: Path, folder: Path, job_type: str) -> None:
 
     from secateur.reports.comparison.runs import read_settings
     from secateur.workflows.sweep import SweepJob
-    from secateur.workflows.tracking import log_pictures, log_table, tracked_run
+    from secateur.workflows.tracking.wandb_run import log_pictures, log_table, tracked_run
 
     saved = read_settings(first / "config.yaml")
     if not (saved.get("logger") or {}).get("wandb"):

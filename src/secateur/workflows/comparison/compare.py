@@ -46,7 +46,7 @@ def compare(config: DictConfig) -> None:
     found = collect_runs(folders) if folders else Collection([], [])
     runs = found.runs
     if config.wandb is not None:
-        from secateur.workflows.wandb_runs import fetch_runs
+        from secateur.workflows.tracking.wandb_project import fetch_runs
 
         runs = [*runs, *fetch_runs(str(config.wandb))]
     references = [] if config.references is None else read_references(Path(str(config.references)))

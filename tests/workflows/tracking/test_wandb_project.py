@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from secateur.errors import InputError
-from secateur.workflows.wandb_runs import fetch_runs
+from secateur.workflows.tracking.wandb_project import fetch_runs
 
 RUN = SimpleNamespace(
     name="eresfd-fpgm-0.3",

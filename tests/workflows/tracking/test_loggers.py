@@ -8,10 +8,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from secateur.workflows.loggers import flat_numbers
 from secateur.workflows.sweep import SweepJob, sweep_job
+from secateur.workflows.tracking.loggers import flat_numbers
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = Path(__file__).parents[3] / "conf"
 
 
 def composed(*overrides: str) -> DictConfig:

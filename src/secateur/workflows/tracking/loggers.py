@@ -24,7 +24,7 @@ from secateur.workflows.build import instantiate
 from secateur.workflows.checkpoints import read_resume_point
 from secateur.workflows.pruning_config import group_rates, pruning_groups
 from secateur.workflows.run_folder import RunFolder, plain
-from secateur.workflows.tracking import (
+from secateur.workflows.tracking.wandb_run import (
     log_files,
     log_layers,
     log_pictures,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from secateur.workflows.arguments import CONF, user_conf
+from secateur.workflows.command_line.arguments import CONF, user_conf
 
 _GROUP = re.compile(
     r"  - (?:optional )?(?P<group>[\w/]+)(?:@\S+)?: (?P<value>\S+)\s*(?:# (?P<about>.*))?"

@@ -11,11 +11,11 @@ from rich.console import Console
 
 from secateur.errors import InputError
 from secateur.reports.comparison.runs import collect_runs
-from secateur.workflows.arguments import with_folders
-from secateur.workflows.compare import compare, print_comparison
+from secateur.workflows.command_line.arguments import with_folders
+from secateur.workflows.comparison.compare import compare, print_comparison
 from tests.reports.comparison.folders import write_run
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = Path(__file__).resolve().parents[3] / "conf"
 
 
 def run(*arguments: str) -> None:

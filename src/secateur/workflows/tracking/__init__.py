@@ -1,0 +1,1 @@
+"""What dashboards are told, and what is read back from them."""
