@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-cluster lint format docs bench clean
+.PHONY: help setup demo test test-all test-cluster lint format docs bench clean test-faults fuzz
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -30,6 +30,14 @@ test-all: setup  ## the slow ones too
 
 test-cluster: setup  ## sweeps on a real Slurm, started on this machine (Debian, root)
 	tests/cluster/run.sh $(BIN)/python
+
+SECONDS ?= 60
+fuzz: setup  ## damaged files for every parser, for SECONDS=600; a table at the end
+	$(BIN)/python -m tests.fuzz $(SECONDS)
+
+KILLS ?= 6
+test-faults: setup  ## kills, full disks and damaged files on real runs; a table at the end (root, minutes)
+	$(BIN)/python -m tests.faults $(KILLS)
 
 lint: setup  ## ruff, mypy and the rule about layers
 	$(BIN)/ruff check .
