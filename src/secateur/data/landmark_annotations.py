@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from secateur.data.annotations import Annotation, check_picture_name
 from secateur.data.landmarks import COUNT
 from secateur.errors import InputError
+from secateur.readers import read_lines
 
 SMALLEST_SIDE = 32  # of a picture, as published
 _LANDMARK_VALUES = 4 + 3 * COUNT
@@ -39,15 +40,12 @@ def read_landmark_annotations(path: Path) -> list[Annotation]:
     Raises:
         InputError: If the file is missing or malformed, with the line number.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
+    if not path.exists():
         raise InputError(
             f"data.landmarks={path} does not exist: give labelv2.txt of SCRFD or label.txt of "
             "RetinaFace, or null to train without landmarks"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text ({error}): {_REMEDY}") from error
+        )
+    lines = read_lines(path, _REMEDY)
     faces: dict[str, list[tuple[float, ...]]] = {}
     name, has_size, usable = "", False, False
     for row, line in enumerate(lines):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from secateur.errors import InputError
+from secateur.readers import read_json
 
 RECORD = "drawn.json"
 
@@ -55,7 +56,7 @@ def write_once(root: str | Path, record: Mapping[str, int], write: Callable[[Pat
 def _is_there(root: Path, record: Mapping[str, int]) -> bool:
     """Whether a finished set with these parameters lies there."""
     try:
-        found = json.loads((root / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(root / RECORD, "draw the set again")
+    except InputError:
         return False
     return bool(found == record)

@@ -6,9 +6,8 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
 from secateur.errors import InputError
+from secateur.readers import read_text, read_yaml
 
 
 def pareto_front(
@@ -51,16 +50,12 @@ def read_references(path: Path) -> list[dict[str, str | float]]:
     """
     if not path.is_file():
         raise InputError(f"references={path} does not exist; give a CSV or YAML file of points")
-    text = path.read_text(encoding="utf-8")
+    remedy = "give a CSV or YAML file of points"
     rows: object
     if path.suffix.lower() == ".csv":
-        rows = list(csv.DictReader(text.splitlines()))
+        rows = list(csv.DictReader(read_text(path, remedy).splitlines()))
     else:
-        try:
-            rows = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            what = str(error).splitlines()[0]
-            raise InputError(f"references={path} is not valid YAML: {what}") from error
+        rows = read_yaml(path, remedy)
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise InputError(f"references={path} must be a list of points, each with name: and figures")
     points = []

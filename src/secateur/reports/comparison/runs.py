@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from secateur.errors import InputError
 from secateur.metrics.names import ratios
+from secateur.readers import number_in, read_json, read_text, read_yaml
+from secateur.reports.metrics_file import read_metrics
+from secateur.reports.run_report import read_layers as read_layer_filters
+from secateur.schema import mapping_in
 
 Value = str | int | float | bool
 Points = tuple[list[float], list[float]]
@@ -25,7 +27,7 @@ _EVALUATIONS = ("evaluation.json", "verification.json")
 _EXPORT = "export.json"
 # folders of a run that hold no runs of their own
 _PARTS = frozenset({"checkpoints", "plots", "wandb", "steps", "predictions", "comparison"})
-_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_REMEDY = "restore it from a copy, or take this folder out"
 # values of a record that many settings follow from
 _IDENTITY = ("task", "model", "criterion", "scope", "schedule", "data")
 # settings that name places or watch a run and change nothing in what comes out
@@ -120,7 +122,7 @@ def collect_runs(folders: Sequence[Path]) -> Collection:
             seen.add(path)
             try:
                 runs.append(_read_run(path))
-            except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 what = " ".join(str(error).split())[:120]
                 problems.append(f"{path} is left out, one of its files is damaged: {what}")
     if not runs and not problems:
@@ -268,13 +270,13 @@ def _read_evaluation_curves(run: Run, path: Path) -> None:
         return
     x, y, curves = columns[path.name]
     found: dict[str, Points] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row[x] and row[y]:
-                label = row.get("setting") or row.get("name") or "all pairs"
-                xs, ys = found.setdefault(label, ([], []))
-                xs.append(float(row[x]))
-                ys.append(float(row[y]))
+    for row in csv.DictReader(io.StringIO(read_text(path, _REMEDY))):
+        place, value = number_in(row.get(x) or ""), number_in(row.get(y) or "")
+        if place is not None and value is not None:
+            label = row.get("setting") or row.get("name") or "all pairs"
+            xs, ys = found.setdefault(label, ([], []))
+            xs.append(place)
+            ys.append(value)
     for label, points in found.items():
         curves.setdefault(label, thin(points))
 
@@ -284,28 +286,17 @@ def read_curves(path: Path) -> dict[str, Points]:
     curves: dict[str, Points] = {}
     if not path.is_file():
         return curves
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row.get("epoch") and row.get("value"):
-                epochs, values = curves.setdefault(row["name"], ([], []))
-                epochs.append(float(row["epoch"]))
-                values.append(float(row["value"]))
+    for row in read_metrics(path):
+        if row.epoch is not None:
+            epochs, values = curves.setdefault(row.name, ([], []))
+            epochs.append(float(row.epoch))
+            values.append(row.value)
     return curves
 
 
 def read_layers(path: Path) -> list[LayerRow]:
     """Read the filters of each layer from a ``pruning.json``."""
-    layers = _read_json(path)["layers"]
-    assert isinstance(layers, list)
-    return [
-        LayerRow(
-            str(row["name"]),
-            int(row["filters"]),
-            int(row["kept"]),
-            int(row.get("slim", row["filters"])),
-        )
-        for row in layers
-    ]
+    return [LayerRow(row.name, row.filters, row.kept, row.slim) for row in read_layer_filters(path)]
 
 
 def thin(points: Points, step: float = 0.002) -> Points:
@@ -334,20 +325,14 @@ def thin(points: Points, step: float = 0.002) -> Points:
 
 
 def _read_json(path: Path) -> dict[str, object]:
-    value = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(value, dict):
-        raise ValueError(f"{path.name} holds no record")
-    return value
+    return mapping_in(read_json(path, _REMEDY), path, _REMEDY)
 
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The configuration of a run as plain values; empty where there is no such file."""
     if not path.is_file():
         return {}
-    value = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 (a SafeLoader)
-    if not isinstance(value, dict):
-        raise ValueError(f"{path.name} holds no configuration")
-    return value
+    return mapping_in(read_yaml(path, _REMEDY), path, _REMEDY)
 
 
 def flat_values(values: Mapping[str, object], prefix: str = "") -> dict[str, Value]:
