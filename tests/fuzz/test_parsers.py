@@ -12,6 +12,7 @@ from secateur.errors import InputError
 from tests.fuzz.damage import damage
 from tests.fuzz.targets import TARGETS, Target
 
+pytestmark = pytest.mark.slow
 QUICK = 12  # inputs for each parser here; `make fuzz` tries as many as there is time for
 SLOWEST = 2.0  # seconds
 
