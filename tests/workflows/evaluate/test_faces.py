@@ -202,7 +202,7 @@ def test_pictures_are_chosen(root: Path, weights: Path, tmp_path: Path) -> None:
         ([], "say what to evaluate"),
         (["weights=a", "run=b"], "got weights and run"),
         (["weights=nowhere.pth"], "nowhere.pth is no file"),
-        (["run=nowhere"], "run=nowhere does not exist"),
+        (["run=nowhere"], "nowhere does not exist; give the folder of a finished run"),
         (["run={root}"], "holds no model.json"),
         (["predictions=nowhere"], "predictions=nowhere does not exist"),
         (["predictions={root}"], "scored against ground_truth="),
