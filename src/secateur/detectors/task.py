@@ -127,6 +127,9 @@ class DetectorTask(pl.LightningModule):
         name = getattr(getattr(self.trainer, "datamodule", None), "validation_name", "val")
         if name != "val" and values:
             values["ap_mean"] = torch.stack([torch.as_tensor(v) for v in values.values()]).mean()
+        if not self.landmark_error.update_called:  # torchmetrics would warn of it in every epoch
+            nothing = torch.zeros(0, 15), torch.zeros(0, 4), torch.zeros(0, 5, 3)
+            self.landmark_error.update(*nothing)
         error = self.landmark_error.compute()
         self.landmark_error.reset()
         if torch.isfinite(error):
