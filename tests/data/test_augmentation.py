@@ -178,3 +178,30 @@ def test_statistics_of_the_published_augmentation(
     if kind == "crop":
         assert abs(np.mean(means) - published["mean_pixel"]) < 3.5 * error * np.std(means)
         assert np.mean(deviations) == pytest.approx(published["mean_std"], rel=0.05)
+
+
+def test_landmarks_stay_on_their_faces_through_crops_and_flips() -> None:
+    """Two landmarks are painted; after augmentation they lie where the rows say."""
+    picture = np.full((200, 300, 3), 90, np.uint8)
+    picture[90:110, 140:150] = (255, 0, 0)  # right eye of the person: left in the picture
+    picture[90:110, 170:180] = (0, 255, 0)
+    points = [[145, 100], [175, 100], [160, 110], [150, 120], [170, 120]]
+    landmarks = np.array([[x / 300, y / 200, 1.0] for x, y in points]).reshape(1, 15)
+    corners = np.array([[130, 80, 190, 140]]) / [300, 200, 300, 200]
+    augment = FaceAugmentation(128, distortion_probability=0)
+    mirrored = 0
+    for seed in range(40):
+        image, rows = augment(picture, np.concatenate([corners, landmarks], axis=1), seed)
+        bare, boxes = augment(picture, corners, seed)
+        assert np.array_equal(image, bare)
+        np.testing.assert_allclose(rows[:, :4], boxes, atol=1e-6)
+        assert rows.shape == (1, 19)
+        right, left = rows[0, 4:6] * 128, rows[0, 7:9] * 128
+        assert right[0] < left[0]  # whichever eye it is, the first lies left in the picture
+        red = image[min(int(right[1]), 127), min(int(right[0]), 127), 0] > 128
+        inside = (rows[0, [4, 5, 7, 8]] > 0).all() and (rows[0, [4, 5, 7, 8]] < 1).all()
+        if inside:
+            mirrored += not red
+            color = image[int(right[1]), int(right[0])]
+            assert color[0] > 128 or color[1] > 128
+    assert 5 < mirrored < 35

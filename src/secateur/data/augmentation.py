@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.data.augmentations.scale_sampling import ScaleSampling
+from secateur.data.landmarks import COLUMNS
 from secateur.data.photometric import PhotometricDistortion
 from secateur.data.preprocessing import MEAN
 from secateur.data.window_transforms import (
     ANCHOR_SIZES,
     NO_WINDOW,
     DataAnchorSampling,
+    FaceFlip,
     FitSquare,
     RandomSquareCrop,
 )
@@ -100,7 +102,7 @@ class FaceAugmentation:
                     brightness, contrast, saturation, hue, distortion_probability
                 ),
                 FitSquare(input_size, MEAN),
-                albumentations.HorizontalFlip(p=flip_probability),
+                FaceFlip(p=flip_probability),
             ],
             bbox_params=albumentations.BboxParams(
                 "albumentations",
@@ -118,17 +120,18 @@ class FaceAugmentation:
 
         Args:
             image: (H, W, 3) RGB.
-            boxes: (G, 4) corners in 0..1; parts beyond the picture are cut off.
+            boxes: (G, 4) corners in 0..1; parts beyond the picture are cut off. Or (G, 19) with
+                landmarks, see ``landmarks``.
             seed: Any whole number from 0; the same one gives the same result.
 
         Returns:
-            (S, S, 3) RGB, and (K, 4) corners in 0..1 with positive width and height.
+            (S, S, 3) RGB, and (K, 4) corners in 0..1 with positive width and height, or (K, 19).
         """
+        rows = np.asarray(boxes, np.float32)
+        columns = COLUMNS if rows.shape[-1] == COLUMNS else 4
         self._transform.set_random_seed(seed)
-        result = self._transform(
-            image=image, bboxes=np.asarray(boxes, np.float32).reshape(-1, 4), window=NO_WINDOW
-        )
-        kept = np.asarray(result["bboxes"], dtype=np.float32).reshape(-1, 4)
+        result = self._transform(image=image, bboxes=rows.reshape(-1, columns), window=NO_WINDOW)
+        kept = np.asarray(result["bboxes"], dtype=np.float32).reshape(-1, columns)
         # A flip computes 1 - x in float32, and may leave a corner one rounding outside of 0..1.
         kept = kept.clip(0.0, 1.0)
-        return result["image"], kept[(kept[:, 2:] > kept[:, :2]).all(axis=1)]
+        return result["image"], kept[(kept[:, 2:4] > kept[:, :2]).all(axis=1)]

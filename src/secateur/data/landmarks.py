@@ -30,7 +30,9 @@ def join_landmarks(corners: NDArray[np.floating], landmarks: NDArray[np.floating
     return rows
 
 
-def move_faces(faces: Faces, offset: Sequence[float], scale: Sequence[float]) -> Faces:
+def move_faces(
+    faces: Faces, offset: Sequence[float] | Faces, scale: Sequence[float] | Faces
+) -> Faces:
     """Shift faces, then scale them; weights stay.
 
     Args:

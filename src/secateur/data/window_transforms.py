@@ -12,6 +12,7 @@ import numpy as np
 from albumentations.core.type_definitions import Targets
 from numpy.typing import NDArray
 
+from secateur.data.landmarks import COLUMNS, clip_landmarks, flip_faces, move_faces
 from secateur.data.window import (
     Window,
     boxes_in_window,
@@ -100,7 +101,13 @@ class WindowCrop(albumentations.DualTransform):  # type: ignore[misc]
         """Boxes (K, 4 or more) in 0..1 of the window."""
         pixels = to_pixels(bboxes, shape[0], shape[1])
         kept, rows = boxes_in_window(pixels, drawn, self.size, smallest)
-        return np.concatenate([kept, bboxes[rows, 4:]], axis=1)
+        others = bboxes[rows, 4:]
+        if bboxes.shape[1] == COLUMNS:
+            scale = np.array([shape[1], shape[0]], dtype=np.float64)
+            offset = -np.array([drawn.left, drawn.top]) / scale
+            moved = move_faces(np.asarray(bboxes[rows], np.float64), offset, scale / drawn.side)
+            others = clip_landmarks(moved)[:, 4:]
+        return np.concatenate([kept, others], axis=1)
 
     def apply_to_window(
         self,
@@ -111,6 +118,17 @@ class WindowCrop(albumentations.DualTransform):  # type: ignore[misc]
     ) -> NDArray[np.int64]:
         """The window and the size of the picture (5,)."""
         return np.array([*drawn, *shape[:2]], dtype=np.int64)
+
+
+class FaceFlip(albumentations.HorizontalFlip):  # type: ignore[misc]
+    """Mirror the picture and its faces; eyes and corners of the mouth change their places."""
+
+    def apply_to_bboxes(self, bboxes: Boxes, **params: object) -> Boxes:
+        """Boxes (K, 4 or more) in 0..1, or faces (K, 19) with landmarks."""
+        if bboxes.shape[1] == COLUMNS:
+            return flip_faces(np.asarray(bboxes, np.float64))
+        flipped: Boxes = super().apply_to_bboxes(bboxes, **params)
+        return flipped
 
 
 class FitSquare(albumentations.ImageOnlyTransform):  # type: ignore[misc]

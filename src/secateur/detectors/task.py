@@ -116,8 +116,13 @@ class DetectorTask(pl.LightningModule):
             self.average_precision.update(
                 pixels[:, :5], picture.faces, picture.evaluated, picture.participates
             )
-            if picture.landmarks is not None and pixels.shape[1] > 5:
-                self.landmark_error.update(pixels, picture.faces, picture.landmarks)
+            known = picture.landmarks is not None and pixels.shape[1] > 5
+            # with nothing too, so that every process has been asked before they are gathered
+            self.landmark_error.update(
+                pixels if known else pixels.new_zeros(0, 15),
+                picture.faces,
+                picture.landmarks if picture.landmarks is not None else torch.zeros(0, 5, 3),
+            )
 
     def on_validation_epoch_end(self) -> None:
         """Log the average precision of every setting that had faces, and that of landmarks."""

@@ -31,9 +31,11 @@ def landmark_errors(detections: Tensor, faces: Tensor, landmarks: Tensor) -> Ten
         >>> landmark_errors(found, face, torch.tensor([[[5.0, 6.0, 1.0]] * 5]))
         tensor([0.1000])
     """
+    if not len(landmarks) or not len(detections):
+        return detections.new_zeros(0)
     annotated = landmarks[..., 2].sum(dim=1) > 0
     faces, landmarks = faces[annotated], landmarks[annotated]
-    if not len(faces) or not len(detections):
+    if not len(faces):
         return detections.new_zeros(0)
     corners = torch.cat([faces[:, :2], faces[:, :2] + faces[:, 2:]], dim=1)
     overlaps = box_iou(corners, detections[:, :4]) >= LEAST_OVERLAP

@@ -113,7 +113,7 @@ class ScaleSampling(WindowCrop):
             data: Holds ``bboxes`` (G, 4 or more) in 0..1.
         """
         height, width = params["shape"][:2]
-        boxes = to_pixels(np.asarray(data["bboxes"]).reshape(-1, 4), height, width)
+        boxes = to_pixels(np.asarray(data["bboxes"]), height, width)
         for _ in range(_REDRAWS):
             drawn = self.draw_window(boxes, height, width)
             if not len(boxes) or len(boxes_in_window(boxes, drawn, self.size, self.min_area)[1]):
