@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateur.data.face_crop import SquareCut, crop_center, crop_face
+from secateur.data.face_alignment import align_face
+from secateur.data.face_crop import SquareCut, crop_center, crop_face, to_input
 from secateur.deploy.description import FaceCut
 from secateur.deploy.face_detector import FaceDetector
 from secateur.deploy.pictures import Picture, Pixels, as_list, to_pixels
@@ -66,6 +67,7 @@ class FaceEmbedder:
         pictures: Picture | Sequence[Picture],
         *,
         detector: FaceDetector | None = None,
+        align: bool = False,
         batch_size: int = 32,
     ) -> Floats:
         """Embed the face of every picture.
@@ -74,19 +76,22 @@ class FaceEmbedder:
             pictures: One picture or several, as of ``FaceDetector``.
             detector: Finds the face, the largest of each picture; without it a picture is taken to
                 show one face in the middle, as the network was trained with.
+            align: Whether a face is turned and scaled by its five landmarks, which the detector
+                must tell, in place of cutting its box out.
             batch_size: Pictures that are shown to the network together.
 
         Returns:
             (N, D) of length 1, one row for each picture; for one picture N is 1.
 
         Raises:
-            InputError: If a picture cannot be read, or the detector finds no face on it.
+            InputError: If a picture cannot be read, the detector finds no face on it, or tells no
+                landmarks to align it by.
         """
         listed, _ = as_list(pictures)
         rows = []
         for start in range(0, len(listed), batch_size):
             batch = [
-                self._input(to_pixels(picture), detector, picture)
+                self._input(to_pixels(picture), detector, align, picture)
                 for picture in listed[start : start + batch_size]
             ]
             rows.append(self._embedded(torch.stack(batch)))
@@ -121,15 +126,29 @@ class FaceEmbedder:
             )
         return found
 
-    def _input(self, pixels: Pixels, detector: FaceDetector | None, source: Picture) -> Tensor:
+    def _input(
+        self, pixels: Pixels, detector: FaceDetector | None, align: bool, source: Picture
+    ) -> Tensor:
         """The face of one picture as an input (3, S, S)."""
+        if align and detector is None:
+            raise InputError(
+                "align=true needs a detector of landmarks: give a YuNet as detector=FILE"
+            )
         if detector is None:
             return self._square.middle(crop_center(pixels, self.cut.center))
         faces = detector(pixels)
         if not len(faces):
             name = source if isinstance(source, str) else getattr(source, "name", "the picture")
             raise InputError(f"{detector.name} finds no face on {name}: give a picture with one")
-        x1, y1, x2, y2 = largest_face(faces.boxes)
+        largest = largest_face(faces.boxes)
+        if align:
+            if faces.landmarks is None:
+                raise InputError(
+                    f"{detector.name} tells no landmarks to align faces by: give a YuNet as "
+                    "detector=FILE, or set align=false"
+                )
+            return to_input(align_face(pixels, faces.landmarks[largest], self.cut.side))
+        x1, y1, x2, y2 = faces.boxes[largest].tolist()
         return self._square.middle(crop_face(pixels, (x1, y1, x2 - x1, y2 - y1)))
 
     @torch.inference_mode()
@@ -144,8 +163,7 @@ class FaceEmbedder:
         return result
 
 
-def largest_face(boxes: Floats) -> tuple[float, float, float, float]:
-    """The box (4,) of the largest area among (K, 4) x1, y1, x2, y2."""
+def largest_face(boxes: Floats) -> int:
+    """Index of the box of the largest area among (K, 4) x1, y1, x2, y2."""
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    x1, y1, x2, y2 = boxes[int(sides.prod(axis=1).argmax())].tolist()
-    return x1, y1, x2, y2
+    return int(sides.prod(axis=1).argmax())

@@ -46,7 +46,7 @@ def embed(config: DictConfig) -> Path:
         outputs = Path(str(config.paths.outputs))
         detector = as_detector(load_network(str(config.detector), outputs), **options)
     names = picture_files(str(config.source))
-    embeddings, found, faults = _embedded(embedder, names, detector)
+    embeddings, found, faults = _embedded(embedder, names, detector, bool(config.align))
     record: dict[str, Any] = {
         "network": embedder.name,
         "backend": embedder.backend,
@@ -72,13 +72,13 @@ def embed(config: DictConfig) -> Path:
 
 
 def _embedded(
-    embedder: FaceEmbedder, paths: list[Path], detector: FaceDetector | None
+    embedder: FaceEmbedder, paths: list[Path], detector: FaceDetector | None, align: bool
 ) -> tuple[Floats, list[Path], list[str]]:
     """Embeddings of the pictures that show a face, and what is wrong with the others."""
     rows, found, faults = [], [], []
     for path in paths:
         try:
-            rows.append(embedder(path, detector=detector))
+            rows.append(embedder(path, detector=detector, align=align))
             found.append(path)
         except InputError as error:
             faults.append(str(error))
@@ -96,7 +96,7 @@ def _compare(
     found: list[Path],
 ) -> list[dict[str, Any]]:
     """Score each picture of the source against one other."""
-    other = embedder(str(config.compare), detector=detector)[0]
+    other = embedder(str(config.compare), detector=detector, align=bool(config.align))[0]
     threshold = _threshold(config, embedder)
     answers, rows = [], []
     for path, embedding in zip(found, embeddings, strict=True):
@@ -122,7 +122,8 @@ def _search(
     found: list[Path],
 ) -> list[dict[str, Any]]:
     """The pictures of a folder that are most like each picture of the source."""
-    gallery, names, _ = _embedded(embedder, picture_files(str(config.gallery)), detector)
+    pictures = picture_files(str(config.gallery))
+    gallery, names, _ = _embedded(embedder, pictures, detector, bool(config.align))
     threshold = _threshold(config, embedder)
     answers, rows = [], []
     for path, embedding in zip(found, embeddings, strict=True):
