@@ -80,7 +80,7 @@ def test_malformed_files_are_refused(tmp_path: Path, text: str, message: str) ->
 
 
 def test_a_missing_file_is_refused_with_the_setting(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"data\.landmarks=.* does not exist"):
+    with pytest.raises(InputError, match=r"model\.landmarks=.* does not exist"):
         read_landmark_annotations(tmp_path / "absent.txt")
 
 

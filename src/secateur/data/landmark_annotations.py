@@ -42,7 +42,7 @@ def read_landmark_annotations(path: Path) -> list[Annotation]:
     """
     if not path.exists():
         raise InputError(
-            f"data.landmarks={path} does not exist: give labelv2.txt of SCRFD or label.txt of "
+            f"model.landmarks={path} does not exist: give labelv2.txt of SCRFD or label.txt of "
             "RetinaFace, or null to train without landmarks"
         )
     lines = read_lines(path, _REMEDY)

@@ -74,8 +74,8 @@ def build_data(config: DictConfig, network: nn.Module | None = None) -> Any:
 
     Args:
         config: Composed configuration.
-        network: Detector whose preprocessing the pictures get, and whose augmentation, if its model
-            has one of its own and ``data`` sets none.
+        network: Detector whose preprocessing the pictures get; its model may also have an
+            augmentation of its own and learn landmarks, where ``data`` says nothing of them.
     """
     about = ("name", "monitor", "mode")
     node = {key: value for key, value in config.data.items() if key not in about}
@@ -83,8 +83,9 @@ def build_data(config: DictConfig, network: nn.Module | None = None) -> Any:
     preprocessing = getattr(network, "preprocessing", None)
     if preprocessing is not None:
         extra["preprocessing"] = preprocessing
-        if node.get("augmentation") is None and "augmentation" in config.model:
-            node["augmentation"] = config.model.augmentation
+        for name in ("augmentation", "landmarks"):
+            if node.get(name) is None and name in config.model:
+                node[name] = config.model[name]
     # called afterwards, because Hydra would turn a dataclass into a configuration of its own
     return instantiate(node, _partial_=True)(seed=int(config.seed), **extra)
 
