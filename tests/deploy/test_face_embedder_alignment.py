@@ -24,7 +24,7 @@ class Detector:
     def __init__(self, landmarks: bool) -> None:
         self.landmarks = TEMPLATE[None].astype(np.float32) + 20 if landmarks else None
 
-    def __call__(self, pixels: Any) -> Faces:  # noqa: ANN401
+    def __call__(self, pixels: Any) -> Faces:
         boxes = np.array([[20.0, 20, 132, 132]], np.float32)
         return Faces(boxes, np.ones(1, np.float32), self.landmarks)
 

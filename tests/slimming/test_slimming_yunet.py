@@ -51,8 +51,9 @@ def test_every_fourth_channel_of_all_coupled_sets(reference: Path, name: str) ->
         mask_channels(network, coupled, torch.arange(coupled["width"]) % 4 == 0)
     result = slim(network, IMAGES)
     assert result.report.parameters_after == golden["quarter_removed"]["params"]
-    assert count_macs(result.model, torch.zeros(1, 3, 320, 320)).total == (
-        golden["quarter_removed"]["macs320"]
+    assert (
+        count_macs(result.model, torch.zeros(1, 3, 320, 320)).total
+        == (golden["quarter_removed"]["macs320"])
     )
     with torch.no_grad():
         for slimmed, masked in zip(result.model(IMAGES), network(IMAGES), strict=True):
