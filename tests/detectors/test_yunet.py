@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from secateur.detectors.detection import detect
 from secateur.detectors.point_loss import point_loss
 from secateur.detectors.points import make_points
 from secateur.detectors.yunet import GROUPS, HEADS, YuNet
+from secateur.pruning.layers import match_layers, resolve_groups
 from secateur.weights.detector_weights import identify, load_weights, read_weights
 
 
@@ -63,18 +63,16 @@ def test_width_is_free() -> None:
     assert count(YuNet(width=24, early_width=8)) < 20_000
 
 
-@pytest.mark.parametrize("name", ["yunet_n", "yunet_s"])
-def test_every_convolution_is_in_one_group_or_a_head(name: str) -> None:
-    convolutions = [n for n, m in build(name).named_modules() if isinstance(m, nn.Conv2d)]
-    for table in GROUPS.values():
-        for layer in convolutions:
-            groups = [
-                group
-                for group, patterns in table.items()
-                if any(fnmatch(layer, pattern) for pattern in patterns)
-            ]
-            is_head = any(fnmatch(layer, pattern) for pattern in HEADS)
-            assert len(groups) + is_head == 1, layer
+@pytest.mark.parametrize(("name", "suffix"), [("yunet_n", ""), ("yunet_s", "_without_head_units")])
+def test_every_convolution_is_in_one_group_or_a_head(name: str, suffix: str) -> None:
+    layers = [n for n, m in build(name).named_modules() if isinstance(m, nn.Conv2d)]
+    heads = [layer for pattern in HEADS for layer in match_layers(pattern, layers, "heads")]
+    assert len(heads) == 24
+    for table in ("script", "coupled"):
+        groups = resolve_groups(GROUPS[table + suffix], layers)
+        assert sorted([*heads, *(layer for group in groups.values() for layer in group)]) == (
+            sorted(layers)
+        )
 
 
 @pytest.mark.parametrize("name", ["yunet_n", "yunet_s"])

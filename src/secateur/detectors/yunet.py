@@ -16,29 +16,32 @@ from secateur.detectors.points import LANDMARKS, STRIDES, decode_faces, make_poi
 STEM_WIDTH = 16
 BIAS = 0.02
 
-GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
-    # by where the layers stand, as for the other detectors; yunet_s has no g6
-    "script": {
-        "g1": ("backbone.model[01].*",),
-        "g2": ("backbone.model2.*",),
-        "g3": ("backbone.model3.*",),
-        "g4": ("backbone.model[45].*",),
-        "g5": ("neck.*",),
-        "g6": ("bbox_head.multi_level_share_convs.*",),
-    },
-    # layers whose outputs are added share a group, so that one rate can remove their channels
-    "coupled": {
-        "g1": ("backbone.model[01].*",),
-        "g2": ("backbone.model2.*",),
-        "g3": ("backbone.model3.*", "neck.lateral_convs.1.*"),
-        "g4": ("backbone.model[45].*", "neck.lateral_convs.2.*"),
-        "g5": ("neck.lateral_convs.0.*",),
-        "g6": ("bbox_head.multi_level_share_convs.*",),
-    },
+_SCRIPT: dict[str, tuple[str, ...]] = {
+    "g1": ("backbone.model[01].*",),
+    "g2": ("backbone.model2.*",),
+    "g3": ("backbone.model3.*",),
+    "g4": ("backbone.model[45].*",),
+    "g5": ("neck.*",),
 }
-HEADS: tuple[str, ...] = tuple(
-    f"bbox_head.multi_level_{branch}.*" for branch in ("cls", "bbox", "obj", "kps")
-)
+_COUPLED: dict[str, tuple[str, ...]] = {
+    "g1": ("backbone.model[01].*",),
+    "g2": ("backbone.model2.*",),
+    "g3": ("backbone.model3.*", "neck.lateral_convs.1.*"),
+    "g4": ("backbone.model[45].*", "neck.lateral_convs.2.*"),
+    "g5": ("neck.lateral_convs.0.*",),
+}
+_HEAD_UNITS = {"g6": ("bbox_head.multi_level_share_convs.*",)}
+
+GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    # by where the layers stand, as for the other detectors
+    "script": _SCRIPT | _HEAD_UNITS,
+    # layers whose outputs are added share a group, so that one rate can remove their channels
+    "coupled": _COUPLED | _HEAD_UNITS,
+    # the same for yunet_s
+    "script_without_head_units": _SCRIPT,
+    "coupled_without_head_units": _COUPLED,
+}
+HEADS: tuple[str, ...] = ("bbox_head.multi_level_[!s]*",)  # all but the share_convs
 
 
 class YuNet(nn.Module):
