@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from secateur.data.face_crop import MEAN, SCALE, SquareCut, crop_center, resize_shorter
 from secateur.data.images import read_image
@@ -20,7 +21,7 @@ from secateur.workflows.build import build_data
 from secateur.workflows.deploy.sources import picture_files
 from secateur.workflows.loading import LoadedNetwork
 from secateur.workflows.run_records import read_config
-from secateur.workflows.saved_config import saved_data
+from secateur.workflows.saved_config import saved_data, saved_model
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +79,14 @@ def _of_run(loaded: LoadedNetwork) -> list[Pixels]:
     values, path = read_config(loaded.run), loaded.run / "config.yaml"
     seed = values.get("seed")
     config = OmegaConf.create(
-        {"data": saved_data(values, path), "seed": seed if is_count(seed) else 0}
+        {
+            "data": saved_data(values, path),
+            "model": saved_model(values, path),
+            "seed": seed if is_count(seed) else 0,
+        }
     )
-    data = build_data(config)
+    network = loaded.network if isinstance(loaded.network, nn.Module) else None
+    data = build_data(config, network if loaded.task == "detection" else None)
     data.prepare_data()
     data.setup("validate")
     log.info("compared on validation pictures of %s", config.data.name)
