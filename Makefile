@@ -51,7 +51,7 @@ format: setup  ## put the code into its house style
 
 docs: setup  ## the pages of docs/ as a site in outputs/site; a broken link stops it
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	$(BIN)/mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 bench: setup  ## ratios against naive references, in one run; all tables of benchmarks/README.md
 	$(BIN)/python -m benchmarks

@@ -32,7 +32,7 @@ from secateur.tensor_files import refuse_not_finite
 class SlimResult(NamedTuple):
     """The slim network and the report of what was done.
 
-    Args:
+    Attributes:
         model: A smaller copy; the original is untouched.
         report: What was removed, what was absorbed, what stayed and why.
     """
