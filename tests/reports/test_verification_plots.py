@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from secateur.metrics.roc import Roc, equal_error, histogram_of_scores, roc_of_scores
-from secateur.reports.verification_plots import plot_det, plot_roc, plot_score_histogram
+from secateur.reports.verification_plots import (
+    plot_det,
+    plot_roc,
+    plot_score_histogram,
+    write_roc,
+)
 
 
 def draw_scores(n: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -42,6 +47,15 @@ def test_perfect_and_useless_scores_can_be_drawn(tmp_path: Path) -> None:
     curves = {"perfect": roc_of_scores(same, same), "useless": roc_of_scores(0 * same, same)}
     check_picture(plot_roc(tmp_path / "a.png", curves, title="t"), "#D55E00")
     check_picture(plot_det(tmp_path / "b.png", curves, title="t"), "#D55E00")
+
+
+def test_written_points_are_those_of_the_curve(tmp_path: Path) -> None:
+    roc = roc_of_scores(*draw_scores(2000))
+    lines = write_roc(tmp_path / "roc.csv", roc).read_text().splitlines()
+    points = np.array([[float(part) for part in line.split(",")] for line in lines[1:]])
+    known = set(zip(roc.far.tolist(), roc.tar.tolist(), strict=True))
+    assert len(points) > 20
+    assert {tuple(point) for point in points.tolist()} <= known
 
 
 def test_score_histogram(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,4 +302,9 @@ def new_figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
     with mpl.rc_context(_STYLE), replacing(path) as temporary:
         figure = Figure(figsize=size, dpi=150, layout="constrained")
         yield figure
+        for axes in figure.axes:
+            title = axes.get_title(loc="left")
+            if title:  # a long one goes on in a second line rather than beyond the picture
+                room = int(11 * size[0] * axes.get_position().width)
+                axes.set_title(textwrap.fill(title, max(24, room)), loc="left")
         figure.savefig(temporary, facecolor="white")

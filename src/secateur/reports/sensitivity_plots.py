@@ -36,7 +36,7 @@ def plot_sensitivity(
     panels = [order[i : i + _PER_PANEL] for i in range(0, len(order), _PER_PANEL)]
     n_columns = min(len(panels), 3)
     n_rows = -(-len(panels) // max(n_columns, 1))
-    with new_figure(path, (4.2 * n_columns + 1.0, 3.4 * n_rows + 0.4)) as figure:
+    with new_figure(path, (5.6 * n_columns + 1.0, 3.4 * n_rows + 0.4)) as figure:
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
         all_axes = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).reshape(-1)
         for axes in all_axes[len(panels) :]:
@@ -56,7 +56,7 @@ def plot_sensitivity(
             axes.xaxis.set_major_formatter(PercentFormatter(1.0))
             axes.set_xlabel("filters removed")
             axes.set_ylabel(quantity)
-            axes.legend(fontsize=7)
+            axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return path
 
 

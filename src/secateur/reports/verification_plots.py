@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.special import ndtri
 
+from secateur.files import atomic_write
 from secateur.metrics.roc import Bools, Floats, Roc, ScoreHistogram, area_under_curve, equal_error
 from secateur.reports.plots import COLORS, new_figure
 
@@ -26,7 +27,7 @@ def plot_roc(path: Path, curves: Mapping[str, Roc], *, title: str) -> Path:
     Returns:
         The file written.
     """
-    with new_figure(path, (6.4, 4.4)) as figure:
+    with new_figure(path, (7.8, 4.4)) as figure:
         axes = figure.add_subplot(
             title=title, xlabel="false accept rate", ylabel="true accept rate"
         )
@@ -46,8 +47,25 @@ def plot_roc(path: Path, curves: Mapping[str, Roc], *, title: str) -> Path:
             )
         axes.set(xscale="log", xlim=(min(lowest, 0.1), 1), ylim=(0, 1.01))
         if curves:
-            axes.legend(loc="lower right")
+            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return path
+
+
+def write_roc(path: Path, roc: Roc) -> Path:
+    """Write the points of a ROC that lie apart in a plot, so that runs can be overlaid.
+
+    Args:
+        path: File to write: columns ``false_accept_rate`` and ``true_accept_rate``.
+        roc: The curve.
+
+    Returns:
+        The file written.
+    """
+    x, y = roc.far[roc.false_accepts > 0], roc.tar[roc.false_accepts > 0]
+    shown = _visible(np.log10(x), y) if len(x) else np.zeros(0, dtype=bool)
+    rows = ["false_accept_rate,true_accept_rate"]
+    rows += [f"{a!r},{b!r}" for a, b in zip(x[shown].tolist(), y[shown].tolist(), strict=True)]
+    return atomic_write(path, "\n".join(rows) + "\n")
 
 
 def plot_det(path: Path, curves: Mapping[str, Roc], *, title: str) -> Path:
@@ -64,7 +82,7 @@ def plot_det(path: Path, curves: Mapping[str, Roc], *, title: str) -> Path:
     Returns:
         The file written.
     """
-    with new_figure(path, (5.6, 5.2)) as figure:
+    with new_figure(path, (7.4, 5.2)) as figure:
         axes = figure.add_subplot(
             title=title, xlabel="false accept rate", ylabel="false reject rate", aspect="equal"
         )
@@ -85,7 +103,7 @@ def plot_det(path: Path, curves: Mapping[str, Roc], *, title: str) -> Path:
         axes.plot([low, high], [low, high], ":", color="#AAAAAA", linewidth=1, zorder=0)
         _tick_deviates(axes, low, high)
         if curves:
-            axes.legend(loc="upper right")
+            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return path
 
 

@@ -24,7 +24,7 @@ from secateur.metrics.verification_metric import PairVerification
 from secateur.pruning.artifact import load_slim
 from secateur.recognizers.task import RecognizerTask
 from secateur.reports import tables
-from secateur.reports.verification_plots import plot_det, plot_roc, plot_score_histogram
+from secateur.reports.verification_plots import plot_det, plot_roc, plot_score_histogram, write_roc
 from secateur.schema import is_count
 from secateur.workflows.build import build_data, build_network, instantiate
 from secateur.workflows.loading import count, load_network, run_name
@@ -208,6 +208,7 @@ def _write(
     histogram = histogram_of_scores(scores.cpu().numpy(), metric.same[present].cpu().numpy())
     path = folder / "plots" / "scores.png"
     plot_score_histogram(path, histogram, title="Scores of pairs", threshold=found.eer_threshold)
+    write_roc(folder / "roc.csv", found.roc)
     write_json(folder / RECORD, record)
 
 
