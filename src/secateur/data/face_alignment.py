@@ -37,7 +37,7 @@ def estimate_similarity(
 
     Examples:
         >>> square = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
-        >>> estimate_similarity(square, 2 * square + 3).tolist()
+        >>> (estimate_similarity(square, 2 * square + 3) + 0.0).tolist()  # no minus zero
         [[2.0, 0.0, 3.0], [0.0, 2.0, 3.0]]
     """
     source = points[:, 0] + 1j * points[:, 1]
