@@ -7,7 +7,7 @@ from typing import Any
 
 PAGE = "reference/configuration.md"
 CONF = Path(__file__).parents[1] / "conf"
-COMMANDS = ("train", "search", "sensitivity", "evaluate", "detect", "embed", "export", "compare")
+FIRST = ("train", "search", "sensitivity", "evaluate", "detect", "embed", "export")
 
 
 def configuration_page(conf: Path = CONF) -> str:
@@ -25,7 +25,8 @@ def configuration_page(conf: Path = CONF) -> str:
         "Every file as it is, comments included. `python train.py --cfg job` prints what a command",
         "line composes of them; `GROUP=NAME` chooses a file, `KEY=VALUE` sets a value.",
     ]
-    named = [conf / f"{command}.yaml" for command in COMMANDS]
+    named = [conf / f"{command}.yaml" for command in FIRST]
+    named += sorted(set(conf.glob("*.yaml")) - set(named))
     lines += ["", "## Commands"]
     for path in [path for path in named if path.is_file()]:
         lines += _section(path, f"`{path.stem}.py`")
