@@ -69,6 +69,7 @@ def test_the_page_in_a_browser(tmp_path: Path, runs: list[Run], width: int, sche
             viewport={"width": width, "height": 900}, color_scheme=scheme
         ).new_page()
         errors, requests = [], []
+        page.set_default_timeout(120_000)  # the machine may be busy
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))

@@ -31,7 +31,17 @@ _REMEDY = "restore it from a copy, or take this folder out"
 # values of a record that many settings follow from
 _IDENTITY = ("task", "model", "criterion", "scope", "schedule", "data")
 # settings that name places or watch a run and change nothing in what comes out
-_PLACES = ("output_dir", "paths", "resume", "logger", "callbacks", "trial", "hydra", "data.root")
+_PLACES = (
+    "output_dir",
+    "paths",
+    "resume",
+    "logger",
+    "callbacks",
+    "trial",
+    "hydra",
+    "data.root",
+    "print_config",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +158,13 @@ def differing_settings(runs: Sequence[Run]) -> list[str]:
     known = {"data.input_size", "input_size", "seed", "rate"}
     found = []
     for key in keys:
-        if key in known or key.startswith(("rates", *_PLACES)):
+        special = key.rpartition(".")[2].startswith("_")
+        if special or key in known or key.startswith(("rates", *_PLACES)):
             continue
         # by what the record says of a run: what follows from it tells no two runs apart
         values: dict[tuple[object, ...], set[str]] = {}
         for run in runs:
-            if run.settings:
+            if key in run.settings:  # older runs lack what came later
                 kind = tuple(run.record.get(name) for name in _IDENTITY)
                 values.setdefault(kind, set()).add(repr(run.settings.get(key)))
         if any(len(one) > 1 for one in values.values()):
