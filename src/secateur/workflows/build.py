@@ -166,7 +166,7 @@ def build_task(config: DictConfig, network: nn.Module, teacher: nn.Module | None
     node = config.model.lightning
     if teacher is not None:
         own = {key: value for key, value in node.items() if not str(key).startswith("_")}
-        node = OmegaConf.merge(config.recover[config.model.task], own)
+        node = OmegaConf.create({**config.recover[config.model.task], **own})
         extra["teacher"] = teacher
     return instantiate(
         node,
