@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections import defaultdict
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from secateur.cost.latency import device_of, time_in_turn
 from secateur.evaluation_mode import evaluation_mode
 from secateur.filters import FilterLayer, as_arguments
+from secateur.network_copy import copy_network
 
 FRACTIONS = (0.1, 0.4, 0.7, 1.0)  # of the channels that a layer reads, and of those it writes
 
@@ -161,7 +161,7 @@ def measure_layers(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> 
         example_inputs: One input tensor or the arguments of the forward, of the size that counts.
     """
     arguments = as_arguments(example_inputs)
-    model = copy.deepcopy(model)
+    model = copy_network(model)
     calls = _record_calls(model, arguments)
     kinds = {
         _kind(model.get_submodule(name), inputs): (model.get_submodule(name), inputs)

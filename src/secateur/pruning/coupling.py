@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from secateur.errors import InputError
 from secateur.filters import as_arguments, number_of_filters
+from secateur.network_copy import copy_network
 from secateur.pruning.masks import apply_masks
-from secateur.slimming.analysis import cut_to, find_dependencies
+from secateur.slimming.analysis import SIZES, cut_to, find_dependencies
 from secateur.slimming.constant_propagation import constant_values, input_free_tensors
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
 from secateur.slimming.equivalence import outputs
 from secateur.slimming.graph import NetworkGraph, trace
 from secateur.slimming.liveness import readers, restore_valid_shapes
 from secateur.slimming.operators import owner_of
+from secateur.slimming.report import held_channels
 from secateur.slimming.surgery import apply_cut
 
 FIXED = -1  # the set of filters that are never removed
@@ -114,6 +116,7 @@ def coupled_filters(
     *,
     align: int = 1,
     traced: NetworkGraph | None = None,
+    channels: CoupledSets | None = None,
 ) -> FilterSets:
     """Find the sets that residual sums, depthwise layers, concatenation and shared weights tie.
 
@@ -126,12 +129,13 @@ def coupled_filters(
         layers: Layers that may be pruned, by name.
         align: Numbers of filters become multiples of this, or stay whole.
         traced: Operator graph of the network if it is at hand.
+        channels: Its channel sets if they are.
 
     Raises:
         InputError: If the network cannot be traced or nothing of it can be removed.
     """
     traced = traced or trace(model, example_inputs)
-    channels = find_coupled_sets(model, example_inputs, traced)
+    channels = channels or find_coupled_sets(model, example_inputs, traced)
     allowed = channels.removable.clone()
     for name in channels.writers - layers.keys():
         allowed[channels.members[name]] = False
@@ -140,9 +144,11 @@ def coupled_filters(
     numbers = allowed.nonzero()[:, 0]
     n_sets = len(numbers)
     if n_sets == 0:
+        held = held_channels(channels.flow, channels.classes, traced.tensors)
+        most = f" (most are held by: {held[0]})" if held else ""
         raise InputError(
             f"{type(model).__name__} has no channels that can be removed: every one reaches an "
-            "output, a fixed size or an excluded layer; use scope=independent"
+            f"output, a fixed size or an excluded layer{most}; use scope=independent"
         )
     ours = torch.full((len(channels.removable) + 1,), FIXED)  # the last entry is for -1
     ours[numbers] = torch.arange(n_sets)
@@ -159,6 +165,21 @@ def coupled_filters(
         _alike([*counts, *((row > 0).long() for row in rows)]),
         torch.stack(counts).sum(0),
         Coupling(channels, numbers, align),
+    )
+
+
+def hidden_linear_layers(model: nn.Module, channels: CoupledSets) -> tuple[str, ...]:
+    """Linear layers that write channels which may go; those that write an output do not.
+
+    Args:
+        model: Network.
+        channels: Its channel sets.
+    """
+    return tuple(
+        name
+        for name in channels.writers
+        if isinstance(model.get_submodule(name), nn.Linear)
+        and bool(channels.removable[channels.members[name]].any())
     )
 
 
@@ -194,7 +215,7 @@ def _leave_a_constant(
     allowed: Tensor,
 ) -> Tensor:
     """Which sets emit, once masked, a constant that some layer cannot absorb, (sets,) bool."""
-    subject = copy.deepcopy(model)
+    subject = copy_network(model)
     gone = torch.cat([allowed, torch.zeros(1, dtype=torch.bool)])
     apply_masks(subject, {name: ~gone[sets] for name, sets in members.items()})
     own = traced.over(subject)
@@ -274,7 +295,9 @@ class CoupledSets:
         for (name, dim), members in classes.slices.items():
             if writers.get(name) == dim:
                 self.writers.add(owner_of(name))
-            elif not name.endswith("running_mean"):
+            elif not name.endswith("running_mean") and not (
+                owner_of(name) in flow.norms and name.endswith("weight")
+            ):
                 continue
             self.members[owner_of(name)] = numbers[members]
         self.flow, self.classes = flow, classes
@@ -353,13 +376,13 @@ def find_coupled_sets(
     """
     arguments = as_arguments(example_inputs)
     traced = traced or trace(model, arguments)
-    flow, classes = find_dependencies(model, traced)
-    # Try to cut every second set: a forward with sizes written down fails at that.
-    kept = torch.ones(classes.count, dtype=torch.bool)
-    kept[classes.removable.nonzero()[::2, 0]] = False
-    kept = restore_valid_shapes(kept, flow, classes, traced.tensors)
-    try:
-        outputs(apply_cut(model, cut_to(kept, flow, classes)), arguments)
-    except (RuntimeError, ValueError, AssertionError, IndexError):
-        flow, classes = find_dependencies(model, traced, fixed_sizes=True)
+    for sizes in SIZES:
+        flow, classes = find_dependencies(model, traced, sizes=sizes)
+        # Try to cut every second set: a forward with sizes written down fails at that.
+        kept = torch.ones(classes.count, dtype=torch.bool)
+        kept[classes.removable.nonzero()[::2, 0]] = False
+        kept = restore_valid_shapes(kept, flow, classes, traced.tensors)
+        with suppress(RuntimeError, ValueError, AssertionError, IndexError):
+            outputs(apply_cut(model, cut_to(kept, flow, classes)), arguments)
+            break
     return CoupledSets(traced, flow, classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
@@ -11,7 +11,9 @@ from torch import nn
 from secateur.errors import InputError
 
 
-def prunable_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, nn.Module]:
+def prunable_layers(
+    model: nn.Module, exclude: Sequence[str] = (), also: Collection[str] = ()
+) -> dict[str, nn.Module]:
     """Convolutions and transposed convolutions of a network, each once.
 
     A layer that is called several times or registered under several names counts once, under the
@@ -20,6 +22,7 @@ def prunable_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, 
     Args:
         model: Network.
         exclude: Patterns of layers that are not to be pruned, such as the heads.
+        also: Names of other layers that may be pruned, such as hidden linear layers.
 
     Returns:
         Layers by name, in the order of registration.
@@ -30,7 +33,7 @@ def prunable_layers(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, 
     layers: dict[str, nn.Module] = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) or name in also
     }
     excluded = {name for pattern in exclude for name in match_layers(pattern, layers, "exclude")}
     left = {name: layer for name, layer in layers.items() if name not in excluded}

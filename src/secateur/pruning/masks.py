@@ -66,8 +66,10 @@ class MaskHolder:
 
     def _add(self, name: str, module: nn.Module, mask: Tensor) -> None:
         """Remember the parameters of a layer or batch norm and what multiplies them."""
-        is_batchnorm = isinstance(module, _BatchNorm)
-        n_filters = module.num_features if is_batchnorm else number_of_filters(module)
+        if isinstance(module, _BatchNorm | nn.GroupNorm | nn.LayerNorm):
+            n_filters = module.weight.shape[0] if module.weight is not None else len(mask)
+        else:
+            n_filters = number_of_filters(module)
         if mask.shape != (n_filters,):
             raise ValueError(f"mask of {name} has shape {tuple(mask.shape)}, not ({n_filters},)")
         for parameter in (module.weight, module.bias):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,10 +10,13 @@ from torch import Tensor, nn
 
 from secateur.cost.report import CostReport, compare_costs
 from secateur.filters import as_arguments
+from secateur.network_copy import copy_network
 from secateur.pruning.criteria import register_criterion
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.reconstruction import reconstruct as refit
 from secateur.pruning.settings import PruningSettings
+from secateur.slimming.computed_weights import with_plain_weights
+from secateur.slimming.graph import trace
 from secateur.slimming.report import SlimReport
 from secateur.slimming.slim import slim
 
@@ -32,6 +34,10 @@ class PruneReport:
     account: CostReport
     slimming: SlimReport
     keep: dict[str, Tensor]
+
+    def explain(self) -> str:
+        """What keeps the network from becoming smaller: layers, operators, lines of source."""
+        return self.slimming.explain()
 
     def __str__(self) -> str:
         """A few lines for people."""
@@ -101,14 +107,18 @@ def prune(
     settings = settings or PruningSettings(criterion, rate, scope=scope)
     settings = settings.with_options(options)
     arguments = as_arguments(example_inputs)
-    masked = copy.deepcopy(model)
-    pruner = Pruner(masked, arguments, settings)
+    masked = copy_network(model)
+    traced = trace(masked, arguments)
+    masked, computed = with_plain_weights(masked, traced)
+    pruner = Pruner(masked, arguments, settings, None if computed else traced)
     pruner.statistics = dict(statistics or {})
     keep = pruner.plan()
     pruner.apply(keep)
     if reconstruct is not None:
         refit(model, masked, reconstruct, exclude=settings.exclude)
-    result = slim(masked, arguments, align=settings.align, traced=pruner.traced)
+    result = slim(
+        masked, arguments, align=settings.align, equal=settings.equal, traced=pruner.traced
+    )
     accounted = compare_costs(
         masked,
         result.model,

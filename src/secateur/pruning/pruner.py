@@ -8,7 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.pruning.coupling import FilterSets, coupled_filters, single_filters
+from secateur.pruning.coupling import (
+    FilterSets,
+    coupled_filters,
+    find_coupled_sets,
+    hidden_linear_layers,
+    single_filters,
+)
 from secateur.pruning.criteria import score_layers
 from secateur.pruning.layers import prunable_layers, rates_per_layer, resolve_groups
 from secateur.pruning.masks import apply_masks, masks_from_zeros
@@ -25,6 +31,8 @@ from secateur.pruning.sizes import SizeUnderMasks
 from secateur.pruning.targets import Target
 from secateur.slimming.graph import NetworkGraph, batchnorm_after, trace
 
+_ANY_LAYER = frozenset({"fpgm", "l1", "l2", "random"})  # criteria that need a weight alone
+
 
 class Pruner:
     """Plans masks for a network and applies them.
@@ -36,28 +44,40 @@ class Pruner:
         model: Network to prune; kept by reference.
         example_inputs: Arguments of one forward call, to find what belongs to a filter.
         settings: What decides which filters it loses.
+        traced: Operator graph of the network if it is at hand.
 
     Raises:
         InputError: If a name fits nothing or a number is out of range.
     """
 
     def __init__(
-        self, model: nn.Module, example_inputs: tuple[Tensor, ...], settings: PruningSettings
+        self,
+        model: nn.Module,
+        example_inputs: tuple[Tensor, ...],
+        settings: PruningSettings,
+        traced: NetworkGraph | None = None,
     ) -> None:
         self.model = model
         self.settings = settings
         self.criterion = settings.criterion
         self.scope = settings.scope
-        self.layers = prunable_layers(model, settings.exclude)
+        traced = (traced or trace(model, example_inputs)).with_equal(settings.equal)
+        self.traced: NetworkGraph | None = traced
+        coupled = settings.scope.endswith("coupled")
+        channels = find_coupled_sets(model, example_inputs, traced) if coupled else None
+        # Without the sets nothing tells a hidden linear layer from one that writes an output.
+        also: tuple[str, ...] = ()
+        if channels is not None and settings.criterion in _ANY_LAYER:
+            also = hidden_linear_layers(model, channels)
+        self.layers = prunable_layers(model, settings.exclude, also)
         # A group may name heads that are excluded here: patterns are held against all layers.
-        everything = resolve_groups(settings.groups, prunable_layers(model))
+        everything = resolve_groups(settings.groups, prunable_layers(model, also=also))
         self.groups = {
             group: [name for name in names if name in self.layers]
             for group, names in everything.items()
         }
         self.rates = rates_per_layer(settings.rate, settings.rates, self.groups, list(self.layers))
-        self.traced: NetworkGraph | None = trace(model, example_inputs)
-        self._norms = batchnorm_after(self.traced)
+        self._norms = batchnorm_after(traced)
         self.batchnorms = self._norms if settings.mask_batchnorm else {}
         self.scores: dict[str, Tensor] = {}
         self.statistics: dict[str, Tensor] = {}
@@ -69,9 +89,14 @@ class Pruner:
         )
         self.sets: FilterSets = (
             coupled_filters(
-                model, example_inputs, self.layers, align=settings.align, traced=self.traced
+                model,
+                example_inputs,
+                self.layers,
+                align=settings.align,
+                traced=traced,
+                channels=channels,
             )
-            if settings.scope.endswith("coupled")
+            if coupled
             else single_filters(self.layers)
         )
 

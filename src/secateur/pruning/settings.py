@@ -34,6 +34,9 @@ class PruningSettings:
         min_keep: Share of the filters of each layer that a global ranking or a target leaves, in
             [0, 1); one filter stays in any case.
         align: Numbers of filters become multiples of this, or stay whole.
+        equal: Whether the slim network must compute what the masked one does. False lets layer
+            norms and group norms lose channels too: their statistics then run over those that
+            stay, and the slim network is proved equal to the masked one normalised like that.
         target: Instead of a rate, one of ``sparsity``, ``params``, ``macs`` and ``latency`` with
             its value, see ``secateur.pruning.targets``. Rates then say how fast layers shrink
             relative to each other, and go as far as it takes.
@@ -59,6 +62,7 @@ class PruningSettings:
     scope: str = "independent"
     min_keep: float = 0.1
     align: int = 1
+    equal: bool = True
     target: Mapping[str, float | str | None] = field(default_factory=dict)
     seed: int = 0
 
@@ -158,6 +162,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "scope": lambda value: isinstance(value, str),
     "min_keep": _is_number,
     "align": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "equal": lambda value: isinstance(value, bool),
     "target": lambda value: isinstance(value, Mapping),
     "seed": lambda value: isinstance(value, int) and not isinstance(value, bool),
 }

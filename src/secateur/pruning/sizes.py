@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from secateur.cost.layer_latency import _MAX_SECONDS, _RUNS_IN_TURN, _clock, _lo
 from secateur.cost.macs import count_macs
 from secateur.cost.parameters import count_parameters
 from secateur.filters import as_arguments
+from secateur.network_copy import copy_network
 from secateur.pruning.masks import apply_masks
 from secateur.pruning.targets import LatencyTarget, NominalSparsity, Target, solve
 from secateur.slimming.analysis import Analysis, find_dependencies, plan_cut
@@ -51,7 +51,7 @@ class SlimSizes:
         align: int = 1,
         traced: NetworkGraph | None = None,
     ) -> None:
-        self._subject = copy.deepcopy(model).cpu().eval()
+        self._subject = copy_network(model).cpu().eval()
         example_inputs = tree_map(_on_cpu, as_arguments(example_inputs))
         self._align = align
         traced = traced and traced.over(self._subject)
@@ -253,8 +253,8 @@ def measure_share(
         InputError: If the network cannot be slimmed.
     """
     arguments = as_arguments(example_inputs)
-    dense = copy.deepcopy(model).to(device_of(arguments)).eval()
-    masked = copy.deepcopy(dense)
+    dense = copy_network(model).to(device_of(arguments)).eval()
+    masked = copy_network(dense)
     apply_masks(masked, keep, batchnorms)
     small = slim(masked, arguments, align=align, traced=traced).model
     before, after = time_in_turn(

@@ -22,6 +22,9 @@ from secateur.slimming.operators import owner_of
 from secateur.slimming.propagation import propagate_channels
 from secateur.slimming.reshape_probe import resolve_reshapes
 from secateur.slimming.surgery import Cut
+from secateur.slimming.written_sizes import NewSize
+
+SIZES = ("rewritten", "computed", "fixed")  # what is assumed of the sizes of reshapes and splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +51,35 @@ class Analysis:
 
 
 def find_dependencies(
-    model: nn.Module, traced: NetworkGraph, *, fixed_sizes: bool = False
+    model: nn.Module, traced: NetworkGraph, *, sizes: str = "rewritten"
 ) -> tuple[ChannelDependencies, ChannelClasses]:
     """Find which channels of a network can only be removed together, once for all its weights.
 
     Args:
         model: The network.
         traced: Its operator graph.
-        fixed_sizes: Whether to keep all channels that are reshaped or split.
+        sizes: ``rewritten`` sets integers of modules that say a number of channels, ``computed``
+            leaves them alone, and ``fixed`` keeps all channels that are reshaped or split.
 
     Returns:
         The dependencies between channel labels, and the classes of labels.
     """
-    key = f"dependencies, fixed_sizes={fixed_sizes}"
+    key = f"dependencies, sizes={sizes}"
     if key not in traced.findings:
         known = input_free_tensors(traced)
         modules = dict(model.named_modules(remove_duplicate=False))
-        flow = propagate_channels(traced, known, modules)
-        if fixed_sizes:
+        flow = propagate_channels(traced, known, modules, rewrite=sizes == "rewritten")
+        if sizes == "fixed":
             for labels in flow.sized:
                 flow.pin(labels, "the forward reshapes it to a size that is written down")
-        resolve_reshapes(model, traced, flow)
+        resolve_reshapes(model, traced, flow, rewrite=sizes == "rewritten")
         traced.findings[key] = flow, find_classes(flow)
     found: tuple[ChannelDependencies, ChannelClasses] = traced.findings[key]
     return found
 
 
 def analyze(
-    model: nn.Module, traced: NetworkGraph, *, align: int = 1, fixed_sizes: bool = False
+    model: nn.Module, traced: NetworkGraph, *, align: int = 1, sizes: str = "rewritten"
 ) -> Analysis:
     """Find out what can be removed from a network.
 
@@ -83,9 +87,10 @@ def analyze(
         model: The network.
         traced: Its operator graph.
         align: Numbers of filters become multiples of this, or stay whole.
-        fixed_sizes: Whether to keep all channels that are reshaped or split.
+        sizes: ``rewritten`` sets integers of modules that say a number of channels, ``computed``
+            leaves them alone, and ``fixed`` keeps all channels that are reshaped or split.
     """
-    flow, classes = find_dependencies(model, traced, fixed_sizes=fixed_sizes)
+    flow, classes = find_dependencies(model, traced, sizes=sizes)
     return plan_cut(traced, flow, classes, align)
 
 
@@ -141,5 +146,15 @@ def cut_to(kept: Tensor, flow: ChannelDependencies, classes: ChannelClasses) -> 
         rows[~alive] = torch.arange(rows.shape[1]) < width
         blocks[weight] = rows.nonzero()[:, 1].view(len(rows), width)
         groups[owner_of(weight)] = int(alive.sum())
+    for name, (labels, count) in flow.group_norms.items():
+        groups[name] = int(kept[classes.of[labels]].view(count, -1).any(1).sum())
     indices = {key: kept[members].nonzero()[:, 0] for key, members in classes.slices.items()}
-    return Cut(indices, blocks, groups)
+    sizes = [
+        NewSize(
+            size.module,
+            size.sizes,
+            tuple(int(kept[classes.of[part]].sum()) for part in size.labels),
+        )
+        for size in flow.written
+    ]
+    return Cut(indices, blocks, groups, sizes=sizes)

@@ -128,6 +128,8 @@ def _call(
         result = _layer(node, first, known)
     elif is_batch_norm(node):
         result = _batch_norm(node, first, known)
+    elif "layer_norm" in name or "group_norm" in name:
+        result = _mixing_norm(node, first, known)
     elif name in ("prelu", "_prelu_kernel"):
         slope = _beside(found[node.all_input_nodes[1]][0], first)
         result = torch.where(first >= 0, first, first * slope)
@@ -177,6 +179,28 @@ def _batch_norm(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) 
     shift = torch.tensor(0.0) if bias is None else bias
     # A channel with scale 0 is constant whatever it reads.
     return torch.where(scale == 0, shift, (source - mean) * scale + shift)
+
+
+def _mixing_norm(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) -> Tensor:
+    """Layer norm and group norm: a channel with scale 0 is its shift, so is a group of zeros."""
+    a = bind(node)
+    if not all(a[key] is None or a[key] in known for key in ("weight", "bias")):
+        return torch.tensor(VARYING)
+    (shape, *_) = shapes_of(node)
+    groups = int(a.get("num_groups", a.get("group", 0)) or 0)
+    dim = 1 if groups else -1
+    if not groups and len(a["normalized_shape"]) > 1:
+        return torch.tensor(VARYING)
+    constant = torch.zeros(shape[dim], dtype=torch.bool)
+    if groups:
+        zeros = channel_values(source, dim) == 0
+        constant |= zeros.view(groups, -1).all(1).repeat_interleave(shape[dim] // groups)
+    if a["weight"] is not None:
+        constant |= known[a["weight"]] == 0
+    shift = torch.zeros(shape[dim], dtype=torch.float64)
+    if a["bias"] is not None:
+        shift = known[a["bias"]].double()
+    return along_dimension(torch.where(constant, shift, VARYING), dim, shape)
 
 
 def _spatial(node: fx.Node, name: str, source: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from secateur.slimming.expanded_tensors import (
     shrink,
     varying_dimensions,
 )
-from secateur.slimming.operators import Layout
+from secateur.slimming.operators import Layout, owner_of
+from secateur.slimming.written_sizes import WrittenSize
 
 KEPT = 0  # the label of everything that is never removed
 
@@ -71,13 +72,18 @@ class ChannelDependencies:
         grouped: Weight of a grouped convolution -> labels of the channels it reads, (channels,).
         groups: The same weight -> number of groups.
         depthwise: Weight of a depthwise convolution -> filters per channel.
+        norms: Group norms and layer norms that have an entry per channel.
+        group_norms: Group norm that loses whole groups -> labels of its channels, (channels,), and
+            number of groups.
         elements: Parameter used as a plain tensor -> label of each of its elements.
         joins: Pairs of equally long label vectors; two labels at one position can only be removed
             together.
         pins: Labels that must stay, and the reason.
         equal_rows: Label matrices whose rows must all keep the same number of labels.
         sized: Labels of tensors that are reshaped or split to sizes that the forward may fix.
+        written: Sizes that modules keep as integers, and that follow what is cut.
         spreads: Reshaped tensors that can lose whole indices along one dimension only.
+        sources: Call, as reasons name it -> line of the model's source that makes it.
         n_labels: Number of labels in use, ``KEPT`` included.
     """
 
@@ -86,12 +92,16 @@ class ChannelDependencies:
     grouped: dict[str, Tensor] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
     depthwise: dict[str, int] = field(default_factory=dict)
+    norms: set[str] = field(default_factory=set)
+    group_norms: dict[str, tuple[Tensor, int]] = field(default_factory=dict)
     elements: dict[str, Tensor] = field(default_factory=dict)
     joins: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     pins: list[tuple[Tensor, str]] = field(default_factory=list)
     equal_rows: list[Tensor] = field(default_factory=list)
     sized: list[Tensor] = field(default_factory=list)
+    written: list[WrittenSize] = field(default_factory=list)
     spreads: list[SplitChannels] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
     n_labels: int = 1
 
     def fresh(self, count: int) -> Tensor:
@@ -203,7 +213,7 @@ def find_classes(flow: ChannelDependencies) -> ChannelClasses:
     for read in flow.reads:
         written[of[read.outputs]] = True
     for (name, dim), labels in flow.slices.items():
-        if dim == 0 and name.endswith("weight"):
+        if dim == 0 and name.endswith("weight") and owner_of(name) not in flow.norms:
             written[of[labels]] = True
     for index in (~written).nonzero()[:, 0].tolist():
         pinned.setdefault(index, "no layer writes it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from secateur.evaluation_mode import evaluation_mode
+from secateur.network_copy import copy_network
 from secateur.slimming.surgery import Cut
 
 TOLERANCE = 1e-4  # relative to the largest output
@@ -113,7 +113,7 @@ def in_full_precision(model: nn.Module) -> nn.Module:
     Half precision is too coarse to tell a wrong network from another order of summation.
     """
     halves = any(parameter.dtype in _HALVES for parameter in model.parameters())
-    return copy.deepcopy(model).float() if halves else model
+    return copy_network(model).float() if halves else model
 
 
 def arguments_in_full_precision(arguments: Arguments) -> Arguments:

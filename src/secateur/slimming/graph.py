@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import logging
 import operator
@@ -20,6 +19,8 @@ from torch.utils._pytree import tree_map
 
 from secateur.errors import InputError
 from secateur.filters import as_arguments
+from secateur.network_copy import copy_network
+from secateur.slimming.subgraphs import inline_subgraphs
 
 _BATCH_NORMS = frozenset(("aten::batch_norm", "aten::_native_batch_norm_legit_no_training"))
 
@@ -46,6 +47,8 @@ class NetworkGraph:
         tensors: Name -> parameter or buffer: the traced model's own if it is on the CPU, else a
             copy there.
         arguments: What the forward was called with, on the CPU.
+        equal: Whether slim and masked network must compute the same. If not, layer norms and group
+            norms lose channels, although their statistics run over those that stay.
         findings: What was found out about it that no weight has a part in, by name; shared with
             the same graph over other tensors.
     """
@@ -56,6 +59,7 @@ class NetworkGraph:
     constants: dict[fx.Node, Tensor]
     tensors: dict[str, Tensor]
     arguments: tuple[Any, ...]
+    equal: bool = True
     findings: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def over(self, model: nn.Module) -> NetworkGraph | None:
@@ -76,6 +80,10 @@ class NetworkGraph:
             names={node: name for node, name in self.names.items() if name in present},
             tensors={n: _on_cpu(present[n]) for n in self.tensors if n in present},
         )
+
+    def with_equal(self, equal: bool) -> NetworkGraph:
+        """The same graph under the other demand, with nothing found out yet."""
+        return self if equal == self.equal else replace(self, equal=equal, findings={})
 
     def name(self, argument: object) -> str | None:
         """Name of the parameter or buffer that an argument of a call is, if it is one."""
@@ -106,7 +114,7 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> NetworkGr
     originals: dict[str, Tensor] = dict(model.named_buffers(remove_duplicate=False))
     originals |= dict(model.named_parameters(remove_duplicate=False))
     # A copy, because a forward that caches tensors would cache the tracer's fake ones.
-    subject = copy.deepcopy(model).cpu().eval()
+    subject = copy_network(model).cpu().eval()
     arguments = tree_map(_on_cpu, as_arguments(example_inputs))
     exporter = logging.getLogger("torch.export")
     level = exporter.level
@@ -121,10 +129,12 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> NetworkGr
         ):
             warnings.simplefilter("ignore")
             program = torch.export.export(subject, arguments, strict=False)
+            inline_subgraphs(program.graph_module)
             if not _make_functional(program.graph_module.graph):
                 # An empty table decomposes nothing: this is the exporter's own way to write
                 # views that are changed in place without them. It drops unused results, which
                 # ours keeps, so that layers that reach no output are still seen.
+                program.graph_module.recompile()
                 program = program.run_decompositions({})
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -164,6 +174,19 @@ def module_name(node: fx.Node) -> str:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     # The tracer marks the second call of a module as name@1.
     return str(stack[-1][0]).split("@")[0] if stack else ""
+
+
+def source_line(node: fx.Node) -> str:
+    """File, number and text of the line that made the call; empty if the tracer did not see it."""
+    lines = str(node.meta.get("stack_trace") or "").strip().splitlines()
+    frames = [i for i, line in enumerate(lines) if line.lstrip().startswith("File ")]
+    own = [i for i in frames if "/torch/nn/" not in lines[i]] or frames
+    if not own:
+        return ""
+    place = lines[own[-1]].strip().split('"')
+    number = place[2].split(",")[1].replace("line", "").strip() if len(place) > 2 else ""
+    text = lines[own[-1] + 1].strip() if own[-1] + 1 < len(lines) else ""
+    return f"{place[1].rpartition('/')[2]}:{number}: {text}" if len(place) > 2 else ""
 
 
 def batchnorm_after(traced: NetworkGraph) -> dict[str, str]:

@@ -148,7 +148,7 @@ def restore_valid_shapes(
     """
     kept = live.clone()
     if cost is None:
-        cost = _parameters(classes, tensors)
+        cost = parameters_of_classes(classes, tensors)
     rows = [
         (members[None], align if dim == 0 else 1) for (_, dim), members in classes.slices.items()
     ]
@@ -175,7 +175,7 @@ def restore_valid_shapes(
     return kept
 
 
-def _parameters(classes: ChannelClasses, tensors: Mapping[str, Tensor]) -> Tensor:
+def parameters_of_classes(classes: ChannelClasses, tensors: Mapping[str, Tensor]) -> Tensor:
     """Number of parameters that are removed with each class alone, (classes,)."""
     count = torch.zeros(classes.count)
     for (name, _), members in classes.slices.items():

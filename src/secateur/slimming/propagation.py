@@ -8,18 +8,25 @@ be removed together. Labels that must stay are pinned, with a reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, fx, nn
 
 from secateur.slimming.dependencies import KEPT, ChannelDependencies, LayerCall, SplitChannels
 from secateur.slimming.expanded_tensors import along_dimension, collapse, shrink, varying_dimensions
-from secateur.slimming.graph import NetworkGraph, is_convolution, is_getitem, module_name
+from secateur.slimming.graph import (
+    NetworkGraph,
+    is_convolution,
+    is_getitem,
+    module_name,
+    source_line,
+)
 from secateur.slimming.operators import (
     EQUAL_PARTS,
     IDENTITIES,
     MOVES,
+    PADS,
     POSITIONS,
     REDUCTIONS,
     RESHAPES,
@@ -34,6 +41,7 @@ from secateur.slimming.operators import (
     shapes_of,
     spatial_dimensions,
 )
+from secateur.slimming.written_sizes import WrittenSize, holds_sizes
 
 
 def propagate_channels(
@@ -41,6 +49,8 @@ def propagate_channels(
     known: Mapping[fx.Node, Tensor],
     modules: Mapping[str, nn.Module],
     written: Mapping[tuple[str, int], Tensor] | None = None,
+    *,
+    rewrite: bool = False,
 ) -> ChannelDependencies:
     """Propagate labels from every layer that writes channels to every one that reads them.
 
@@ -49,11 +59,12 @@ def propagate_channels(
         known: Nodes that do not depend on the inputs, with their values.
         modules: Modules of the traced network by each of their names.
         written: Labels that layers write, by weight and dimension; new ones where absent.
+        rewrite: Whether integers of modules that say a number of channels may change.
 
     Returns:
         All dependencies between the labels.
     """
-    propagation = _ChannelPropagation(traced, known, modules, written or {})
+    propagation = _ChannelPropagation(traced, known, modules, written or {}, rewrite)
     for node in traced.nodes:
         if node.op == "call_function":
             propagation.labels[node] = propagation.call(node)
@@ -61,10 +72,17 @@ def propagate_channels(
         propagation.pin(node, "it is an output of the network")
     flow = propagation.flow
     for (name, _), members in flow.slices.items():
+        if name in propagation.whole:
+            flow.pin(members, f"{name} is also used as a whole")
         if name in flow.elements:
             reason = f"{name} is also used outside its layer"
             flow.pin(torch.cat([members, flow.elements[name].reshape(-1)]), reason)
     return flow
+
+
+# A parameter with more elements is no table with an entry per channel; a label for each of them
+# would take minutes and gigabytes.
+_MOST_ELEMENTS = 2**18
 
 
 class _ChannelPropagation:
@@ -76,6 +94,7 @@ class _ChannelPropagation:
         known: Mapping[fx.Node, Tensor],
         modules: Mapping[str, nn.Module],
         written: Mapping[tuple[str, int], Tensor],
+        rewrite: bool,
     ) -> None:
         self.traced = traced
         self.known = known
@@ -91,12 +110,17 @@ class _ChannelPropagation:
                 owners.setdefault(id(parameter), set()).add(id(module))
         self.tied = {parameter for parameter, layers in owners.items() if len(layers) > 1}
         self.labels: dict[fx.Node, tuple[Tensor, ...]] = {}
+        self.rewrite = rewrite
+        self.whole: set[str] = set()  # parameters that something uses as one piece
 
     def all_of(self, node: fx.Node) -> tuple[Tensor, ...]:
         """Labels of a node's results; a parameter used as a plain tensor gets new ones."""
         if node not in self.labels:
             name = self.traced.names.get(node)
             if name is None:
+                self.labels[node] = _unlabeled(node)
+            elif name in self.whole or node.meta["val"].numel() > _MOST_ELEMENTS:
+                self.whole.add(name)
                 self.labels[node] = _unlabeled(node)
             else:
                 shape = self.traced.tensors[name].shape
@@ -123,6 +147,7 @@ class _ChannelPropagation:
             return (self.all_of(source)[index],)
         name = operator_name(node)
         where = f"{module_name(node) or 'the network itself'} ({name or node.target})"
+        self.flow.sources.setdefault(where, source_line(node))
         if not node.all_input_nodes:
             return _unlabeled(node)
         if is_convolution(node) or name == "linear":
@@ -157,23 +182,27 @@ class _ChannelPropagation:
         read_dim, write_dim = (0, 1) if transposed else (1, 0)
         inputs = self.flow.vector(self.of(a["input"]), layout.dim, where)
         # The same filters write the same labels at every call.
-        outputs = self.written.get((weight, write_dim))
+        outputs = self.written.get((weight, write_dim))  # (filters,)
         if outputs is None:
             outputs = self.written[weight, write_dim] = self.flow.fresh(shape[layout.dim])
         module = self._module_of(node, weight)
-        if groups > 1 and (transposed or module is None):
+        # With one filter per channel, a transposed one has them along its first dimension too.
+        own = not transposed or (len(inputs) == len(outputs) and module is not None)
+        depthwise = groups == len(inputs) > 1 and own
+        if groups > 1 and not depthwise and (transposed or module is None):
             self.flow.pin(torch.cat([inputs, outputs]), f"{where} has a fixed number of groups")
-        depthwise = groups == len(inputs) > 1 and not transposed
         if depthwise:
             self.flow.depthwise[weight] = len(outputs) // groups
             self.flow.join(inputs.repeat_interleave(len(outputs) // groups), outputs, where)
-        elif groups > 1:
+        elif groups > 1 and not transposed:
             self.flow.join(self.flow.grouped.setdefault(weight, inputs), inputs, where)
             self.flow.groups[weight] = groups
         else:
             self.flow.slice(weight, read_dim, inputs, where)
         if groups == 1 or not transposed:
             self.flow.slice(weight, write_dim, outputs, where)
+        elif depthwise:
+            self.flow.slice(weight, 0, outputs, where)
         if bias is not None:
             self.flow.slice(bias, 0, outputs, where)
         if not depthwise:
@@ -217,9 +246,34 @@ class _ChannelPropagation:
 
     def _mixing_norm(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
         """Layer norm and group norm: their statistics run over channels."""
+        a = bind(node)
         labels = self.of(node.all_input_nodes[0])
-        self.flow.pin(labels, f"{where} normalises over channels")
-        return self._same(node, labels)
+        layer_norm = "layer_norm" in operator_name(node)
+        shape = a.get("normalized_shape", ())
+        module = self.modules.get(module_name(node))
+        plain = isinstance(module, nn.GroupNorm | nn.LayerNorm)
+        groups = 1 if layer_norm else int(a.get("num_groups", a.get("group", 1)))
+        dim = -1 if layer_norm else 1
+        varying = varying_dimensions(labels)
+        if layer_norm and all(d < labels.dim() - len(shape) for d in varying):
+            return self._same(node, labels)  # its statistics run over no channel
+        across = layer_norm and (len(shape) > 1 or a["weight"] is None)
+        if across or not plain or (self.traced.equal and groups == 1):
+            self.flow.pin(labels, f"{where} normalises over channels")
+            return self._same(node, labels)
+        vector = self.flow.vector(labels, dim, where)
+        if not layer_norm:
+            rows = vector.view(groups, -1)
+            if self.traced.equal:
+                self.flow.vector(rows, 0, where)  # a group goes whole
+                self.flow.group_norms[module_name(node)] = vector, groups
+            else:
+                self.flow.equal(rows)
+        for key in ("weight", "bias"):
+            if (name := self.traced.name(a[key])) is not None:
+                self.flow.slice(name, 0, vector, where)
+                self.flow.norms.add(owner_of(name))
+        return self._same(node, along_dimension(vector, dim, labels.shape))
 
     # Everything else ---------------------------------------------------------------------------
 
@@ -228,15 +282,23 @@ class _ChannelPropagation:
 
     def _unknown(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
         for operand in node.all_input_nodes:
-            self.pin(operand, f"{where} needs all of its input")
+            name = self.traced.names.get(operand)
+            if name is not None and name not in self.flow.elements:
+                self.whole.add(name)
+            else:
+                self.pin(operand, f"{where} needs all of its input")
         return _unlabeled(node)
 
     def _reduction(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
         labels = self.of(node.all_input_nodes[0])
         dims = reduced_dimensions(node, labels.dim())
-        if set(varying_dimensions(labels)) & set(dims):
+        varying = set(varying_dimensions(labels))
+        if varying <= set(dims) and varying:
             self.flow.pin(labels, f"{where} mixes channels")
             return _unlabeled(node)
+        # What lies along another dimension too, such as the paths of a selective kernel, goes
+        # with all that is mixed into one.
+        self.flow.merge(labels, dims, where)
         first = collapse(labels, dims)
         return tuple(
             (first if first.dim() == len(shape) else first.squeeze(dims)).expand(shape)
@@ -262,6 +324,8 @@ class _ChannelPropagation:
         after = tuple(shrink(part).long().expand(part.shape) for part in moved)
         before = self.of(node.all_input_nodes[0])
         flat = shrink(before)
+        if name in PADS and self.rewrite:
+            return (self._padded(node, after[0]),)
         if name in RESHAPES:
             self.flow.sized.append(before)
             same = shrink(after[0]).squeeze().shape == flat.squeeze().shape
@@ -282,12 +346,60 @@ class _ChannelPropagation:
             else:
                 self.flow.sized.append(before)
                 self.flow.equal(torch.stack(parts))
+                self._written(node, parts[:1])
         elif name in POSITIONS and any(
             not torch.equal(flat.reshape(-1), shrink(part).reshape(-1)) for part in after
         ):
+            if self._written(node, self._picked(node, name, before, after)):
+                self.flow.sized.append(before)
+                return after
             for operand in node.all_input_nodes:
                 self.pin(operand, f"{where} picks channels by position")
         return after
+
+    def _written(self, node: fx.Node, parts: Sequence[Tensor]) -> bool:
+        """Note sizes that the module around a call keeps as integers; False if it does not."""
+        name = module_name(node)
+        sizes = [len(part) for part in parts]
+        if not (self.rewrite and parts and holds_sizes(self.modules.get(name), sizes)):
+            return False
+        self.flow.written.append(WrittenSize(name, tuple(parts)))
+        return True
+
+    def _padded(self, node: fx.Node, after: Tensor) -> Tensor:
+        """Labels behind a padding: zero channels whose number a module keeps may go too."""
+        a = bind(node)
+        dim, *others = (*varying_dimensions(after), None, None)
+        if dim is None or others[0] is not None or a.get("value"):
+            return after
+        if a.get("mode", "constant") != "constant":
+            return after
+        place = 2 * (after.dim() - 1 - dim)
+        front, back = (*a["pad"][place : place + 2], 0, 0)[:2]
+        vector = shrink(after).reshape(-1).clone()
+        ends = [slice(0, front)] * (front > 0) + [slice(len(vector) - back, None)] * (back > 0)
+        for end in ends:
+            vector[end] = self.flow.fresh(len(vector[end]))
+        if not ends or not self._written(node, [vector[end] for end in ends]):
+            return after
+        return along_dimension(vector, dim, after.shape)
+
+    def _picked(
+        self, node: fx.Node, name: str, before: Tensor, after: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """What the numbers of a split or slice along the channels count; nothing for others."""
+        a = bind(node)
+        varying = varying_dimensions(before)
+        if name not in ("slice", "split_with_sizes") or varying != (a["dim"] % before.dim(),):
+            return []
+        if name == "split_with_sizes":
+            return [shrink(part).reshape(-1) for part in after]
+        vector = shrink(before).reshape(-1)
+        start, end = a["start"] or 0, a["end"]
+        if a["step"] != 1 or start < 0 or (end is not None and end < 0):
+            return []
+        ends = [start, len(vector) if end is None else min(end, len(vector))]
+        return [vector[:n] for n in ends if 0 < n < len(vector)]
 
     def _spread(self, node: fx.Node, labels: Tensor) -> None:
         self.flow.spreads.append(SplitChannels(self.position[node], labels))

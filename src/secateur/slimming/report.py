@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,77 @@ from torch import Tensor, nn
 
 from secateur.cost.parameters import count_parameters
 from secateur.slimming.analysis import Analysis
+from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
+from secateur.slimming.equivalence import Difference
+from secateur.slimming.liveness import parameters_of_classes
 from secateur.slimming.operators import owner_of
+
+
+@dataclass(frozen=True, slots=True)
+class HeldChannels:
+    """Channels that have to stay, whatever their weights are, for one reason.
+
+    Args:
+        reason: The operator that holds them, and why.
+        source: Line of the model's source that calls it; empty if it is not known.
+        layers: Layers that write them.
+        channels: Channel sets that stay.
+        parameters: Parameters that would go with them, each set counted alone.
+    """
+
+    reason: str
+    source: str
+    layers: tuple[str, ...]
+    channels: int
+    parameters: int
+
+    def __str__(self) -> str:
+        """One line for people, with what helps."""
+        more = f" and {len(self.layers) - 2} more layers" if len(self.layers) > 2 else ""
+        layers = f" of {', '.join(self.layers[:2])}{more}" if self.layers else ""
+        text = f"{self.parameters:,} parameters{layers}: {self.reason}"
+        text += f" [{self.source}]" if self.source else ""
+        helps = next((advice for sign, advice in _ADVICE.items() if sign in self.reason), "")
+        return f"{text}; {helps}" if helps else text
+
+
+_ADVICE = {
+    "normalises over channels": "equal=False lets such norms lose channels",
+    "written down": "compute the size from the tensor's own shape",
+    "picks channels by position": "cut with torch.split or chunk, by sizes kept as attributes",
+}
+
+
+def held_channels(
+    flow: ChannelDependencies, classes: ChannelClasses, tensors: Mapping[str, Tensor]
+) -> tuple[HeldChannels, ...]:
+    """What holds the channels of a network, the most expensive reason first.
+
+    Args:
+        flow: Dependencies between channel labels.
+        classes: Sets of channels that can only be removed together.
+        tensors: Parameters and buffers of the network by name.
+    """
+    cost = parameters_of_classes(classes, tensors)
+    writers: dict[int, list[str]] = {}
+    for read in flow.reads:
+        for index in torch.unique(classes.of[read.outputs]).tolist():
+            writers.setdefault(index, []).append(owner_of(read.weight))
+    members: dict[str, list[int]] = {}
+    for index, reason in classes.pinned.items():
+        if index in writers:
+            members.setdefault(reason, []).append(index)
+    found = [
+        HeldChannels(
+            reason,
+            next((line for where, line in flow.sources.items() if reason.startswith(where)), ""),
+            tuple(dict.fromkeys(name for i in indices for name in writers[i])),
+            len(indices),
+            int(cost[indices].sum()),
+        )
+        for reason, indices in members.items()
+    ]
+    return tuple(sorted(found, key=lambda held: -held.parameters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +97,11 @@ class SlimReport:
         parameters_before: Parameters of the original, each counted once.
         parameters_after: Parameters of the slim network.
         max_abs_diff: Largest difference between the outputs of the two.
+        max_rel_diff: Largest difference of an output over the largest element of that output.
+        held: What holds channels of the network whatever its weights are, most parameters first.
+        computed: Layers whose weight the forward computed, and which now hold the result.
+        renormalized: Layer norms and group norms whose statistics run over fewer channels; where
+            there are any, differences are from the masked network normalised like that.
     """
 
     kept: dict[str, tuple[int, ...]]
@@ -35,11 +111,33 @@ class SlimReport:
     parameters_before: int
     parameters_after: int
     max_abs_diff: float
+    max_rel_diff: float = 0.0
+    held: tuple[HeldChannels, ...] = ()
+    computed: tuple[str, ...] = ()
+    renormalized: tuple[str, ...] = ()
+
+    def explain(self) -> str:
+        """What keeps the network from becoming smaller, line by line."""
+        if not self.held:
+            return "every channel may go; what is left is what was asked for"
+        return "\n".join(["these channels stay whatever is asked for:", *map(str, self.held)])
 
     def __str__(self) -> str:
         """A few lines for people."""
         sizes = f"{self.parameters_before:,} parameters became {self.parameters_after:,}"
-        lines = [f"{sizes}; outputs differ by {self.max_abs_diff:.1e} at most"]
+        gaps = f"{self.max_abs_diff:.1e} at most, {self.max_rel_diff:.1e} of the largest"
+        lines = [f"{sizes}; outputs differ by {gaps}"]
+        if self.renormalized:
+            lines.append(
+                f"not equal by nature: {len(self.renormalized)} norms such as "
+                f"{self.renormalized[0]} lost channels, and the differences are from the masked "
+                "network normalised over the channels that stay"
+            )
+        if self.computed:
+            lines.append(
+                f"{len(self.computed)} layers such as {self.computed[0]} computed their weight in "
+                "every forward and now hold the result"
+            )
         if self.dropped:
             lines.append(f"reached no output and went: {', '.join(self.dropped)}")
         stayed: dict[str, list[tuple[str, int]]] = {}
@@ -58,7 +156,7 @@ def build_report(
     slimmed: nn.Module,
     analysis: Analysis,
     dropped: tuple[str, ...],
-    max_abs_diff: float,
+    difference: Difference,
 ) -> SlimReport:
     """Build the report of a slimming.
 
@@ -67,7 +165,7 @@ def build_report(
         slimmed: The network after.
         analysis: What is known about the network before.
         dropped: Modules that were removed as a whole.
-        max_abs_diff: Largest difference between the outputs.
+        difference: Largest differences between the outputs.
     """
     weights = _weights(analysis)
     folded = Counter({owner_of(fold.weight): fold.channels for fold in analysis.cut.folds})
@@ -86,7 +184,9 @@ def build_report(
         dropped=dropped,
         parameters_before=count_parameters(model),
         parameters_after=count_parameters(slimmed),
-        max_abs_diff=max_abs_diff,
+        max_abs_diff=difference.absolute,
+        max_rel_diff=difference.relative,
+        held=held_channels(analysis.flow, analysis.classes, analysis.traced.tensors),
     )
 
 
@@ -100,6 +200,10 @@ def chain_reports(first: SlimReport, second: SlimReport) -> SlimReport:
         parameters_before=first.parameters_before,
         parameters_after=second.parameters_after,
         max_abs_diff=first.max_abs_diff + second.max_abs_diff,
+        max_rel_diff=first.max_rel_diff + second.max_rel_diff,
+        held=second.held,
+        computed=first.computed,
+        renormalized=tuple(dict.fromkeys(first.renormalized + second.renormalized)),
     )
 
 

@@ -23,12 +23,15 @@ from secateur.slimming.dependencies import (
     find_classes,
 )
 from secateur.slimming.expanded_tensors import shrink, varying_dimensions
-from secateur.slimming.graph import NetworkGraph, trace
+from secateur.slimming.graph import NetworkGraph, module_name, trace
 from secateur.slimming.operators import SHUFFLES, bind, operator_name, owner_of, shapes_of
 from secateur.slimming.surgery import Cut, apply_cut
+from secateur.slimming.written_sizes import NewSize, WrittenSize, holds_sizes
 
 
-def resolve_reshapes(model: nn.Module, traced: NetworkGraph, flow: ChannelDependencies) -> None:
+def resolve_reshapes(
+    model: nn.Module, traced: NetworkGraph, flow: ChannelDependencies, *, rewrite: bool = False
+) -> None:
     """Decide for every reshaped tensor along which dimension it can lose channels, if any.
 
     Labels at one index of that dimension are joined. If no size follows the number of channels,
@@ -39,6 +42,7 @@ def resolve_reshapes(model: nn.Module, traced: NetworkGraph, flow: ChannelDepend
         traced: Its operator graph.
         flow: Dependencies between channel labels. Tensors that are decided leave ``spreads``;
             those with a label that is pinned elsewhere cannot be doubled and stay in it.
+        rewrite: Whether integers of modules that say a number of channels may change.
     """
     if not flow.spreads:
         return
@@ -57,27 +61,53 @@ def resolve_reshapes(model: nn.Module, traced: NetworkGraph, flow: ChannelDepend
         alone = nodes
         if nodes is None and len(open_spreads) > 1:
             alone = _trace_doubled(model, traced, flow, classes, components == component)
-        for spread in spreads:
-            _resolve(spread, flow, traced.nodes, alone)
+        follows = [_grown(spread, traced.nodes, alone) for spread in spreads]
+        if None in follows and rewrite:
+            written = [_written(spread, model, traced.nodes) for spread in spreads]
+            more = [size for size in written if size is not None]
+            if more:
+                subject = replace(flow, written=[*flow.written, *more])
+                one = _trace_doubled(model, traced, subject, classes, components == component)
+                again = [_grown(spread, traced.nodes, one) for spread in spreads]
+                if None not in again:
+                    follows = again
+                    flow.written += more
+        for spread, dim in zip(spreads, follows, strict=True):
+            if dim is None:
+                reason = "the forward reshapes it to a size that is written down"
+                flow.pin(spread.labels, reason)
+            else:
+                flow.vector(spread.labels, dim, "a reshape")
     resolved = {id(spread) for spreads in open_spreads.values() for spread in spreads}
     flow.spreads = [spread for spread in flow.spreads if id(spread) not in resolved]
 
 
-def _resolve(
-    spread: SplitChannels,
-    flow: ChannelDependencies,
-    nodes: Sequence[fx.Node],
-    wider: Sequence[fx.Node] | None,
-) -> None:
-    """Join labels across the one dimension that has doubled; pin all if there is none."""
-    grown: list[int] = []
-    if wider is not None:
-        before, after = _sizes(nodes[spread.position]), _sizes(wider[spread.position])
-        grown = [d for d, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
-    if len(grown) == 1 and grown[0] in varying_dimensions(spread.labels):
-        flow.vector(spread.labels, grown[0], "a reshape")
-    else:
-        flow.pin(spread.labels, "the forward reshapes it to a size that is written down")
+def _grown(
+    spread: SplitChannels, nodes: Sequence[fx.Node], wider: Sequence[fx.Node] | None
+) -> int | None:
+    """The one dimension of a reshaped tensor that has doubled; None if there is none."""
+    if wider is None:
+        return None
+    before, after = _sizes(nodes[spread.position]), _sizes(wider[spread.position])
+    grown = [d for d, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    only = len(grown) == 1 and grown[0] in varying_dimensions(spread.labels)
+    return grown[0] if only else None
+
+
+def _written(
+    spread: SplitChannels, model: nn.Module, nodes: Sequence[fx.Node]
+) -> WrittenSize | None:
+    """The size that the module around a reshape keeps as an integer: of those, the largest."""
+    node = nodes[spread.position]
+    name = module_name(node)
+    module = dict(model.named_modules(remove_duplicate=False)).get(name)
+    labels = shrink(spread.labels)
+    dims = [d for d in varying_dimensions(spread.labels) if holds_sizes(module, [labels.shape[d]])]
+    if not dims:
+        return None
+    dim = max(dims, key=lambda d: labels.shape[d])
+    rows = labels.movedim(dim, 0).reshape(labels.shape[dim], -1)
+    return WrittenSize(name, (rows[:, 0],))
 
 
 def _sizes(node: fx.Node) -> tuple[int, ...]:
@@ -138,9 +168,20 @@ def _doubling(doubled: Tensor, flow: ChannelDependencies, classes: ChannelClasse
         owner_of(weight): int(times[classes.slices[weight, 0]].sum()) // filters
         for weight, filters in flow.depthwise.items()
     }
+    for name, (labels, count) in flow.group_norms.items():
+        each = times[classes.of[labels]].view(count, -1)
+        groups[name] = int(each[:, 0].sum())
     blocks = {}
     for weight, inputs in flow.grouped.items():
         each = times[classes.of[inputs]].view(flow.groups[weight], -1)
         column = torch.arange(each.shape[1])
         blocks[weight] = torch.stack([column.repeat_interleave(row) for row in each])
-    return Cut(kept, blocks, groups)
+    sizes = [
+        NewSize(
+            size.module,
+            size.sizes,
+            tuple(int(times[classes.of[part]].sum()) for part in size.labels),
+        )
+        for size in flow.written
+    ]
+    return Cut(kept, blocks, groups, sizes=sizes)

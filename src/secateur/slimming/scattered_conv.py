@@ -7,7 +7,6 @@ costs a copy, so it is used only where it was measured to be faster.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from secateur.evaluation_mode import evaluation_mode
 from secateur.filters import as_arguments
+from secateur.network_copy import copy_network
 
 _WARM_UP = 2
 
@@ -98,7 +98,7 @@ def scatter_zero_filters(
         min_speedup: How many times as fast the scattered layer must be; 0 takes all.
     """
     arguments = as_arguments(example_inputs)
-    result = copy.deepcopy(model)
+    result = copy_network(model)
     candidates = {
         name: scattered
         for name, layer in result.named_modules()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from torch import Tensor, fx, nn
 
 from secateur.errors import InputError
 from secateur.filters import as_arguments
-from secateur.slimming.analysis import analyze
+from secateur.network_copy import copy_network
+from secateur.slimming.analysis import SIZES, analyze
+from secateur.slimming.computed_weights import with_plain_weights
 from secateur.slimming.equivalence import (
     TOLERANCE,
     Difference,
@@ -24,6 +26,7 @@ from secateur.slimming.equivalence import (
     make_probes,
 )
 from secateur.slimming.graph import NetworkGraph, trace
+from secateur.slimming.kept_norms import narrowed_norms, normalized_over_kept
 from secateur.slimming.report import SlimReport, build_report, chain_reports
 from secateur.slimming.surgery import apply_cut
 from secateur.tensor_files import refuse_not_finite
@@ -46,6 +49,7 @@ def slim(
     example_inputs: Tensor | Sequence[Any],
     *,
     align: int = 1,
+    equal: bool = True,
     traced: NetworkGraph | None = None,
 ) -> SlimResult:
     """Remove every channel that no output depends on; lossless, or it refuses.
@@ -60,6 +64,9 @@ def slim(
         example_inputs: One input tensor or the positional arguments of the forward, on the
             network's device. Small ones are faster.
         align: Numbers of filters become multiples of this, or stay whole.
+        equal: Whether the slim network must compute what ``model`` does. If not, layer norms and
+            group norms lose channels too, and it is proved equal to ``model`` with statistics
+            over the channels that stay.
         traced: Operator graph of the network if it is at hand, whatever its weights were then.
 
     Returns:
@@ -73,33 +80,43 @@ def slim(
         type(model).__name__,
         "nothing can be proved of such a network, so take an earlier checkpoint",
     )
-    result, other_kinds = _slim_once(model, as_arguments(example_inputs), align, traced)
+    arguments = as_arguments(example_inputs)
+    traced = (traced and traced.over(model)) or trace(model, arguments)
+    result, other_kinds = _slim_once(model, arguments, align, traced.with_equal(equal))
     if not other_kinds:
         return result
     # A grouped convolution that has become an ordinary or a depthwise one can lose more.
-    again = slim(result.model, example_inputs, align=align)
+    again = slim(result.model, example_inputs, align=align, equal=equal)
     return SlimResult(again.model, chain_reports(result.report, again.report))
 
 
 def _slim_once(
-    model: nn.Module, arguments: tuple[Any, ...], align: int, traced: NetworkGraph | None
+    model: nn.Module, arguments: tuple[Any, ...], align: int, traced: NetworkGraph
 ) -> tuple[SlimResult, bool]:
     """Slim, and say whether a grouped convolution has become one of another kind."""
     exact = in_full_precision(model)
     probes = make_probes(exact, arguments_in_full_precision(arguments))
-    traced = (traced and traced.over(model)) or trace(model, arguments)
-    reduced, dropped = drop_unused_modules(model, traced, probes)
+    plain, computed = with_plain_weights(model, traced)
+    if computed:
+        traced = trace(plain, arguments).with_equal(traced.equal)
+    reduced, dropped = drop_unused_modules(plain, traced, probes)
     if dropped:
-        traced = traced.over(reduced) or trace(reduced, arguments)
+        traced = traced.over(reduced) or trace(reduced, arguments).with_equal(traced.equal)
     failure = ""
-    for fixed_sizes in (False, True):
+    for sizes in SIZES:
         # A forward may have written a size down that depends on the number of channels. Nothing
-        # in the trace tells, so if the first attempt fails, channels that are reshaped stay.
-        analysis = analyze(reduced, traced, align=align, fixed_sizes=fixed_sizes)
+        # in the trace tells, so if an attempt fails, the next one assumes less.
+        analysis = analyze(reduced, traced, align=align, sizes=sizes)
         cut = analysis.cut
         candidate = apply_cut(reduced, cut)
         found = in_full_precision(candidate)
+        narrowed = narrowed_norms(traced, cut, analysis.flow.norms)
         try:
+            if narrowed:
+                exact = in_full_precision(
+                    normalized_over_kept(reduced, candidate, traced, narrowed)
+                )
+                probes = make_probes(exact, probes[0].arguments)
             difference = compare(found, probes)
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             failure = f"the slim forward fails: {str(error).splitlines()[0]}"
@@ -108,10 +125,12 @@ def _slim_once(
             where = first_difference(exact, found, cut, probes[-1].arguments)
             failure = f"the slim network differs by {difference.relative:.1e} from {where} on"
             continue
-        account = build_report(model, candidate, analysis, dropped, difference.absolute)
+        account = build_report(model, candidate, analysis, dropped, difference)
+        account = replace(account, computed=computed, renormalized=tuple(narrowed))
         other_kinds = any(
             _kind(candidate.get_submodule(name)) != _kind(reduced.get_submodule(name))
             for name in cut.groups
+            if name not in analysis.flow.group_norms
         )
         return SlimResult(candidate, account), other_kinds
     raise InputError(f"{type(model).__name__} cannot be slimmed: {failure}")
@@ -145,7 +164,7 @@ def drop_unused_modules(
     unused = _unused_parameters(model, traced)
     if not unused:
         return model, ()
-    reduced = copy.deepcopy(model)
+    reduced = copy_network(model)
     dropped: list[str] = []
     queue = [name for name, _ in reduced.named_children()]
     while queue:

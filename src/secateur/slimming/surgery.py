@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from secateur.network_copy import copy_network
 from secateur.slimming.absorption import Fold, Merge
+from secateur.slimming.written_sizes import NewSize, rewrite_sizes
 
 # Attributes that repeat a size of the module's tensors: name -> (tensor, dimension).
 SIZES: dict[type[nn.Module], dict[str, tuple[str, int]]] = {
@@ -17,6 +18,7 @@ SIZES: dict[type[nn.Module], dict[str, tuple[str, int]]] = {
     nn.modules.conv._ConvNd: {"in_channels": ("weight", 1), "out_channels": ("weight", 0)},
     nn.Linear: {"in_features": ("weight", 1), "out_features": ("weight", 0)},
     nn.modules.batchnorm._NormBase: {"num_features": ("running_mean", 0)},
+    nn.GroupNorm: {"num_channels": ("weight", 0)},
     nn.PReLU: {"num_parameters": ("weight", 0)},
 }
 
@@ -32,6 +34,7 @@ class Cut:
         groups: Grouped convolution -> its new number of groups.
         merges: Channels that take over the effect of removed ones.
         folds: Constants that are added to biases and running means.
+        sizes: Numbers of channels that modules keep as integers.
     """
 
     kept: dict[tuple[str, int], Tensor]
@@ -39,6 +42,7 @@ class Cut:
     groups: dict[str, int] = field(default_factory=dict)
     merges: Sequence[Merge] = ()
     folds: Sequence[Fold] = ()
+    sizes: Sequence[NewSize] = ()
 
 
 def apply_cut(model: nn.Module, cut: Cut) -> nn.Module:
@@ -48,7 +52,7 @@ def apply_cut(model: nn.Module, cut: Cut) -> nn.Module:
         model: Any network; it is not changed.
         cut: Indices that stay of each tensor.
     """
-    slim = copy.deepcopy(model)
+    slim = copy_network(model)
     tensors: dict[str, Tensor] = dict(slim.named_buffers()) | dict(slim.named_parameters())
     changed: dict[str, Tensor] = {}
     for fold in cut.folds:
@@ -79,6 +83,7 @@ def apply_cut(model: nn.Module, cut: Cut) -> nn.Module:
     replace_tensors(slim, {id(tensors[name]): value for name, value in changed.items()})
     for name, module in slim.named_modules():
         update_sizes(module, cut.groups.get(name))
+    rewrite_sizes(slim, cut.sizes)
     return slim
 
 
@@ -117,8 +122,12 @@ def update_sizes(module: nn.Module, groups: int | None = None) -> None:
         module: Changed in place.
         groups: New number of groups, None if it stays.
     """
-    if groups is not None:
+    if groups is not None and isinstance(module, nn.GroupNorm):
+        module.num_groups = groups
+    elif groups is not None:
         module.groups = groups  # type: ignore[assignment]
+    if isinstance(module, nn.LayerNorm) and module.weight is not None:
+        module.normalized_shape = tuple(module.weight.shape)
     for kind, sizes in SIZES.items():
         if isinstance(module, kind):
             for attribute, (tensor_name, dim) in sizes.items():

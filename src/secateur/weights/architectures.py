@@ -9,6 +9,8 @@ from torch import nn
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
 from secateur.detectors.yunet import YuNet
+from secateur.recognizers.iresnet import IResNet
+from secateur.recognizers.mobilefacenet import MobileFaceNet
 from secateur.recognizers.mobilenet_v2 import MobileNetV2
 from secateur.recognizers.resnet50 import ResNet50
 from secateur.recognizers.squeezenet import SqueezeNet
@@ -16,6 +18,8 @@ from secateur.recognizers.squeezenet import SqueezeNet
 BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "eresfd": EResFD,
     "extd": EXTD,
+    "iresnet": IResNet,
+    "mobilefacenet": MobileFaceNet,
     "mobilenetv2": MobileNetV2,
     "resnet50": ResNet50,
     "squeezenet": SqueezeNet,

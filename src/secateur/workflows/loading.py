@@ -47,11 +47,16 @@ Task = Literal["detection", "recognition"]
 LATEST = "latest"
 _KEEPS_SINGLES = "clovaai/EResFD"  # the one release whose own evaluation does
 _RECOGNIZER_SIZE = 113  # of the published recipes
-# a tensor that one recognizer alone has
-_RECOGNIZER_SIGNS = {
-    "layer1.0.conv1.weight": "resnet50",
-    "features.0.0.weight": "mobilenetv2",
-    "features.3.squeeze.weight": "squeezenet",
+# a tensor that one recognizer has, and those further down have not
+_RECOGNIZER_SIGNS: dict[str, tuple[str, dict[str, int]]] = {
+    "layer3.29.prelu.weight": ("iresnet", {"depth": 100}),
+    "layer3.13.prelu.weight": ("iresnet", {"depth": 50}),
+    "layer3.5.prelu.weight": ("iresnet", {"depth": 34}),
+    "layer1.0.prelu.weight": ("iresnet", {"depth": 18}),
+    "conv_sep.layers.0.weight": ("mobilefacenet", {}),
+    "layer1.0.conv1.weight": ("resnet50", {}),
+    "features.0.0.weight": ("mobilenetv2", {}),
+    "features.3.squeeze.weight": ("squeezenet", {}),
 }
 
 
@@ -203,12 +208,14 @@ def _of_weights(path: Path) -> LoadedNetwork:
         own = {"name": known.model, "arguments": dict(known.arguments)}
     if own is None:
         names = [name.removeprefix("network.") for name in state]
-        family = next((f for sign, f in _RECOGNIZER_SIGNS.items() if sign in names), None)
-        if family is None:
+        found = next((f for sign, f in _RECOGNIZER_SIGNS.items() if sign in names), None)
+        if found is None:
             raise InputError(
                 f"{path} belongs to no network of this project (eresfd, extd, yunet, squeezenet, "
-                "mobilenet_v2, resnet50): give the folder of a finished run, or other weights"
+                "mobilenet_v2, mobilefacenet, resnet50, iresnet): give the folder of a finished "
+                "run, or other weights"
             )
+from secateur.workflows.own_networks import builders
         own = {"name": family, "arguments": {}}
     known_builders = builders()
     builder = known_builders.get(own["name"])

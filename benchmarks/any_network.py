@@ -1,0 +1,296 @@
+"""Networks that nobody tuned for: what coupled pruning makes of them, here and in Torch-Pruning.
+
+``python -m benchmarks any_network`` does what is not in ``any_network.jsonl`` yet and writes the
+table; names may follow ``python -m benchmarks.any_network``. Weights and statistics are random.
+Both libraries remove half the filters of every layer by L1, in the same process one after the
+other; each network has a process of its own with a limit on processor time and memory.
+"""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torch_pruning
+from torch import Tensor, nn
+from torchvision import models
+
+from benchmarks.face_networks import FACE_NETWORKS
+from benchmarks.readme import table, write_section
+from benchmarks.results import add_rows, read_rows
+from secateur.cost.macs import count_macs
+from secateur.cost.parameters import count_parameters
+from secateur.detectors.eresfd import EResFD
+from secateur.detectors.extd import EXTD
+from secateur.errors import InputError
+from secateur.pruning import prune
+from secateur.recognizers.iresnet import IResNet
+from secateur.recognizers.mobilefacenet import MobileFaceNet
+from secateur.slimming.analysis import find_dependencies
+from secateur.slimming.graph import trace
+from secateur.slimming.operators import owner_of
+
+RESULTS = Path(__file__).with_suffix(".jsonl")
+SECONDS = 240  # of processor time for both libraries together
+GIBIBYTES = 6
+SIZE = 96
+GOOD = 0.42  # share of the parameters at coupled 50 % that counts as good: a plain network has 0.25
+
+TIMM = (
+    "resnet18", "resnet50_gn", "resnetv2_50x1_bit", "skresnet18", "resnest14d", "res2net50_26w_4s",
+    "ecaresnet26t", "seresnet18", "gernet_s", "regnety_002", "regnetx_002", "repvgg_a0", "vgg11_bn",
+    "densenet121", "dla34", "darknet53", "cspresnet50", "vovnet39a", "selecsls42b", "dpn48b",
+    "hrnet_w18_small", "efficientnet_b0", "efficientnet_lite0", "tf_efficientnet_b0", "mixnet_s",
+    "mnasnet_small", "mobilenetv2_050", "mobilenetv3_small_050", "mobilenetv4_conv_small",
+    "fbnetc_100", "spnasnet_100", "lcnet_050", "tinynet_e", "ghostnet_050", "repghostnet_050",
+    "convnext_atto", "convnextv2_atto", "nfnet_l0", "fastvit_t8", "mobileone_s0", "efficientvit_b0",
+    "mobilevit_xxs", "edgenext_xx_small", "levit_128s", "repvit_m0_9", "starnet_s1", "inception_v3",
+)  # fmt: skip
+TORCHVISION = ("alexnet", "squeezenet1_1", "googlenet", "shufflenet_v2_x0_5", "resnext50_32x4d",
+               "mobilenet_v3_large", "lraspp_mobilenet_v3_large")  # fmt: skip
+OWN: dict[str, Callable[[], nn.Module]] = {
+    "iresnet18": lambda: IResNet(18, SIZE),
+    "MobileFaceNet": lambda: MobileFaceNet(input_size=SIZE),
+    "EXTD": EXTD,
+    "EResFD": EResFD,
+}
+NAMES = (*TIMM, *(f"torchvision {name}" for name in TORCHVISION), *FACE_NETWORKS, *OWN)
+UNEQUAL = " unequal"  # behind the name: norms may lose channels
+
+
+def main() -> None:
+    """Do what is missing, and write the table."""
+    asked = sys.argv[1:]
+    if asked[:1] == ["unseen"]:
+        asked = [f"unseen {name}" for name in unseen(seed=17)]
+    done = {row["model"] for row in read_rows(RESULTS)}
+    wanted = [*NAMES, *(f"{name}{UNEQUAL}" for name in ("convnext_atto", "resnet50_gn"))]
+    for name in asked or wanted:
+        if name not in done:
+            row = in_own_process(name)
+            print(row, flush=True)
+            add_rows(RESULTS, [row])
+    write_section("Any network", report(read_rows(RESULTS)))
+
+
+def unseen(seed: int, count: int = 10) -> list[str]:
+    """Convolutional networks of timm drawn by a seed, none of a family in the list above."""
+    families = {name.split("_")[0].rstrip("0123456789") for name in TIMM}
+    words = ("vit", "former", "mixer", "swin", "beit", "deit", "eva", "mlp", "xl", "large", "huge")
+    names = [
+        name
+        for name in timm.list_models()
+        if name.split("_")[0].rstrip("0123456789") not in families
+        and not any(word in name for word in words)
+    ]
+    return random.Random(seed).sample(sorted(names), count)
+
+
+def make_network(name: str) -> nn.Module:
+    """A network with random weights and statistics, in evaluation mode."""
+    torch.manual_seed(0)
+    if name in FACE_NETWORKS or name in OWN:
+        model = {**FACE_NETWORKS, **OWN}[name]()
+    elif name.startswith("torchvision "):
+        options: dict[str, Any] = {"weights": None}
+        if name.endswith("googlenet"):
+            options["init_weights"] = False
+        if "lraspp" in name:
+            options["weights_backbone"] = None
+        model = models.get_model(name.removeprefix("torchvision "), **options)
+    else:
+        model = timm.create_model(name.removeprefix("unseen "))
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_(0, 0.3, generator=generator)
+            module.running_var.uniform_(0.5, 2, generator=generator)
+    for parameter in model.parameters():
+        # Gates that start at zero would make whole branches dead, which no trained network has.
+        if parameter.dim() < 2:
+            noise = torch.rand(parameter.shape, generator=generator)
+            parameter.data.add_(torch.where(parameter == 0, 0.1 + 0.5 * noise, 0))
+    return model.eval()
+
+
+def example(model: nn.Module) -> Tensor:
+    """Pictures of the test size, or of the only size that a network takes."""
+    settings = getattr(model, "default_cfg", None) or {}
+    size = (
+        settings.get("input_size", (3, SIZE, SIZE))[-1]
+        if settings.get("fixed_input_size")
+        else SIZE
+    )
+    return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def in_own_process(name: str) -> dict[str, Any]:
+    """Measure under limits; a network that outlasts them or crashes is a row that says so."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure_limited, args=(name, sender))
+    process.start()
+    sender.close()
+    try:
+        row = receiver.recv()
+    except EOFError:
+        row = {"model": name, "failed": "stopped at the limit on processor time or memory"}
+    process.join()
+    return row
+
+
+def _measure_limited(name: str, sender: Any) -> None:  # noqa: ANN401  a Connection
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_DATA, (GIBIBYTES * 2**30, GIBIBYTES * 2**30))
+    sender.send(measure(name))
+    sender.close()
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Half the filters of every layer by both libraries."""
+    row: dict[str, Any] = {"model": name}
+    equal = not name.endswith(UNEQUAL)
+    try:
+        model = make_network(name.removesuffix(UNEQUAL))
+        images = example(model)
+        dense = count_parameters(model)
+        macs = count_macs(model, images).total
+    except Exception as error:
+        return row | {"failed": f"cannot be built: {error}"}
+    started = time.process_time()
+    try:
+        told = prune(model, images, "l1", 0.5, equal=equal).report
+        total = told.account.total
+        row |= {
+            "params": total.parameters_slim / dense,
+            "macs": total.macs_slim / max(macs, 1),
+            "relative": told.slimming.max_rel_diff,
+            "renormalized": len(told.slimming.renormalized),
+            "held": str(told.slimming.held[0])[:300] if told.slimming.held else "",
+        }
+    except InputError as error:
+        row["refused"] = str(error)[:400]
+    except Exception as error:
+        row["failed"] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+    row["seconds"] = time.process_time() - started
+    return row | {"theirs": by_torch_pruning(model, images, dense)}
+
+
+def by_torch_pruning(model: nn.Module, images: Tensor, dense: int) -> dict[str, Any]:
+    """The same by Torch-Pruning, told which layers write outputs as its users tell it."""
+    subject = copy.deepcopy(model) if _copies(model) else model
+    started = time.process_time()
+    try:
+        ignored = [subject.get_submodule(name) for name in _output_layers(model, images)]
+        started = time.process_time()
+        torch_pruning.pruner.BasePruner(
+            subject,
+            images,
+            torch_pruning.importance.MagnitudeImportance(p=1),
+            pruning_ratio=0.5,
+            ignored_layers=ignored,
+        ).step()
+        seconds = time.process_time() - started
+        with torch.no_grad():
+            subject(images)
+    except Exception as error:
+        lines = str(error).splitlines() or [""]
+        return {
+            "failed": f"{type(error).__name__}: {lines[0][:80]}",
+            "seconds": time.process_time() - started,
+        }
+    return {"params": count_parameters(subject) / dense, "seconds": seconds}
+
+
+def _copies(model: nn.Module) -> bool:
+    try:
+        copy.deepcopy(model)
+    except Exception:
+        return False
+    return True
+
+
+def _output_layers(model: nn.Module, images: Tensor) -> set[str]:
+    """Layers that write an output of the network; its classifier where it cannot be traced."""
+    try:
+        flow, classes = find_dependencies(model, trace(model, images))
+    except InputError:
+        linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+        return set(linear[-1:])
+    outputs = {i for i, reason in classes.pinned.items() if "output of the network" in reason}
+    return {
+        owner_of(read.weight)
+        for read in flow.reads
+        if outputs & set(classes.of[read.outputs].tolist())
+    }
+
+
+def report(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Headline counts, the table, and reasons."""
+    seen = [row for row in rows if not row["model"].startswith("unseen ")]
+    drawn = [row for row in rows if row["model"].startswith("unseen ")]
+    about = (
+        "`python -m benchmarks any_network`: half the filters of every layer by L1, coupled; "
+        "random weights, one thread, both libraries in one run. Share of the parameters that is "
+        "left, largest difference between slim and masked network relative to the largest output, "
+        "seconds of processor time. Torch-Pruning removes without masks or proof; it is told which "
+        "layers write outputs."
+    )
+    parts = [about, headline(seen, "networks")]
+    if drawn:
+        parts.append(headline(drawn, "networks drawn by a seed and not looked at while building"))
+    header = ["network", "slim params", "slim MACs", "difference", "seconds",
+              "Torch-Pruning params", "seconds"]  # fmt: skip
+    parts.append(table(header, [_cells(row) for row in rows]))
+    parts += [
+        f"{row['model']}: {row.get('refused') or row.get('failed')}"
+        for row in rows
+        if "params" not in row
+    ]
+    held = [row for row in rows if row.get("params", 0) > GOOD and row.get("held")]
+    parts += [f"{row['model']} is held: {row['held']}" for row in held]
+    return "\n\n".join(parts)
+
+
+def headline(rows: Sequence[Mapping[str, Any]], what: str) -> str:
+    """Counts of one sentence."""
+    plain = [row for row in rows if not row["model"].endswith(UNEQUAL)]
+    slim = [row for row in plain if "params" in row and row["params"] < 1]
+    small = [row for row in slim if row["params"] <= GOOD]
+    theirs = [row for row in plain if "params" in row.get("theirs", {})]
+    both = [row for row in slim if row in theirs]
+    ratio = sum(row["seconds"] for row in both) / max(
+        sum(row["theirs"]["seconds"] for row in both), 1e-9
+    )
+    return (
+        f"**Of {len(plain)} {what}, {len(slim)} became slim and equal ({len(small)} at or under "
+        f"{GOOD:.0%} of the parameters), {sum('refused' in row for row in plain)} were refused "
+        f"with a reason and {sum('failed' in row for row in plain)} failed; Torch-Pruning "
+        f"succeeded on {len(theirs)}.** Where both succeed, this library takes {ratio:.1f} times "
+        "its processor time."
+    )
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    if "params" in row:
+        own = [f"{row['params']:.1%}", f"{row['macs']:.1%}", f"{row['relative']:.0e}"]
+    else:
+        own = ["refused" if "refused" in row else "failed", "", ""]
+    theirs = row.get("theirs", {})
+    other = f"{theirs['params']:.1%}" if "params" in theirs else "failed"
+    seconds = f"{theirs['seconds']:.1f}" if "seconds" in theirs else ""
+    return [row["model"], *own, f"{row.get('seconds', 0):.1f}", other, seconds]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Layer norms and group norms whose statistics run over the channels that stay.
+
+A channel that is zero still counts in the mean and variance of a layer norm, so that no slim
+network can compute what the masked one does. What can be proved is equality with the masked
+network in which these norms leave the removed channels out of their statistics.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from secateur.network_copy import copy_network
+from secateur.slimming.graph import NetworkGraph, module_name
+from secateur.slimming.operators import operator_name
+from secateur.slimming.surgery import Cut
+
+
+class NormOverKept(nn.Module):
+    """A norm over some channels; the others are zero behind it.
+
+    Args:
+        norm: The norm of the slim network.
+        kept: Channels that stay, (kept,).
+        dim: Dimension of the channels in what the norm takes.
+    """
+
+    kept: Tensor
+
+    def __init__(self, norm: nn.Module, kept: Tensor, dim: int) -> None:
+        """Take the norm as it is."""
+        super().__init__()
+        self.norm = norm
+        self.dim = dim
+        self.register_buffer("kept", kept)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Normalise a tensor with all channels along ``dim``."""
+        found = self.norm(values.index_select(self.dim, self.kept))
+        return torch.zeros_like(values).index_copy(self.dim, self.kept, found)
+
+
+def narrowed_norms(traced: NetworkGraph, cut: Cut, norms: set[str]) -> dict[str, Tensor]:
+    """Norms that lose channels of which their statistics were made -> channels that stay.
+
+    Args:
+        traced: Operator graph of the masked network.
+        cut: What stays of it.
+        norms: Names of the layer norms and group norms with an entry per channel.
+    """
+    return {
+        name: kept
+        for name in sorted(norms)
+        if name not in cut.groups  # whole groups went, each with statistics of its own
+        and (kept := cut.kept.get((f"{name}.weight", 0))) is not None
+        and len(kept) < len(traced.tensors[f"{name}.weight"])
+    }
+
+
+def normalized_over_kept(
+    masked: nn.Module, slimmed: nn.Module, traced: NetworkGraph, narrowed: dict[str, Tensor]
+) -> nn.Module:
+    """A copy of the masked network whose norms leave the removed channels out.
+
+    Args:
+        masked: The masked network.
+        slimmed: The slim one, whose norms are taken.
+        traced: Operator graph of the masked network.
+        narrowed: As ``narrowed_norms`` returns it.
+    """
+    reference = copy_network(masked)
+    moved = {module_name(n) for n in traced.nodes if operator_name(n) in ("permute", "transpose")}
+    for name, kept in narrowed.items():
+        small = slimmed.get_submodule(name)
+        # A layer norm takes channels last, unless it moves them there itself.
+        dim = -1 if isinstance(small, nn.LayerNorm) and name not in moved else 1
+        owner, _, attribute = name.rpartition(".")
+        device = next(small.parameters()).device
+        over_kept = NormOverKept(copy_network(small), kept.to(device), dim)
+        setattr(reference.get_submodule(owner), attribute, over_kept)
+    return reference

@@ -1,0 +1,247 @@
+"""What networks outside this project are made of: each goes slim exactly, by what it is made of."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from secateur.errors import InputError
+from secateur.pruning import prune
+from secateur.slimming.graph import trace
+from tests.pruning.networks import Normalized
+
+IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+
+
+class Between(nn.Module):
+    """Convolutions to and from eight channels, and something between them.
+
+    Args:
+        middle: What lies between.
+    """
+
+    def __init__(self, middle: nn.Module) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.middle = middle
+        self.last = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.middle(self.first(x)))
+
+
+class Autocast(nn.Module):
+    """Half of the backbone under autocast, as arcface_torch has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return self.norm(self.conv(x)).relu_()
+
+
+class Standardized(nn.Conv2d):
+    """Weights of mean 0 and variance 1, made in every forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(self.weight, (1, 2, 3), keepdim=True)
+        weight = (self.weight - mean) * torch.rsqrt(variance + 1e-5)
+        return nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+class Holder(nn.Conv2d):
+    """Keeps a Python module, which nothing can copy."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 8, 1)
+        self.library = torch
+
+
+class Selective(nn.Module):
+    """Two paths, summed and weighted by a softmax over the paths (SKNet)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels = 8
+        self.near = nn.Conv2d(8, 8, 3, padding=1)
+        self.far = nn.Conv2d(8, 8, 5, padding=2)
+        self.attend = nn.Conv2d(8, 16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        paths = torch.stack([self.near(x).relu(), self.far(x).relu()], 1)
+        weights = self.attend(paths.sum(1).mean((2, 3), keepdim=True))
+        weights = weights.view(x.shape[0], 2, self.channels, 1, 1).softmax(1)
+        return (paths * weights).sum(1)
+
+
+class WrittenSplit(nn.Module):
+    """Equal parts of a written width, one after the other (Res2Net)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = 4
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = torch.split(x.relu(), self.width, 1)
+        return torch.cat([a, self.conv(a + b)], 1)
+
+
+class UnequalSplit(nn.Module):
+    """Parts of written sizes, each with a convolution of its own (MixNet)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes = [5, 3]
+        self.left = nn.Conv2d(5, 5, 3, padding=1)
+        self.right = nn.Conv2d(3, 3, 5, padding=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = torch.split(x.relu(), self.sizes, 1)
+        return torch.cat([self.left(a), self.right(b)], 1)
+
+
+class Halves(nn.Module):
+    """A slice up to a written channel, and the rest (MODNet)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normed = 5
+        self.norm = nn.BatchNorm2d(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.norm(x[:, : self.normed]), x[:, self.normed :].relu()], 1)
+
+
+class Hidden(nn.Module):
+    """A hidden linear layer between the mean and the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Linear(8, 32)
+        self.down = nn.Linear(32, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.down(self.up(x.mean((2, 3))).relu())[:, :, None, None]
+
+
+class PaddedShortcut(nn.Module):
+    """A shortcut padded with zero channels up to the width of the convolution (BlazeFace)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channel_pad = 4
+        self.conv = nn.Conv2d(8, 12, 3, padding=1)
+        self.project = nn.Conv2d(12, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = nn.functional.pad(x, (0, 0, 0, 0, 0, self.channel_pad))
+        return self.project((self.conv(x) + shortcut).relu())
+
+
+def grouped_norm() -> nn.Module:
+    return nn.Sequential(nn.GroupNorm(4, 8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+
+
+def upsampling() -> nn.Module:
+    return nn.ConvTranspose2d(8, 8, 4, stride=2, padding=1, groups=8, bias=False)
+
+
+def normed() -> nn.Module:
+    torch.nn.utils.parametrizations.weight_norm(inner := nn.Conv2d(8, 8, 3, padding=1))
+    return inner
+
+
+def standardized() -> nn.Module:
+    return Standardized(8, 8, 3, padding=1)
+
+
+# Middle, and the share of its filters that a rate of one half must take from the first layer.
+CASES: list[Callable[[], nn.Module]] = [
+    Autocast, standardized, normed, Holder, Selective, WrittenSplit, UnequalSplit, Halves, Hidden,
+    PaddedShortcut, grouped_norm, upsampling,
+]  # fmt: skip
+
+
+def disturbed(model: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+@pytest.mark.parametrize("middle", CASES)
+def test_half_of_the_filters_go_and_the_rest_computes_the_same(
+    middle: Callable[[], nn.Module],
+) -> None:
+    model = disturbed(Between(middle()))
+    slim, report = prune(model, IMAGES, "l1", 0.5)
+    assert slim.first.out_channels <= 4
+    assert report.slimming.max_rel_diff < 1e-5
+    assert report.account.total.parameters_slim < 0.6 * report.account.total.parameters
+    slim(IMAGES).sum().backward()  # it still trains
+    again = prune(slim, IMAGES, "l1", 0.5)
+    assert again.model.first.out_channels <= 2
+
+
+def test_linear_layers_that_write_an_output_stay_whole() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(800, 16), nn.Linear(16, 5))
+    slim, _ = prune(disturbed(model), IMAGES, "l1", 0.5)
+    assert (slim[2].out_features, slim[3].out_features) == (8, 5)
+
+
+def test_group_norms_lose_whole_groups() -> None:
+    slim, report = prune(disturbed(Between(grouped_norm())), IMAGES, "l1", 0.5)
+    assert (slim.middle[0].num_groups, slim.middle[0].num_channels) == (2, 4)
+    assert report.slimming.renormalized == ()
+
+
+def test_layer_norms_lose_channels_only_when_equality_is_given_up() -> None:
+    model = disturbed(Normalized())
+    last = nn.Sequential(model, nn.Conv2d(6, 2, 1))
+    slim, report = prune(last, IMAGES, "l1", 0.5, equal=False)
+    assert slim[0].norm.normalized_shape == (3,)
+    assert report.slimming.renormalized == ("0.norm",)
+    assert "not equal by nature" in str(report)
+    held = prune(last, IMAGES, "l1", 0.5).report.explain()
+    assert "norm (layer_norm) normalises over channels" in held
+    assert "equal=False" in held
+    assert "networks.py:" in held  # the line of the model's source
+
+
+def test_a_refusal_names_what_holds_the_network() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Softmax(1))
+    with pytest.raises(InputError, match="most are held by: "):
+        prune(nn.Sequential(model, nn.Conv2d(8, 2, 1), nn.Flatten(0)), IMAGES, "l1", 0.5)
+
+
+def test_a_parameter_that_an_unknown_operator_reads_has_no_label_per_element() -> None:
+    class Mixing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 1)
+            self.table = nn.Parameter(torch.rand(8, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.einsum("bchw,cd->bdhw", self.conv(x), self.table)
+
+    from secateur.slimming.analysis import find_dependencies
+
+    model = Mixing().eval()
+    flow, _ = find_dependencies(model, trace(model, IMAGES))
+    assert flow.n_labels < 8 + 8 * 4
+
+
+def test_the_network_itself_stays_as_it_was() -> None:
+    model = disturbed(Between(WrittenSplit()))
+    before = copy.deepcopy(model.state_dict())
+    prune(model, IMAGES, "l1", 0.5)
+    assert model.middle.width == 4
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
