@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -128,4 +128,5 @@ def prune(
         scores=pruner.scores,
         groups=pruner.groups,
     )
-    return PruneResult(result.model, PruneReport(accounted, result.report, keep))
+    slimming = replace(result.report, computed=computed)
+    return PruneResult(result.model, PruneReport(accounted, slimming, keep))

@@ -31,7 +31,7 @@ from secateur.pruning.sizes import SizeUnderMasks
 from secateur.pruning.targets import Target
 from secateur.slimming.graph import NetworkGraph, batchnorm_after, trace
 
-_ANY_LAYER = frozenset({"fpgm", "l1", "l2", "random"})  # criteria that need a weight alone
+_OF_CONVOLUTIONS = ("batchnorm", "taylor")  # criteria that need more than a weight start so
 
 
 class Pruner:
@@ -67,7 +67,7 @@ class Pruner:
         channels = find_coupled_sets(model, example_inputs, traced) if coupled else None
         # Without the sets nothing tells a hidden linear layer from one that writes an output.
         also: tuple[str, ...] = ()
-        if channels is not None and settings.criterion in _ANY_LAYER:
+        if channels is not None and not settings.criterion.startswith(_OF_CONVOLUTIONS):
             also = hidden_linear_layers(model, channels)
         self.layers = prunable_layers(model, settings.exclude, also)
         # A group may name heads that are excluded here: patterns are held against all layers.
