@@ -369,11 +369,11 @@ class _ChannelPropagation:
     def _padded(self, node: fx.Node, after: Tensor) -> Tensor:
         """Labels behind a padding: zero channels whose number a module keeps may go too."""
         a = bind(node)
-        dim, *others = (*varying_dimensions(after), None, None)
-        if dim is None or others[0] is not None or a.get("value"):
+        varying = varying_dimensions(after)
+        constant = a.get("mode", "constant") == "constant" and not a.get("value")
+        if len(varying) != 1 or not constant:
             return after
-        if a.get("mode", "constant") != "constant":
-            return after
+        dim = varying[0]
         place = 2 * (after.dim() - 1 - dim)
         front, back = (*a["pad"][place : place + 2], 0, 0)[:2]
         vector = shrink(after).reshape(-1).clone()
