@@ -215,8 +215,7 @@ def _of_weights(path: Path) -> LoadedNetwork:
                 "mobilenet_v2, mobilefacenet, resnet50, iresnet): give the folder of a finished "
                 "run, or other weights"
             )
-from secateur.workflows.own_networks import builders
-        own = {"name": family, "arguments": {}}
+        own = {"name": found[0], "arguments": dict(found[1])}
     known_builders = builders()
     builder = known_builders.get(own["name"])
     if builder is None:
