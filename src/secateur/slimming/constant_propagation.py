@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -44,19 +45,27 @@ def input_free_tensors(traced: NetworkGraph) -> dict[fx.Node, Tensor]:
     """
     known: dict[fx.Node, Tensor] = dict(traced.constants)
     known |= {node: traced.tensors[name].detach() for node, name in traced.names.items()}
+    several: dict[object, Any] = {}  # operators with more than one result
     with torch.no_grad():
         for node in traced.nodes:
             target = node.target
+            if is_getitem(node) and node.args[0] in several:
+                known[node] = several[node.args[0]][node.args[1]]
             if not isinstance(target, torch._ops.OpOverload):
                 continue
-            if not isinstance(node.meta.get("val"), Tensor):
+            value = node.meta.get("val")
+            results = value if isinstance(value, tuple | list) else (value,)
+            if not all(isinstance(result, Tensor) for result in results):
                 continue
             if torch.Tag.nondeterministic_seeded in target.tags:
                 continue
             if all(operand in known for operand in node.all_input_nodes):
                 args = fx.node.map_arg(node.args, known.__getitem__)
                 kwargs = fx.node.map_arg(node.kwargs, known.__getitem__)
-                known[node] = target(*args, **kwargs)
+                if isinstance(value, Tensor):
+                    known[node] = target(*args, **kwargs)
+                else:
+                    several[node] = target(*args, **kwargs)
     return known
 
 
