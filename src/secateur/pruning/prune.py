@@ -110,12 +110,13 @@ def prune(
     masked = copy_network(model)
     traced = trace(masked, arguments)
     masked, computed = with_plain_weights(masked, traced)
+    dense = copy_network(masked) if reconstruct is not None else masked
     pruner = Pruner(masked, arguments, settings, None if computed else traced)
     pruner.statistics = dict(statistics or {})
     keep = pruner.plan()
     pruner.apply(keep)
     if reconstruct is not None:
-        refit(model, masked, reconstruct, exclude=settings.exclude)
+        refit(dense, masked, reconstruct, exclude=settings.exclude)
     result = slim(
         masked, arguments, align=settings.align, equal=settings.equal, traced=pruner.traced
     )
