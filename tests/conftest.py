@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
+
+from secateur.runtime.denormals import are_denormals_zero
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("secateur", deadline=None)
 settings.load_profile("secateur")
+
+
+@pytest.fixture(autouse=True)
+def denormals_stay() -> Iterator[None]:
+    """No test may leave the thread computing with zero instead of denormal numbers."""
+    yield
+    left = are_denormals_zero()
+    torch.set_flush_denormal(False)
+    assert not left, "the setting for denormal numbers was not put back"
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ SEARCH = (
 # Saved configuration -> the command that it is the configuration of.
 COMMANDS = {
     "train_eresfd": "train.py",
-    "train_eresfd_weights": "train.py pruning=l1 rate=0.5 weights=official.pth "
+    "train_eresfd_weights": "train.py pruning=l1 rate=0.5 weights=official.pth recover=none "
     "data=widerface data.root=WIDER",
     "train_eresfd_rates": "train.py rate=0 rates=rates.yaml",
     "train_eresfd_group_rate": "train.py rates.g2=0.5 pruning.schedule=gradual",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.errors import InputError
+from secateur.runtime.denormals import denormals_as_zero
 
 Array = NDArray[Any]
 
@@ -43,9 +44,11 @@ class OnnxSession:
         # Weight decay leaves denormal numbers, which cost many times more than others.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            # Opening a session changes the setting of the thread that opens it, for good.
+            with denormals_as_zero():
+                self._session = onnxruntime.InferenceSession(
+                    str(path), options, providers=["CPUExecutionProvider"]
+                )
         except Exception as error:  # ONNX Runtime raises many kinds
             first = str(error).splitlines()[0]
             raise InputError(f"{path} is no ONNX file that can be run ({first})") from error
@@ -61,7 +64,8 @@ class OnnxSession:
             outputs: Names of the outputs to compute; None for all.
         """
         names = None if outputs is None else list(outputs)
-        found = self._session.run(names, {self.input: np.ascontiguousarray(images)})
+        with denormals_as_zero():  # the calling thread computes too
+            found = self._session.run(names, {self.input: np.ascontiguousarray(images)})
         return list(found)
 
 

@@ -57,8 +57,13 @@ def test_video_that_is_cut_short_gives_what_it_has_or_says_so(tmp_path: Path) ->
     _write_video(tmp_path / "whole.avi", count=40)
     content = (tmp_path / "whole.avi").read_bytes()
     (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
-    found = list(frames(find_source(str(tmp_path / "cut.avi"))))
-    assert sum(frame.pixels is not None for frame in found) >= 1
+    # Which half is enough depends on where the encoder put its index.
+    try:
+        found = list(frames(find_source(str(tmp_path / "cut.avi"))))
+    except InputError as error:
+        assert "is no video that can be read" in str(error)
+    else:
+        assert sum(frame.pixels is not None for frame in found) >= 1
 
 
 @pytest.mark.parametrize(

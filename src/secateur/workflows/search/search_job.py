@@ -142,6 +142,9 @@ def _highest(config: DictConfig) -> float:
     return highest
 
 
+_LATER = {"equal": True, "mask_first": False}
+
+
 def _identity(config: DictConfig, network: nn.Module) -> str:
     """What machines that share a study must have in common, wherever their files lie."""
     digest = hashlib.sha256()
@@ -155,6 +158,10 @@ def _identity(config: DictConfig, network: nn.Module) -> str:
         "data": config.data.name,
         **removed_of(required_target(config)),
     }
+    # Settings that came later count where they are not what went without saying before.
+    for key, value in _LATER.items():
+        if settings["pruning"].get(key) == value:
+            del settings["pruning"][key]
     if "lowest_removed" in settings["space"]:  # as it was called first
         settings["space"]["lowest_target"] = settings["space"].pop("lowest_removed")
     digest.update(json.dumps(settings, sort_keys=True).encode())
