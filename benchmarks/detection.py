@@ -20,7 +20,7 @@ from benchmarks import naive
 from benchmarks.readme import table, write_section
 from benchmarks.side_by_side import Comparison, compare
 from secateur.data.annotations import read_annotations, without_degenerate_boxes
-from secateur.data.augmentation import FaceAugmentation
+from secateur.data.augmentations.face_augmentation import FaceAugmentation
 from secateur.data.face_dataset import FaceDataset
 from secateur.data.synthetic.face_set import write_drawn_set
 from secateur.data.wider_layout import find_layout

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from secateur.data.annotations import Annotation, read_annotations, without_degenerate_boxes
-from secateur.data.augmentation import Augmentation, FaceAugmentation
+from secateur.data.augmentations.face_augmentation import Augmentation, FaceAugmentation
 from secateur.data.face_dataset import (
     MAX_PIXELS,
     FaceDataset,

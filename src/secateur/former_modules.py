@@ -15,9 +15,9 @@ from types import ModuleType
 
 FORMER = {
     "callbacks.metrics_csv": "secateur.workflows.tracking.loggers",
-    "secateur.data.anchor_sampling": "secateur.data.window_transforms",
+    "secateur.data.anchor_sampling": "secateur.data.augmentations.window_transforms",
     "secateur.data.bin_set": "secateur.data.insightface_bin",
-    "secateur.data.crop_window": "secateur.data.window",
+    "secateur.data.crop_window": "secateur.data.augmentations.window",
     "secateur.data.drawn_background": "secateur.data.synthetic.background",
     "secateur.data.drawn_clutter": "secateur.data.synthetic.clutter",
     "secateur.data.drawn_face": "secateur.data.synthetic.face",
@@ -33,8 +33,8 @@ FORMER = {
     "secateur.data.pen": "secateur.data.synthetic.canvas",
     "secateur.data.pose_list": "secateur.data.vggface2_pose",
     "secateur.data.record_io": "secateur.data.insightface_rec",
-    "secateur.data.square_crop": "secateur.data.window_transforms",
-    "secateur.data.window_crop": "secateur.data.window_transforms",
+    "secateur.data.square_crop": "secateur.data.augmentations.window_transforms",
+    "secateur.data.window_crop": "secateur.data.augmentations.window_transforms",
     "secateur.deploy.allocator": "secateur.runtime.allocator",
     "secateur.deploy.denormals": "secateur.runtime.denormals",
     "secateur.deploy.fusing": "secateur.runtime.fusion",

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from secateur.data.annotations import Annotation, read_annotations
-from secateur.data.augmentation import FaceAugmentation
+from secateur.data.augmentations.face_augmentation import FaceAugmentation
 from secateur.data.face_dataset import (
     SETTINGS,
     FaceDataset,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from secateur.data.annotations import Annotation
-from secateur.data.augmentation import FaceAugmentation
+from secateur.data.augmentations.face_augmentation import FaceAugmentation
 from secateur.data.face_dataset import FaceDataset
 from secateur.data.mixed_faces import (
     MixedFaces,

@@ -35,9 +35,9 @@ from secateur.weights.architectures import BUILDERS
 from secateur.weights.dense import read_architecture, save_dense
 from secateur.weights.detector_weights import identify, read_weights
 from secateur.workflows.checkpoints import read_resume_point
+from secateur.workflows.config.pruning_config import read_rates_file
+from secateur.workflows.config.saved_config import read_saved_config, saved_data, saved_model
 from secateur.workflows.pipeline.pipeline_step import Step
-from secateur.workflows.pruning_config import read_rates_file
-from secateur.workflows.saved_config import read_saved_config, saved_data, saved_model
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from secateur.workflows.addresses import current_address, first_address, with_addresses
 from secateur.workflows.cli import COMMANDS
 from secateur.workflows.command_line.arguments import CONF, hint_for
 from secateur.workflows.command_line.help import help_text
+from secateur.workflows.config.addresses import current_address, first_address, with_addresses
 from secateur.workflows.run_folder import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]

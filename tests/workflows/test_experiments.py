@@ -14,7 +14,7 @@ from torch import nn
 from secateur.data.synthetic.face_set import write_drawn_set
 from secateur.data.synthetic.identity_set import write_drawn_identities
 from secateur.workflows.build import build_network, resolve_config
-from secateur.workflows.pruning_config import build_schedule
+from secateur.workflows.config.pruning_config import build_schedule
 from secateur.workflows.train.training import build_pruning, run_name, train
 
 ROOT = Path(__file__).parents[2]

@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 import callbacks
 from secateur.pruning.artifact import load_slim
 from secateur.weights.architectures import BUILDERS
-from secateur.workflows.pruning_config import group_rates
+from secateur.workflows.config.pruning_config import group_rates
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures" / "first_house"

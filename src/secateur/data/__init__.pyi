@@ -1,7 +1,7 @@
 from .annotations import Annotation as Annotation
 from .annotations import read_annotations as read_annotations
 from .annotations import write_annotations as write_annotations
-from .augmentation import FaceAugmentation as FaceAugmentation
+from .augmentations.face_augmentation import FaceAugmentation as FaceAugmentation
 from .face_crop import SquareCut as SquareCut
 from .face_crop import crop_face as crop_face
 from .face_dataset import FaceDataset as FaceDataset

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from secateur.data.annotations import Annotation
-from secateur.data.augmentation import Augmentation
+from secateur.data.augmentations.face_augmentation import Augmentation
 from secateur.data.ground_truth import OFFICIAL_SETTINGS, GroundTruth
 from secateur.data.images import read_image, read_size, shrink, shrunk_size
 from secateur.data.landmark_annotations import landmarks_of_boxes

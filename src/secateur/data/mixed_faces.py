@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from secateur.data.augmentation import Augmentation
+from secateur.data.augmentations.face_augmentation import Augmentation
 from secateur.data.face_dataset import FaceDataset, Key
 from secateur.data.images import read_image
 from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing

@@ -17,9 +17,9 @@ from secateur.weights.dense import read_architecture
 from secateur.weights.detector_weights import identify, load_weights, read_weights
 from secateur.weights.recognizer_weights import fetch_imagenet, head_weights, is_imagenet
 from secateur.weights.recognizer_weights import load_weights as load_recognizer
-from secateur.workflows.addresses import current_address, with_addresses
+from secateur.workflows.config.addresses import current_address, with_addresses
+from secateur.workflows.config.pruning_config import with_rates_file
 from secateur.workflows.own_networks import architecture_name
-from secateur.workflows.pruning_config import with_rates_file
 
 log = logging.getLogger(__name__)
 

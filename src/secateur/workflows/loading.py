@@ -30,6 +30,7 @@ from secateur.pruning.artifact import (
 from secateur.weights import recognizer_weights
 from secateur.weights.dense import read_architecture
 from secateur.weights.detector_weights import identify, load_weights, read_weights
+from secateur.workflows.config.saved_config import Values, saved_model
 from secateur.workflows.own_networks import builders
 from secateur.workflows.run_records import (
     latest_run,
@@ -38,7 +39,6 @@ from secateur.workflows.run_records import (
     thresholds_of_run,
     value_at,
 )
-from secateur.workflows.saved_config import Values, saved_model
 
 log = logging.getLogger(__name__)
 

@@ -23,10 +23,10 @@ from pytorch_lightning.utilities import rank_zero_only
 from secateur.errors import InputError
 from secateur.files import atomic_write, writing
 from secateur.readers import read_lines
-from secateur.workflows.addresses import current_address, first_address, with_addresses
 from secateur.workflows.checkpoints import NAMES
-from secateur.workflows.older_config import in_words_of_today, is_older
-from secateur.workflows.saved_config import read_saved_config, without_targets
+from secateur.workflows.config.addresses import current_address, first_address, with_addresses
+from secateur.workflows.config.older_config import in_words_of_today, is_older
+from secateur.workflows.config.saved_config import read_saved_config, without_targets
 
 log = logging.getLogger(__name__)
 

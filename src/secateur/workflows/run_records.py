@@ -10,7 +10,7 @@ from secateur.errors import InputError
 from secateur.pruning.artifact import SPECIFICATION
 from secateur.readers import read_json
 from secateur.schema import is_number, mapping_in
-from secateur.workflows.saved_config import Values, read_saved_config
+from secateur.workflows.config.saved_config import Values, read_saved_config
 
 SUMMARY = "summary.json"
 VERIFICATION = "verification.json"

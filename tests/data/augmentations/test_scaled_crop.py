@@ -16,8 +16,8 @@ from secateur.data.augmentations.scaled_crop import (
     draw_scaled_window,
     faces_in_window,
 )
+from secateur.data.augmentations.window import Window
 from secateur.data.landmarks import flip_faces, join_landmarks
-from secateur.data.window import Window
 from secateur.errors import InputError
 
 

@@ -16,7 +16,7 @@ from secateur.detectors.eresfd import EResFD
 from secateur.errors import InputError
 from secateur.recognizers.classification_heads import SoftmaxHead
 from secateur.recognizers.squeezenet import SqueezeNet
-from secateur.workflows.pruning_config import group_rates, read_rates_file
+from secateur.workflows.config.pruning_config import group_rates, read_rates_file
 from secateur.workflows.search.layer_sensitivity import sensitivity
 from secateur.workflows.search.rate_search import search
 

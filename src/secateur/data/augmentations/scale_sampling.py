@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.data.window import Window, boxes_in_window, whole_picture
-from secateur.data.window_transforms import WindowCrop, to_pixels
+from secateur.data.augmentations.window import Window, boxes_in_window, whole_picture
+from secateur.data.augmentations.window_transforms import WindowCrop, to_pixels
 from secateur.errors import InputError
 
 View = Literal["whole", "zoom", "native", "scale"]

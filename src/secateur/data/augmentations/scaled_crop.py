@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.data.augmentations.window import Window, whole_picture
 from secateur.data.landmarks import clip_landmarks, flip_faces, move_faces
-from secateur.data.window import Window, whole_picture
 from secateur.errors import InputError
 
 _TRIALS = 250  # positions of one scale

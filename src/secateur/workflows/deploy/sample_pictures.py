@@ -18,10 +18,10 @@ from secateur.detectors.detection import Detector
 from secateur.errors import InputError
 from secateur.schema import is_count
 from secateur.workflows.build import build_data
+from secateur.workflows.config.saved_config import saved_data, saved_model
 from secateur.workflows.deploy.sources import picture_files
 from secateur.workflows.loading import LoadedNetwork
 from secateur.workflows.run_records import read_config
-from secateur.workflows.saved_config import saved_data, saved_model
 
 log = logging.getLogger(__name__)
 

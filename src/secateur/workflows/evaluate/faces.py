@@ -30,6 +30,7 @@ from secateur.reports.evaluation_table import comparison_table, evaluation_table
 from secateur.runtime.allocator import keep_large_blocks
 from secateur.runtime.denormals import denormals_as_zero
 from secateur.workflows.build import build_data, instantiate
+from secateur.workflows.config.saved_config import read_saved_config, saved_data
 from secateur.workflows.evaluate.evaluation_set import (
     EvaluationSet,
     PictureFiles,
@@ -41,7 +42,6 @@ from secateur.workflows.evaluate.recognition import evaluate_recognizer, names_r
 from secateur.workflows.loading import with_latest_run
 from secateur.workflows.networks import DetectorSource, source_of_run, source_of_weights
 from secateur.workflows.run_folder import plain
-from secateur.workflows.saved_config import read_saved_config, saved_data
 from secateur.workflows.tracking.wandb_run import log_evaluation
 
 log = logging.getLogger(__name__)

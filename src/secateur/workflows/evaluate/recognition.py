@@ -27,14 +27,14 @@ from secateur.reports import tables
 from secateur.reports.verification_plots import plot_det, plot_roc, plot_score_histogram, write_roc
 from secateur.schema import is_count
 from secateur.workflows.build import build_data, build_network, instantiate
-from secateur.workflows.loading import count, load_network, run_name
-from secateur.workflows.own_networks import builders
-from secateur.workflows.saved_config import (
+from secateur.workflows.config.saved_config import (
     read_saved_config,
     saved_data,
     saved_model,
     saved_task,
 )
+from secateur.workflows.loading import count, load_network, run_name
+from secateur.workflows.own_networks import builders
 from secateur.workflows.tracking.wandb_run import log_evaluation
 
 log = logging.getLogger(__name__)

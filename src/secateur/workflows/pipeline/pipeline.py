@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from secateur.errors import InputError
 from secateur.reports.pipeline_table import print_pipeline
 from secateur.reports.summary import read_summary, write_summary
+from secateur.workflows.config.pruning_config import group_rates, required_target
 from secateur.workflows.pipeline.pipeline_step import Step
 from secateur.workflows.pipeline.step_configs import check_recipe, search_config, training_config
-from secateur.workflows.pruning_config import group_rates, required_target
 from secateur.workflows.run_folder import fingerprint, open_run_folder
 from secateur.workflows.search.rate_search import search
 from secateur.workflows.sweep import sweep_job

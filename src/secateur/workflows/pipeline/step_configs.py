@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from secateur.errors import InputError
 from secateur.workflows.command_line.arguments import CONF
-from secateur.workflows.pruning_config import required_target
+from secateur.workflows.config.pruning_config import required_target
 from secateur.workflows.search.trial_setup import resolve_search_config
 
 # What search.yaml and train.yaml have in common; its other settings stand in the recipe.

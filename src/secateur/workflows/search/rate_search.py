@@ -8,7 +8,7 @@ import time
 from omegaconf import DictConfig
 
 from secateur.search.workers import run_workers
-from secateur.workflows.pruning_config import required_target
+from secateur.workflows.config.pruning_config import required_target
 from secateur.workflows.run_folder import open_run_folder
 from secateur.workflows.search.progress import SearchProgress
 from secateur.workflows.search.search_job import build_search_job

@@ -22,8 +22,8 @@ from secateur.search.rate_levels import Levels, RateMasks, make_levels
 from secateur.search.sampling import SamplerSettings, StagedSampler, StartupPoints
 from secateur.search.slim_level_sizes import SlimLevelSizes
 from secateur.search.workers import Evaluation, Identify, SearchJob, Space
-from secateur.workflows.older_config import removed_of
-from secateur.workflows.pruning_config import required_target
+from secateur.workflows.config.older_config import removed_of
+from secateur.workflows.config.pruning_config import required_target
 from secateur.workflows.run_folder import RunFolder
 from secateur.workflows.search.trial_setup import build_evaluator, build_pruner
 

@@ -27,8 +27,8 @@ from secateur.search.records import (
 )
 from secateur.search.study import RateStudy
 from secateur.search.workers import SearchJob
-from secateur.workflows.overrides import override
-from secateur.workflows.pruning_config import pruning_settings, required_target
+from secateur.workflows.config.overrides import override
+from secateur.workflows.config.pruning_config import pruning_settings, required_target
 from secateur.workflows.run_folder import RunFolder
 from secateur.workflows.search.trial_setup import objective_name
 from secateur.workflows.tracking.wandb_run import log_search, tracked_run

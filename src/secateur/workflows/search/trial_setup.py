@@ -20,7 +20,7 @@ from secateur.search.objective import ObjectiveSettings, TrialEvaluator
 from secateur.weights.detector_weights import read_weights
 from secateur.weights.recognizer_weights import head_weights, is_imagenet
 from secateur.workflows.build import build_data, build_network
-from secateur.workflows.pruning_config import pruning_settings
+from secateur.workflows.config.pruning_config import pruning_settings
 
 log = logging.getLogger(__name__)
 

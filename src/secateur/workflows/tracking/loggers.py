@@ -22,7 +22,7 @@ from secateur.readers import read_json
 from secateur.reports.metrics_file import MetricRow, append_metrics, read_metrics, start_metrics
 from secateur.workflows.build import instantiate
 from secateur.workflows.checkpoints import read_resume_point
-from secateur.workflows.pruning_config import group_rates, pruning_groups
+from secateur.workflows.config.pruning_config import group_rates, pruning_groups
 from secateur.workflows.run_folder import RunFolder, plain
 from secateur.workflows.tracking.wandb_run import (
     log_files,

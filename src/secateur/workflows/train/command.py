@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from secateur.workflows.pruning_config import size_target
+from secateur.workflows.config.pruning_config import size_target
 from secateur.workflows.train.training import train
 
 

@@ -29,9 +29,9 @@ from secateur.reports.plots import Span
 from secateur.reports.run_report import closing_table, draw_plots
 from secateur.reports.summary import write_summary
 from secateur.workflows.build import instantiate
+from secateur.workflows.config.pruning_config import group_rates, size_target
 from secateur.workflows.model_cards import write_run_card
 from secateur.workflows.own_networks import builders
-from secateur.workflows.pruning_config import group_rates, size_target
 from secateur.workflows.run_folder import RunFolder, plain
 from secateur.workflows.run_records import VERIFICATION
 from secateur.workflows.tracking.loggers import log_outcome

@@ -19,7 +19,7 @@ from secateur.pruning.layers import match_layers
 from secateur.weights.architectures import BUILDERS
 from secateur.weights.recognizer_weights import is_imagenet
 from secateur.workflows.build import build_network
-from secateur.workflows.pruning_config import excluded_layers
+from secateur.workflows.config.pruning_config import excluded_layers
 
 log = logging.getLogger(__name__)
 

@@ -37,7 +37,6 @@ from secateur.reports.summary import read_summary
 from secateur.runtime.allocator import keep_large_blocks
 from secateur.runtime.denormals import denormals_as_zero
 from secateur.tensor_files import read_torch
-from secateur.workflows.addresses import current_address
 from secateur.workflows.build import (
     build_data,
     build_network,
@@ -52,13 +51,14 @@ from secateur.workflows.checkpoints import (
     find_resume_point,
     read_resume_point,
 )
-from secateur.workflows.own_networks import builders
-from secateur.workflows.pruning_config import (
+from secateur.workflows.config.addresses import current_address
+from secateur.workflows.config.pruning_config import (
     build_schedule,
     group_rates,
     pruning_settings,
     size_target,
 )
+from secateur.workflows.own_networks import builders
 from secateur.workflows.run_folder import RunFolder, open_run_folder
 from secateur.workflows.tracking.loggers import log_objective, open_loggers
 from secateur.workflows.train.finalize import RunFinalizer

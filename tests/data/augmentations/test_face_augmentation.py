@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from secateur.data.annotations import read_annotations
-from secateur.data.augmentation import FaceAugmentation
+from secateur.data.augmentations.face_augmentation import FaceAugmentation
 from secateur.data.images import read_image
 from secateur.data.preprocessing import RGB_MINUS_MEAN
 from secateur.errors import InputError

@@ -12,8 +12,7 @@ import numpy as np
 from albumentations.core.type_definitions import Targets
 from numpy.typing import NDArray
 
-from secateur.data.landmarks import COLUMNS, clip_landmarks, flip_faces, move_faces
-from secateur.data.window import (
+from secateur.data.augmentations.window import (
     Window,
     boxes_in_window,
     clip_to_picture,
@@ -21,6 +20,7 @@ from secateur.data.window import (
     fit_window,
     whole_picture,
 )
+from secateur.data.landmarks import COLUMNS, clip_landmarks, flip_faces, move_faces
 
 INTERPOLATIONS = (
     cv2.INTER_LINEAR,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.data.window_transforms import DataAnchorSampling, draw_anchor_window
+from secateur.data.augmentations.window_transforms import DataAnchorSampling, draw_anchor_window
 
 ANCHORS = (16, 32, 64, 128, 256, 512)
 

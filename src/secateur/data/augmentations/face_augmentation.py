@@ -8,11 +8,9 @@ import albumentations
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.data.augmentations.photometric import PhotometricDistortion
 from secateur.data.augmentations.scale_sampling import ScaleSampling
-from secateur.data.landmarks import COLUMNS
-from secateur.data.photometric import PhotometricDistortion
-from secateur.data.preprocessing import MEAN
-from secateur.data.window_transforms import (
+from secateur.data.augmentations.window_transforms import (
     ANCHOR_SIZES,
     NO_WINDOW,
     DataAnchorSampling,
@@ -20,6 +18,8 @@ from secateur.data.window_transforms import (
     FitSquare,
     RandomSquareCrop,
 )
+from secateur.data.landmarks import COLUMNS
+from secateur.data.preprocessing import MEAN
 from secateur.errors import InputError
 
 Augmentation = Callable[

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from secateur.errors import InputError
 from secateur.workflows.build import resolve_config
-from secateur.workflows.pruning_config import (
+from secateur.workflows.config.pruning_config import (
     model_tables,
     pruning_groups,
     pruning_settings,
@@ -19,7 +19,7 @@ from secateur.workflows.pruning_config import (
     size_target,
 )
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = Path(__file__).parents[3] / "conf"
 NETWORKS = ("eresfd", "extd_32", "extd_48", "extd_64", "mobilenet_v2", "resnet50", "squeezenet")
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.data.window_transforms import draw_square_window
+from secateur.data.augmentations.window_transforms import draw_square_window
 
 
 @given(

@@ -21,8 +21,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from secateur.errors import InputError
 from secateur.readers import read_yaml
 from secateur.schema import expect, mapping_in, shown, walk
-from secateur.workflows.addresses import current_address
 from secateur.workflows.command_line.arguments import CONF, user_conf
+from secateur.workflows.config.addresses import current_address
 
 EXECUTABLE = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_", "_call_", "_mode_")
 _REMEDY = "a saved configuration holds names and values only; delete this line if you trust it"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from secateur.data.window import (
+from secateur.data.augmentations.window import (
     Window,
     boxes_in_window,
     clip_to_picture,

@@ -9,8 +9,8 @@ from typing import Any
 
 from secateur.errors import InputError
 from secateur.pruning.targets import Target
-from secateur.workflows.addresses import first_address, with_addresses
-from secateur.workflows.pruning_config import read_rates_file
+from secateur.workflows.config.addresses import first_address, with_addresses
+from secateur.workflows.config.pruning_config import read_rates_file
 
 
 def is_older(saved: object) -> bool:

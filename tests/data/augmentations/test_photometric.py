@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from secateur.data.photometric import (
+from secateur.data.augmentations.photometric import (
     PhotometricDistortion,
     scale_brightness,
     scale_contrast,

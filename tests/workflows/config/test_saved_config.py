@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from secateur.errors import InputError
-from secateur.workflows.saved_config import read_saved_config, saved_data, saved_model
+from secateur.workflows.config.saved_config import read_saved_config, saved_data, saved_model
 
 GOOD: dict[str, Any] = {
     "model": {

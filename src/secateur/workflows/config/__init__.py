@@ -1,0 +1,1 @@
+"""What a command is told: keys, overrides, saved and older configurations."""
