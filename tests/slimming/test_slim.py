@@ -344,12 +344,15 @@ def test_half_precision() -> None:
     assert result.report.max_abs_diff < 1e-4
 
 
-def test_weights_that_are_computed_keep_their_channels() -> None:
+def test_weights_that_are_computed_become_plain_and_lose_channels() -> None:
     model = Plain().eval()
     model.second = nn.utils.parametrizations.weight_norm(model.second)
     mask(model.first, [1], model.norm)
-    reason = "second (conv2d) needs all of its input"
-    assert slim(model, IMAGES).report.refused["first"] == {reason: 1}
+    result = slim(model, IMAGES)
+    assert result.report.computed == ("second",)
+    assert (result.model.first.out_channels, result.model.second.in_channels) == (7, 7)
+    with torch.no_grad():
+        torch.testing.assert_close(result.model(IMAGES), model(IMAGES), rtol=1e-4, atol=1e-5)
 
 
 class Functional(nn.Module):
