@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.errors import InputError
+from secateur.pruning.ranking import ROUNDING
 from secateur.search.level_sizes import AdditiveSizes, LevelSizes
 from secateur.search.rate_levels import Levels
 
@@ -186,7 +187,8 @@ def _nearest(thresholds: NDArray[np.float64], level: int, rate: float) -> float:
     low = float(thresholds[level])
     rate = max(rate, low)
     if level + 1 < len(thresholds):
-        rate = min(rate, float(np.nextafter(thresholds[level + 1], 0.0)))
+        # what is closer than that is rounded to the next level
+        rate = min(rate, float(thresholds[level + 1]) - 2 * ROUNDING)
     short = math.floor(rate * 1e4) / 1e4
     return short if short >= low else rate
 

@@ -78,7 +78,7 @@ def with_plain_weights(model: nn.Module, traced: NetworkGraph) -> tuple[nn.Modul
             new.bias = nn.Parameter(bias.detach().clone().to(old.weight), old.weight.requires_grad)
         owner, _, attribute = name.rpartition(".")
         setattr(plain.get_submodule(owner), attribute, new.train(old.training))
-    return plain, (*normed, *standardized)
+    return plain, tuple(dict.fromkeys((*normed, *standardized)))
 
 
 def _is_normed(module: nn.Module) -> bool:
@@ -97,6 +97,11 @@ def _remove_norms(module: nn.Module) -> None:
     if parametrize.is_parametrized(module):
         parametrizations = module.parametrizations
         assert isinstance(parametrizations, nn.ModuleDict)
+        # Removing deletes the property from a class that copies share with their original
+        # (torch.nn.utils.parametrize), so this module gets one of its own first.
+        shared = type(module)
+        own = {key: v for key, v in vars(shared).items() if key not in ("__dict__", "__weakref__")}
+        module.__class__ = type(shared.__name__, shared.__bases__, own)
         for name in list(parametrizations):
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
 
