@@ -88,17 +88,17 @@ def read_embeddings(path: Path) -> Embeddings:
 
 def _problem(found: Embeddings) -> str:
     """What does not fit; empty if all does."""
-    rows, n_pairs, n_pictures = len(found.images), len(found.same), len(found.pictures)
     numbers = [found.images, found.first, found.second]
     numbers += [] if found.fold is None else [found.fold]
+    if any(one.dim() != 1 for one in (*numbers, found.same)):
+        return "numbers of pictures or flags are no list"
+    rows, n_pairs, n_pictures = len(found.images), len(found.same), len(found.pictures)
     if found.embeddings.dim() != 2 or len(found.embeddings) != rows:
         return f"{tuple(found.embeddings.shape)} is no embedding for each of {rows} pictures"
     if found.embeddings.dtype != torch.float32 or not torch.isfinite(found.embeddings).all():
         return "an embedding is no finite number in single precision"
     if found.same.dtype != torch.bool or any(one.dtype != torch.int64 for one in numbers):
         return "numbers of pictures or flags are of another type"
-    if any(one.dim() != 1 for one in (*numbers, found.same)):
-        return "numbers of pictures or flags are no list"
     if any(len(one) != n_pairs for one in numbers[1:]):
         return "there are not as many first, second and same of pairs"
     if any(
