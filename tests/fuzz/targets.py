@@ -121,8 +121,8 @@ def _write_embeddings(folder: Path) -> None:
     found = Embeddings(
         embeddings=torch.randn(4, 8),
         images=numbers,
-        first=numbers[:2],
-        second=numbers[2:],
+        first=numbers[:2].clone(),
+        second=numbers[2:].clone(),
         same=torch.tensor([True, False]),
         fold=torch.tensor([0, 1]),
         pictures=("a", "b", "c", "d"),
