@@ -39,11 +39,11 @@ def main(seconds: float, each: int | None = None, only: str = "") -> int:
     slowest: dict[str, float] = dict.fromkeys(counts, 0.0)
     base = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (base + 2 * MEMORY, -1))
-    end, seed = time.monotonic() + seconds, 0
     with tempfile.TemporaryDirectory() as name:
         goods = {
             target.name: _good(target, Path(name) / str(i)) for i, target in enumerate(targets)
         }
+        end, seed = time.monotonic() + seconds, 0
         while time.monotonic() < end and (each is None or seed < each):
             for target in targets:
                 folder, good = goods[target.name]
