@@ -392,3 +392,23 @@ def test_a_slim_network_that_differs_is_refused_by_name() -> None:
     mask(model.first, [0])
     with pytest.raises(InputError, match=r"Unsliceable cannot be slimmed: .* from the outputs on"):
         slim(model, IMAGES)
+
+
+class Silent(nn.Module):
+    """Asserts its width without a message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] != 8:
+            raise AssertionError  # pytest would give a plain assert a message
+        return self.conv(x)
+
+
+def test_a_forward_that_asserts_without_a_word_is_refused_in_a_sentence() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), Silent()).eval()
+    mask(model[0], [1])
+    with pytest.raises(InputError, match="AssertionError without a message"):
+        slim(model, IMAGES)

@@ -119,7 +119,8 @@ def _slim_once(
                 probes = make_probes(exact, probes[0].arguments)
             difference = compare(found, probes)
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
-            failure = f"the slim forward fails: {str(error).splitlines()[0]}"
+            said = str(error).splitlines() or [f"{type(error).__name__} without a message"]
+            failure = f"the slim forward fails: {said[0]}"
             continue
         if difference.relative > TOLERANCE:
             where = first_difference(exact, found, cut, probes[-1].arguments)
