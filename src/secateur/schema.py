@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,15 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+_LARGEST = sys.float_info.max
+
+
 def is_number(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
     """Whether a value is a finite number in ``[low, high]``; a bool is none."""
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and math.isfinite(value)
+        and abs(value) <= _LARGEST  # of an integer with more digits there is no float
         and low <= value <= high
     )
 

@@ -60,3 +60,8 @@ def test_prune_takes_every_setting_by_name_or_all_at_once() -> None:
     with pytest.raises(InputError, match="did you mean exclude"):
         prune(model, IMAGES, excludes=["first"])
     assert "settings" in inspect.signature(prune).parameters
+
+
+def test_a_number_of_four_hundred_digits_is_refused_in_a_sentence() -> None:
+    with pytest.raises(InputError, match="is no value for rate"):
+        PruningSettings.from_plain({"rate": 10**400}, "file")

@@ -227,6 +227,8 @@ def _characters(buffer: bytes, position: int, end: int, rows: int, columns: int)
 
 def _name_of(opening: bytes) -> str:
     """Name of the variable that a compressed element begins with."""
+    if len(opening) < _TAG.size:
+        raise _DamageError("a compressed part is cut short")
     _, start, _, _ = _element(opening, 0, 1 << 40)
     if len(opening) < start + 40:
         raise _DamageError("a compressed part is cut short")

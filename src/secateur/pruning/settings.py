@@ -12,6 +12,7 @@ from secateur.pruning.criteria import check_criterion
 from secateur.pruning.layers import check_rate
 from secateur.pruning.ranking import check_scope
 from secateur.pruning.targets import Target, read_target
+from secateur.schema import is_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +141,6 @@ class PruningSettings:
             raise InputError(f"{source}: {error}") from error
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _are_names(value: object) -> bool:
     return (
         isinstance(value, Sequence)
@@ -154,13 +151,13 @@ def _are_names(value: object) -> bool:
 
 _FITS: dict[str, Callable[[Any], bool]] = {
     "criterion": lambda value: isinstance(value, str),
-    "rate": _is_number,
-    "rates": lambda value: isinstance(value, Mapping) and all(map(_is_number, value.values())),
+    "rate": is_number,
+    "rates": lambda value: isinstance(value, Mapping) and all(map(is_number, value.values())),
     "groups": lambda value: isinstance(value, Mapping) and all(map(_are_names, value.values())),
     "exclude": _are_names,
     "mask_batchnorm": lambda value: isinstance(value, bool),
     "scope": lambda value: isinstance(value, str),
-    "min_keep": _is_number,
+    "min_keep": is_number,
     "align": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "equal": lambda value: isinstance(value, bool),
     "target": lambda value: isinstance(value, Mapping),
