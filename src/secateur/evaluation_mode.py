@@ -1,4 +1,4 @@
-"""Evaluation mode for the length of a with-statement."""
+"""Evaluation mode: of networks for a while, and of batch norms while the rest is trained."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @contextmanager
@@ -23,3 +24,20 @@ def evaluation_mode(*models: nn.Module) -> Iterator[None]:
     finally:
         for module, training in was.items():
             module.training = training
+
+
+def freeze_batchnorms(network: nn.Module) -> None:
+    """Put the batch norms of a network that is trained into evaluation mode.
+
+    Args:
+        network: Its other modules stay in the mode that they are in.
+
+    Example:
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train()
+        >>> freeze_batchnorms(network)
+        >>> [module.training for module in network]
+        [True, False]
+    """
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()

@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from secateur.data.mixed_faces import Teaching
 from secateur.detectors.detection import Detector, detect, run, sum_losses
 from secateur.detectors.multibox_loss import multibox_sums
 from secateur.detectors.prediction_heads import AnchorDetector
 from secateur.detectors.task import DetectorTask
+from secateur.evaluation_mode import freeze_batchnorms
 from secateur.recovery.distillation import balanced, detector_distillation
 from secateur.training_steps import check_loss
 
@@ -64,9 +64,7 @@ class DistilledDetectorTask(DetectorTask):
         """Set the mode of all modules but batch norms that are to stay in evaluation mode."""
         super().train(mode)
         if self.freeze_batchnorm:
-            for module in self.network.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            freeze_batchnorms(self.network)
         return self
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

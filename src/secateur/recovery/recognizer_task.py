@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from secateur.evaluation_mode import freeze_batchnorms
 from secateur.recognizers.task import RecognizerTask
 from secateur.recovery.distillation import embedding_distillation, logit_distillation
 from secateur.training_steps import check_loss
@@ -57,9 +57,7 @@ class DistilledRecognizerTask(RecognizerTask):
         """Set the mode of all modules but batch norms that are to stay in evaluation mode."""
         super().train(mode)
         if self.freeze_batchnorm:
-            for module in self.network.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            freeze_batchnorms(self.network)
         return self
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
