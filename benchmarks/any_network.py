@@ -223,15 +223,15 @@ def _copies(model: nn.Module) -> bool:
 def _output_layers(model: nn.Module, images: Tensor) -> set[str]:
     """Layers that write an output of the network; its classifier where it cannot be traced."""
     try:
-        flow, classes = find_dependencies(model, trace(model, images))
+        dependencies, classes = find_dependencies(model, trace(model, images))
     except InputError:
         linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
         return set(linear[-1:])
     outputs = {i for i, reason in classes.pinned.items() if "output of the network" in reason}
     return {
-        owner_of(read.weight)
-        for read in flow.reads
-        if outputs & set(classes.of[read.outputs].tolist())
+        owner_of(call.weight)
+        for call in dependencies.calls
+        if outputs & set(classes.of[call.outputs].tolist())
     }
 
 

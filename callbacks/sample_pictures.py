@@ -14,7 +14,7 @@ from torch import Tensor
 from secateur.data.face_dataset import FacePictures, Picture
 from secateur.detectors.task import DetectorTask
 from secateur.metrics.predictions import from_corners
-from secateur.reports.pictures import judge_picture, write_page
+from secateur.reports.pictures import match_detections, write_page
 
 MIN_SCORE = 0.5
 
@@ -47,7 +47,7 @@ class SamplePictures(pl.Callback):
         detected = [_detect(pl_module, picture) for picture in chosen]
         restore = pl_module.detector.preprocessing.restore
         page = [
-            judge_picture(
+            match_detections(
                 restore(picture.image),
                 from_corners(rows),
                 picture.faces.numpy() * picture.scale,

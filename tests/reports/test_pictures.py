@@ -10,9 +10,9 @@ from secateur.reports.pictures import (
     HIT,
     IGNORED,
     MISS,
-    JudgedPicture,
+    MatchedPicture,
     draw_picture,
-    judge_picture,
+    match_detections,
     write_page,
 )
 
@@ -28,9 +28,9 @@ ROWS = np.array(
 )
 
 
-def judge() -> JudgedPicture:
+def judge() -> MatchedPicture:
     image = np.full((90, 200, 3), 255, np.uint8)
-    return judge_picture(image, ROWS, FACES, [True, True, False], title="e/a.jpg")
+    return match_detections(image, ROWS, FACES, [True, True, False], title="e/a.jpg")
 
 
 def shows(pixels: np.ndarray, color: str) -> bool:
@@ -47,7 +47,7 @@ def test_boxes_are_judged() -> None:
 
 def test_nothing_to_judge() -> None:
     image = np.zeros((8, 8, 3), np.uint8)
-    picture = judge_picture(image, np.empty((0, 5)), np.empty((0, 4)))
+    picture = match_detections(image, np.empty((0, 5)), np.empty((0, 4)))
     assert len(picture.hits) == len(picture.misses) == 0
     np.testing.assert_array_equal(draw_picture(picture), image)
 
@@ -64,7 +64,7 @@ def test_drawing_shows_every_verdict_and_keeps_the_picture() -> None:
 def test_odd_boxes_do_not_stop_the_drawing() -> None:
     rows = np.array([[-50, -50, 10, 10, 0.9], [5, 5, -9, -9, 0.9], [0, 0, 5000, 5000, 0.9]])
     image = np.zeros((40, 40, 3), np.uint8)
-    draw_picture(judge_picture(image, rows, np.empty((0, 4))))
+    draw_picture(match_detections(image, rows, np.empty((0, 4))))
 
 
 def test_a_page_holds_all_pictures(tmp_path: Path) -> None:

@@ -236,8 +236,8 @@ def test_a_parameter_that_an_unknown_operator_reads_has_no_label_per_element() -
     from secateur.slimming.analysis import find_dependencies
 
     model = Mixing().eval()
-    flow, _ = find_dependencies(model, trace(model, IMAGES))
-    assert flow.n_labels < 8 + 8 * 4
+    dependencies, _ = find_dependencies(model, trace(model, IMAGES))
+    assert dependencies.n_labels < 8 + 8 * 4
 
 
 def test_the_network_itself_stays_as_it_was() -> None:

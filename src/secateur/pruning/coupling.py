@@ -144,7 +144,7 @@ def coupled_filters(
     numbers = allowed.nonzero()[:, 0]
     n_sets = len(numbers)
     if n_sets == 0:
-        held = held_channels(channels.flow, channels.classes, traced.tensors)
+        held = held_channels(channels.dependencies, channels.classes, traced.tensors)
         most = f" (most are held by: {held[0]})" if held else ""
         raise InputError(
             f"{type(model).__name__} has no channels that can be removed: every one reaches an "
@@ -220,13 +220,15 @@ def _leave_a_constant(
     apply_masks(subject, {name: ~gone[sets] for name, sets in members.items()})
     own = traced.over(subject)
     assert own is not None
-    flow, classes = channels.flow, channels.classes
-    layers = readers(flow, classes, constant_values(own, input_free_tensors(own)), own.tensors)
+    dependencies, classes = channels.dependencies, channels.classes
+    layers = readers(
+        dependencies, classes, constant_values(own, input_free_tensors(own)), own.tensors
+    )
     read = torch.zeros(classes.count, dtype=torch.bool)
     for reader in layers.values():
         read[reader.inputs[reader.constants.isnan()]] = True
     written = {weight: reader.outputs for weight, reader in layers.items()}
-    written |= {weight: classes.slices[weight, 0] for weight in flow.depthwise}
+    written |= {weight: classes.slices[weight, 0] for weight in dependencies.depthwise}
     found = torch.zeros(len(gone), dtype=torch.bool)
     for weight, indices in written.items():
         sets = members.get(owner_of(weight))
@@ -267,7 +269,7 @@ class CoupledSets:
     """All sets of coupled channels of a network, and the constraints between them.
 
     Args:
-        flow: Which channels meet where.
+        dependencies: Which channels meet where.
         classes: All that is tied together, sets that no layer writes included.
         removable: Whether each set may go, in the order in which the network runs through their
             layers, (n_sets,) bool.
@@ -278,11 +280,11 @@ class CoupledSets:
     """
 
     def __init__(
-        self, traced: NetworkGraph, flow: ChannelDependencies, classes: ChannelClasses
+        self, traced: NetworkGraph, dependencies: ChannelDependencies, classes: ChannelClasses
     ) -> None:
         """Collect what each class of channels consists of."""
-        writers = {read.weight: 1 if read.layout.transposed else 0 for read in flow.reads}
-        writers |= dict.fromkeys(flow.depthwise, 0)
+        writers = {call.weight: 1 if call.layout.transposed else 0 for call in dependencies.calls}
+        writers |= dict.fromkeys(dependencies.depthwise, 0)
         written = [m for (name, dim), m in classes.slices.items() if writers.get(name) == dim]
         every = torch.cat(written).numpy() if written else np.zeros(0, dtype=np.int64)
         indices, first = np.unique(every, return_index=True)
@@ -296,15 +298,15 @@ class CoupledSets:
             if writers.get(name) == dim:
                 self.writers.add(owner_of(name))
             elif not name.endswith("running_mean") and not (
-                owner_of(name) in flow.norms and name.endswith("weight")
+                owner_of(name) in dependencies.norms and name.endswith("weight")
             ):
                 continue
             self.members[owner_of(name)] = numbers[members]
-        self.flow, self.classes = flow, classes
+        self.dependencies, self.classes = dependencies, classes
         self._tensors = traced.tensors
         self.equal = tuple(
             tuple(tuple(row) for row in numbers[classes.of[matrix]].tolist())
-            for matrix in (*flow.equal_rows, *_groups(flow))
+            for matrix in (*dependencies.equal_rows, *_groups(dependencies))
         )
 
     @cached_property
@@ -325,7 +327,7 @@ class CoupledSets:
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the nodes of the graph, which cannot be handed to another process."""
-        return {**self.__dict__, "flow": replace(self.flow, reads=[])}
+        return {**self.__dict__, "dependencies": replace(self.dependencies, calls=[])}
 
     def removable_of(
         self, chosen: Collection[int], scores: Sequence[float] | None = None, align: int = 1
@@ -346,16 +348,18 @@ class CoupledSets:
         if scores is not None:
             cost = torch.zeros(self.classes.count)
             cost[index_of] = -torch.tensor(list(scores), dtype=cost.dtype)
-        kept = restore_valid_shapes(live, self.flow, self.classes, self._tensors, align, cost)
+        kept = restore_valid_shapes(
+            live, self.dependencies, self.classes, self._tensors, align, cost
+        )
         return set(wanted[~kept[index_of[wanted]]].tolist())
 
 
-def _groups(flow: ChannelDependencies) -> list[Tensor]:
+def _groups(dependencies: ChannelDependencies) -> list[Tensor]:
     """Labels that grouped convolutions read and write, one matrix each, a row per group."""
     return [
-        labels.view(flow.groups[weight], -1)
-        for weight, inputs in flow.grouped.items()
-        for labels in (inputs, flow.slices[weight, 0])
+        labels.view(dependencies.groups[weight], -1)
+        for weight, inputs in dependencies.grouped.items()
+        for labels in (inputs, dependencies.slices[weight, 0])
     ]
 
 
@@ -377,12 +381,12 @@ def find_coupled_sets(
     arguments = as_arguments(example_inputs)
     traced = traced or trace(model, arguments)
     for sizes in SIZES:
-        flow, classes = find_dependencies(model, traced, sizes=sizes)
+        dependencies, classes = find_dependencies(model, traced, sizes=sizes)
         # Try to cut every second set: a forward with sizes written down fails at that.
         kept = torch.ones(classes.count, dtype=torch.bool)
         kept[classes.removable.nonzero()[::2, 0]] = False
-        kept = restore_valid_shapes(kept, flow, classes, traced.tensors)
+        kept = restore_valid_shapes(kept, dependencies, classes, traced.tensors)
         with suppress(RuntimeError, ValueError, AssertionError, IndexError):
-            outputs(apply_cut(model, cut_to(kept, flow, classes)), arguments)
+            outputs(apply_cut(model, cut_to(kept, dependencies, classes)), arguments)
             break
-    return CoupledSets(traced, flow, classes)
+    return CoupledSets(traced, dependencies, classes)

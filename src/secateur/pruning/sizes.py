@@ -29,7 +29,7 @@ class SlimSizes:
     """Predicts the shapes that slimming leaves; the network is traced once.
 
     Attributes:
-        flow: Dependencies between channel labels.
+        dependencies: Dependencies between channel labels.
         classes: Sets of channels that can only be removed together.
         dense_parameters: Parameters of the network.
         dense_macs: Multiply-accumulates of one forward of the inputs.
@@ -56,7 +56,7 @@ class SlimSizes:
         self._align = align
         traced = traced and traced.over(self._subject)
         self._traced = traced or trace(self._subject, example_inputs)
-        self.flow, self.classes = find_dependencies(self._subject, self._traced)
+        self.dependencies, self.classes = find_dependencies(self._subject, self._traced)
         self._parameters = dict(self._subject.named_parameters())
         self._dense = {name: tensor.detach().clone() for name, tensor in self._parameters.items()}
         self._macs = {
@@ -82,7 +82,7 @@ class SlimSizes:
         """
         try:
             apply_masks(self._subject, keep, batchnorms)
-            analysis = plan_cut(self._traced, self.flow, self.classes, self._align)
+            analysis = plan_cut(self._traced, self.dependencies, self.classes, self._align)
         finally:
             for name, tensor in self._parameters.items():
                 tensor.copy_(self._dense[name])

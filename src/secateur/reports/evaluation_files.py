@@ -16,7 +16,7 @@ from secateur.data.images import read_image
 from secateur.files import atomic_write, write_json
 from secateur.metrics.wider_face import N_THRESHOLDS, SETTINGS, Evaluation
 from secateur.readers import read_json
-from secateur.reports.pictures import judge_picture, write_page
+from secateur.reports.pictures import match_detections, write_page
 from secateur.reports.plots import plot_precision_recall
 from secateur.schema import Fields
 
@@ -105,7 +105,7 @@ def write_pictures(
     names = list(faces)
     chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, count).astype(int))]
     pictures = [
-        judge_picture(
+        match_detections(
             read_image(images / name),
             predictions.get(name, np.empty((0, 5))),
             faces[name],

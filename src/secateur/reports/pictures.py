@@ -25,7 +25,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JudgedPicture:
+class MatchedPicture:
     """A picture and the verdict on every box.
 
     Attributes:
@@ -45,7 +45,7 @@ class JudgedPicture:
     misses: Floats
 
 
-def judge_picture(
+def match_detections(
     image: Pixels,
     predictions: ArrayLike,
     faces: ArrayLike,
@@ -53,7 +53,7 @@ def judge_picture(
     *,
     title: str = "",
     min_score: float = 0.5,
-) -> JudgedPicture:
+) -> MatchedPicture:
     """Match predictions with faces by the rules of WIDER FACE.
 
     Args:
@@ -75,7 +75,7 @@ def judge_picture(
     alone = np.diag(mask)
     proposals, hits = (flags[0] for flags in match_picture(rows, boxes, mask[None]))
     found = match_picture(rows, boxes, alone)[1].any(axis=1)
-    return JudgedPicture(
+    return MatchedPicture(
         image=image,
         title=title,
         hits=rows[hits],
@@ -85,7 +85,7 @@ def judge_picture(
     )
 
 
-def draw_picture(picture: JudgedPicture, size: tuple[int, int] | None = None) -> Pixels:
+def draw_picture(picture: MatchedPicture, size: tuple[int, int] | None = None) -> Pixels:
     """Draw the boxes of a picture: hits green, misses blue and dashed, false alarms red.
 
     Args:
@@ -119,7 +119,7 @@ def draw_picture(picture: JudgedPicture, size: tuple[int, int] | None = None) ->
 
 def write_page(
     path: Path,
-    pictures: Sequence[JudgedPicture],
+    pictures: Sequence[MatchedPicture],
     *,
     title: str = "",
     columns: int = 4,

@@ -120,7 +120,9 @@ class SlimLevelSizes:
         """Find at which levels channels are removed, and which dimensions of weights they fill."""
         classes = slim.classes
         sizes = [len(group) for group in self._removal.thresholds.values()]
-        needed = _needed_by_classes(slim.flow, classes, pruner, self._removal.needed, max(sizes))
+        needed = _needed_by_classes(
+            slim.dependencies, classes, pruner, self._removal.needed, max(sizes)
+        )
         counted = {name: cost for name in self._dense if (cost := self._own_size(slim, name)) > 0}
         self._keys = [key for key in classes.slices if key[0] in counted]
         weights = np.zeros((classes.count, len(self._keys)))
@@ -184,7 +186,7 @@ class SlimLevelSizes:
 
 
 def _needed_by_classes(
-    flow: ChannelDependencies,
+    dependencies: ChannelDependencies,
     classes: ChannelClasses,
     pruner: Pruner,
     needed: NDArray[np.int64],
@@ -197,7 +199,7 @@ def _needed_by_classes(
     """
     mixing: NDArray[np.int64] = np.zeros((classes.count, needed.shape[1]), dtype=np.int64)
     depthwise: NDArray[np.int64] = np.full_like(mixing, never)
-    written = {read.weight: 1 if read.layout.transposed else 0 for read in flow.reads}
+    written = {call.weight: 1 if call.layout.transposed else 0 for call in dependencies.calls}
     fixed = np.concatenate([needed, np.full((1, needed.shape[1]), never)])
     for weight, dim in written.items():
         members = classes.slices[weight, dim].numpy()
@@ -207,7 +209,7 @@ def _needed_by_classes(
             mixing[members] = never
         else:
             np.maximum.at(mixing, members, fixed[of.numpy()])
-    for weight in flow.depthwise:
+    for weight in dependencies.depthwise:
         members = classes.slices[weight, 0].numpy()
         of = pruner.sets.of.get(weight.rpartition(".")[0])
         if of is not None and len(of) == len(members):

@@ -33,7 +33,7 @@ class Analysis:
 
     Args:
         traced: The operator graph.
-        flow: Dependencies between channel labels.
+        dependencies: Dependencies between channel labels.
         classes: Sets of channels that can only be removed together.
         layers: Weight name -> the layer that reads through it.
         live: Classes that an output may depend on, (classes,) bool.
@@ -42,7 +42,7 @@ class Analysis:
     """
 
     traced: NetworkGraph
-    flow: ChannelDependencies
+    dependencies: ChannelDependencies
     classes: ChannelClasses
     layers: dict[str, Reader]
     live: Tensor
@@ -68,12 +68,12 @@ def find_dependencies(
     if key not in traced.findings:
         known = input_free_tensors(traced)
         modules = dict(model.named_modules(remove_duplicate=False))
-        flow = propagate_channels(traced, known, modules, rewrite=sizes == "rewritten")
+        dependencies = propagate_channels(traced, known, modules, rewrite=sizes == "rewritten")
         if sizes == "fixed":
-            for labels in flow.sized:
-                flow.pin(labels, "the forward reshapes it to a size that is written down")
-        resolve_reshapes(model, traced, flow, rewrite=sizes == "rewritten")
-        traced.findings[key] = flow, find_classes(flow)
+            for labels in dependencies.sized:
+                dependencies.pin(labels, "the forward reshapes it to a size that is written down")
+        resolve_reshapes(model, traced, dependencies, rewrite=sizes == "rewritten")
+        traced.findings[key] = dependencies, find_classes(dependencies)
     found: tuple[ChannelDependencies, ChannelClasses] = traced.findings[key]
     return found
 
@@ -90,63 +90,63 @@ def analyze(
         sizes: ``rewritten`` sets integers of modules that say a number of channels, ``computed``
             leaves them alone, and ``fixed`` keeps all channels that are reshaped or split.
     """
-    flow, classes = find_dependencies(model, traced, sizes=sizes)
-    return plan_cut(traced, flow, classes, align)
+    dependencies, classes = find_dependencies(model, traced, sizes=sizes)
+    return plan_cut(traced, dependencies, classes, align)
 
 
 def plan_cut(
-    traced: NetworkGraph, flow: ChannelDependencies, classes: ChannelClasses, align: int = 1
+    traced: NetworkGraph, dependencies: ChannelDependencies, classes: ChannelClasses, align: int = 1
 ) -> Analysis:
     """Decide what to remove, from known dependencies and the present values of the tensors.
 
     Args:
         traced: The operator graph.
-        flow: Dependencies between channel labels.
+        dependencies: Dependencies between channel labels.
         classes: Sets of channels that can only be removed together.
         align: Numbers of filters become multiples of this, or stay whole.
     """
     layers = readers(
-        flow, classes, constant_values(traced, input_free_tensors(traced)), traced.tensors
+        dependencies, classes, constant_values(traced, input_free_tensors(traced)), traced.tensors
     )
     live = live_classes(layers, classes)
     merges = find_carriers(layers, classes, live)
     live = live_classes(layers, classes, absorbed=merges)
-    kept = restore_valid_shapes(live, flow, classes, traced.tensors, align)
+    kept = restore_valid_shapes(live, dependencies, classes, traced.tensors, align)
     # What stays for its shape alone and is read must still compute what it did: a layer that is
     # called twice may have to keep channels for it whose constants no single bias can replace.
     while bool((needed := kept & ~live & read_classes(layers, classes, kept)).any()):
         live = live_classes(layers, classes, absorbed=merges, also=live | needed)
-        kept = restore_valid_shapes(live, flow, classes, traced.tensors, align)
+        kept = restore_valid_shapes(live, dependencies, classes, traced.tensors, align)
     cut = replace(
-        cut_to(kept, flow, classes),
+        cut_to(kept, dependencies, classes),
         merges=[merge for index in merges if not kept[index] for merge in merges[index]],
         folds=folds(traced, layers, kept, traced.tensors),
     )
-    return Analysis(traced, flow, classes, layers, live, kept, cut)
+    return Analysis(traced, dependencies, classes, layers, live, kept, cut)
 
 
-def cut_to(kept: Tensor, flow: ChannelDependencies, classes: ChannelClasses) -> Cut:
+def cut_to(kept: Tensor, dependencies: ChannelDependencies, classes: ChannelClasses) -> Cut:
     """Build the cut that keeps some classes.
 
     Args:
         kept: Classes that stay, (classes,) bool.
-        flow: Dependencies between channel labels.
+        dependencies: Dependencies between channel labels.
         classes: Sets of channels that can only be removed together.
     """
     blocks: dict[str, Tensor] = {}
     groups = {
         owner_of(weight): int(kept[classes.slices[weight, 0]].sum()) // filters
-        for weight, filters in flow.depthwise.items()
+        for weight, filters in dependencies.depthwise.items()
     }
-    for weight, inputs in flow.grouped.items():
-        rows = kept[classes.of[inputs]].view(flow.groups[weight], -1)
+    for weight, inputs in dependencies.grouped.items():
+        rows = kept[classes.of[inputs]].view(dependencies.groups[weight], -1)
         alive = rows.any(1)
         width = int(rows.sum(1).max())
         # The filters of a group that goes are cut away whatever columns they have.
         rows[~alive] = torch.arange(rows.shape[1]) < width
         blocks[weight] = rows.nonzero()[:, 1].view(len(rows), width)
         groups[owner_of(weight)] = int(alive.sum())
-    for name, (labels, count) in flow.group_norms.items():
+    for name, (labels, count) in dependencies.group_norms.items():
         groups[name] = int(kept[classes.of[labels]].view(count, -1).any(1).sum())
     indices = {key: kept[members].nonzero()[:, 0] for key, members in classes.slices.items()}
     sizes = [
@@ -155,6 +155,6 @@ def cut_to(kept: Tensor, flow: ChannelDependencies, classes: ChannelClasses) -> 
             size.sizes,
             tuple(int(kept[classes.of[part]].sum()) for part in size.labels),
         )
-        for size in flow.written
+        for size in dependencies.written
     ]
     return Cut(indices, blocks, groups, sizes=sizes)

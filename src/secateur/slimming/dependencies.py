@@ -27,7 +27,7 @@ KEPT = 0  # the label of everything that is never removed
 
 
 @dataclass(frozen=True, slots=True)
-class LayerCall:
+class LabeledCall:
     """One call of a convolution or linear layer that mixes channels.
 
     Args:
@@ -67,7 +67,7 @@ class ChannelDependencies:
     """All constraints between channel labels that the graph of a network implies.
 
     Args:
-        reads: Calls of layers that mix channels; depthwise convolutions are not among them.
+        calls: Calls of layers that mix channels; depthwise convolutions are not among them.
         slices: (parameter or buffer, dimension) -> label of each index.
         grouped: Weight of a grouped convolution -> labels of the channels it reads, (channels,).
         groups: The same weight -> number of groups.
@@ -82,12 +82,12 @@ class ChannelDependencies:
         equal_rows: Label matrices whose rows must all keep the same number of labels.
         sized: Labels of tensors that are reshaped or split to sizes that the forward may fix.
         written: Sizes that modules keep as integers, and that follow what is cut.
-        spreads: Reshaped tensors that can lose whole indices along one dimension only.
+        splits: Reshaped tensors that can lose whole indices along one dimension only.
         sources: Call, as reasons name it -> line of the model's source that makes it.
         n_labels: Number of labels in use, ``KEPT`` included.
     """
 
-    reads: list[LayerCall] = field(default_factory=list)
+    calls: list[LabeledCall] = field(default_factory=list)
     slices: dict[tuple[str, int], Tensor] = field(default_factory=dict)
     grouped: dict[str, Tensor] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class ChannelDependencies:
     equal_rows: list[Tensor] = field(default_factory=list)
     sized: list[Tensor] = field(default_factory=list)
     written: list[WrittenSize] = field(default_factory=list)
-    spreads: list[SplitChannels] = field(default_factory=list)
+    splits: list[SplitChannels] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
     n_labels: int = 1
 
@@ -192,41 +192,42 @@ class ChannelClasses:
         return free
 
 
-def find_classes(flow: ChannelDependencies) -> ChannelClasses:
+def find_classes(dependencies: ChannelDependencies) -> ChannelClasses:
     """Group labels into classes: the connected components of all joins.
 
     Args:
-        flow: Dependencies between labels. Joins that reshaped tensors add are appended to it.
+        dependencies: Dependencies between labels. Joins that reshaped tensors add are appended.
     """
-    of = _components(flow)
-    pending = [_rows(spread.labels) for spread in flow.spreads]
-    while (joined := _join_columns(flow, of, pending)) is not None:
+    of = _components(dependencies)
+    pending = [_rows(split.labels) for split in dependencies.splits]
+    while (joined := _join_columns(dependencies, of, pending)) is not None:
         pending.pop(joined)
-        of = _components(flow)
+        of = _components(dependencies)
     count = int(of.max()) + 1
     pinned: dict[int, str] = {}
-    for labels, reason in flow.pins:
+    for labels, reason in dependencies.pins:
         for index in torch.unique(of[labels]).tolist():
             pinned.setdefault(index, reason)
     # Labels that no filter writes belong to parameters of the forward itself.
     written = torch.zeros(count, dtype=torch.bool)
-    for read in flow.reads:
-        written[of[read.outputs]] = True
-    for (name, dim), labels in flow.slices.items():
-        if dim == 0 and name.endswith("weight") and owner_of(name) not in flow.norms:
+    for call in dependencies.calls:
+        written[of[call.outputs]] = True
+    for (name, dim), labels in dependencies.slices.items():
+        if dim == 0 and name.endswith("weight") and owner_of(name) not in dependencies.norms:
             written[of[labels]] = True
     for index in (~written).nonzero()[:, 0].tolist():
         pinned.setdefault(index, "no layer writes it")
-    slices = {key: of[labels] for key, labels in flow.slices.items()}
-    _slice_elements(flow, of, pinned, slices)
+    slices = {key: of[labels] for key, labels in dependencies.slices.items()}
+    _slice_elements(dependencies, of, pinned, slices)
     return ChannelClasses(of, count, pinned, slices)
 
 
-def _components(flow: ChannelDependencies) -> Tensor:
+def _components(dependencies: ChannelDependencies) -> Tensor:
     """Component of each label; that of ``KEPT`` is 0."""
-    free = [(a != KEPT) & (b != KEPT) for a, b in flow.joins]
+    free = [(a != KEPT) & (b != KEPT) for a, b in dependencies.joins]
     return connected(
-        [(a[f], b[f]) for (a, b), f in zip(flow.joins, free, strict=True)], flow.n_labels
+        [(a[f], b[f]) for (a, b), f in zip(dependencies.joins, free, strict=True)],
+        dependencies.n_labels,
     )
 
 
@@ -254,19 +255,21 @@ def _rows(labels: Tensor) -> Tensor:
     return rows.reshape(-1, rows.shape[-1])
 
 
-def _join_columns(flow: ChannelDependencies, of: Tensor, spreads: Sequence[Tensor]) -> int | None:
+def _join_columns(
+    dependencies: ChannelDependencies, of: Tensor, splits: Sequence[Tensor]
+) -> int | None:
     """Join the columns of the first matrix whose rows are not classes; returns its position."""
-    for position, rows in enumerate(spreads):
+    for position, rows in enumerate(splits):
         classes = of[rows]
         if bool((classes != classes[:, :1]).any()) and bool((classes != classes[:1]).any()):
             first = rows[:1].expand_as(rows).reshape(-1)
-            flow.join(first, rows.reshape(-1), "a layout of channels")
+            dependencies.join(first, rows.reshape(-1), "a layout of channels")
             return position
     return None
 
 
 def _slice_elements(
-    flow: ChannelDependencies,
+    dependencies: ChannelDependencies,
     of: Tensor,
     pinned: dict[int, str],
     slices: dict[tuple[str, int], Tensor],
@@ -275,7 +278,7 @@ def _slice_elements(
     before = -1
     while before != len(pinned):
         before = len(pinned)
-        for name, labels in flow.elements.items():
+        for name, labels in dependencies.elements.items():
             classes = of[labels]
             fixed = torch.tensor(sorted({KEPT, *pinned}))
             free = compress(torch.where(torch.isin(classes, fixed), KEPT, classes))

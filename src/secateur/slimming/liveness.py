@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from secateur.slimming.constant_propagation import VARYING, ConstantValues, channel_values
-from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies, LayerCall
+from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies, LabeledCall
 from secateur.slimming.operators import Layout
 
 
@@ -29,7 +29,7 @@ class Reader:
         seen: Constant of each channel in each call, NaN where it varies, (calls, channels).
     """
 
-    calls: tuple[LayerCall, ...]
+    calls: tuple[LabeledCall, ...]
     layout: Layout
     inputs: Tensor
     outputs: Tensor
@@ -39,7 +39,7 @@ class Reader:
 
 
 def readers(
-    flow: ChannelDependencies,
+    dependencies: ChannelDependencies,
     classes: ChannelClasses,
     values: ConstantValues,
     tensors: Mapping[str, Tensor],
@@ -47,7 +47,7 @@ def readers(
     """Collect the calls of each layer, with the classes and the constants that it reads.
 
     Args:
-        flow: Dependencies between channel labels.
+        dependencies: Dependencies between channel labels.
         classes: Sets of channels that can only be removed together.
         values: Values of every node, from ``constant_values``.
         tensors: Parameters and buffers of the network by name.
@@ -55,23 +55,23 @@ def readers(
     Returns:
         Name of the weight -> its layer.
     """
-    calls: dict[str, list[LayerCall]] = {}
-    for read in flow.reads:
-        calls.setdefault(read.weight, []).append(read)
-    biases = {weight: {read.bias for read in reads} for weight, reads in calls.items()}
+    by_weight: dict[str, list[LabeledCall]] = {}
+    for call in dependencies.calls:
+        by_weight.setdefault(call.weight, []).append(call)
+    biases = {weight: {call.bias for call in calls} for weight, calls in by_weight.items()}
     shared = Counter(bias for names in biases.values() for bias in names)
     found: dict[str, Reader] = {}
-    for weight, reads in calls.items():
+    for weight, calls in by_weight.items():
         seen = torch.stack(
-            [channel_values(values[r.source][0], r.layout.dim) for r in reads]
+            [channel_values(values[call.source][0], call.layout.dim) for call in calls]
         )  # (calls, channels)
         constants = torch.where((seen == seen[:1]).all(0), seen[0], VARYING)
-        own_bias = len(biases[weight]) == 1 and shared[reads[0].bias] == 1
-        if reads[0].bias is None or not own_bias or any(read.layout.border for read in reads):
+        own_bias = len(biases[weight]) == 1 and shared[calls[0].bias] == 1
+        if calls[0].bias is None or not own_bias or any(call.layout.border for call in calls):
             constants = torch.where(constants == 0, constants, VARYING)
-        first = reads[0]
+        first = calls[0]
         found[weight] = Reader(
-            tuple(reads),
+            tuple(calls),
             first.layout,
             classes.of[first.inputs],
             classes.of[first.outputs],
@@ -126,7 +126,7 @@ def read_classes(readers: Mapping[str, Reader], classes: ChannelClasses, live: T
 
 def restore_valid_shapes(
     live: Tensor,
-    flow: ChannelDependencies,
+    dependencies: ChannelDependencies,
     classes: ChannelClasses,
     tensors: Mapping[str, Tensor],
     align: int = 1,
@@ -136,7 +136,7 @@ def restore_valid_shapes(
 
     Args:
         live: Classes that stay in any case, (classes,) bool.
-        flow: Dependencies between channel labels.
+        dependencies: Dependencies between channel labels.
         classes: Sets of channels that can only be removed together.
         tensors: Parameters and buffers of the network by name.
         align: Numbers of filters become multiples of this, or stay whole.
@@ -152,13 +152,13 @@ def restore_valid_shapes(
     rows = [
         (members[None], align if dim == 0 else 1) for (_, dim), members in classes.slices.items()
     ]
-    rows += [(classes.of[matrix], 1) for matrix in flow.equal_rows]
+    rows += [(classes.of[matrix], 1) for matrix in dependencies.equal_rows]
     grouped = [
         (
-            classes.of[inputs].view(flow.groups[weight], -1),
-            classes.slices[weight, 0].view(flow.groups[weight], -1),
+            classes.of[inputs].view(dependencies.groups[weight], -1),
+            classes.slices[weight, 0].view(dependencies.groups[weight], -1),
         )
-        for weight, inputs in flow.grouped.items()
+        for weight, inputs in dependencies.grouped.items()
     ]
     changed = True
     while changed:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.slimming.dependencies import KEPT, ChannelDependencies, LayerCall, SplitChannels
+from secateur.slimming.dependencies import KEPT, ChannelDependencies, LabeledCall, SplitChannels
 from secateur.slimming.expanded_tensors import along_dimension, collapse, shrink, varying_dimensions
 from secateur.slimming.graph import (
     NetworkGraph,
@@ -70,14 +70,14 @@ def propagate_channels(
             propagation.labels[node] = propagation.call(node)
     for node in traced.output.all_input_nodes:
         propagation.pin(node, "it is an output of the network")
-    flow = propagation.flow
-    for (name, _), members in flow.slices.items():
+    dependencies = propagation.dependencies
+    for (name, _), members in dependencies.slices.items():
         if name in propagation.whole:
-            flow.pin(members, f"{name} is also used as a whole")
-        if name in flow.elements:
+            dependencies.pin(members, f"{name} is also used as a whole")
+        if name in dependencies.elements:
             reason = f"{name} is also used outside its layer"
-            flow.pin(torch.cat([members, flow.elements[name].reshape(-1)]), reason)
-    return flow
+            dependencies.pin(torch.cat([members, dependencies.elements[name].reshape(-1)]), reason)
+    return dependencies
 
 
 # A parameter with more elements is no table with an entry per channel; a label for each of them
@@ -99,7 +99,7 @@ class _ChannelPropagation:
         self.traced = traced
         self.known = known
         self.modules = modules
-        self.flow = ChannelDependencies(
+        self.dependencies = ChannelDependencies(
             n_labels=1 + max((int(v.max()) for v in written.values()), default=0)
         )
         self.written = dict(written)
@@ -124,9 +124,11 @@ class _ChannelPropagation:
                 self.labels[node] = _unlabeled(node)
             else:
                 shape = self.traced.tensors[name].shape
-                if name not in self.flow.elements:
-                    self.flow.elements[name] = self.flow.fresh(shape.numel()).view(shape)
-                self.labels[node] = (self.flow.elements[name],)
+                if name not in self.dependencies.elements:
+                    self.dependencies.elements[name] = self.dependencies.fresh(shape.numel()).view(
+                        shape
+                    )
+                self.labels[node] = (self.dependencies.elements[name],)
         return self.labels[node]
 
     def of(self, node: fx.Node) -> Tensor:
@@ -136,7 +138,7 @@ class _ChannelPropagation:
     def pin(self, node: fx.Node, reason: str) -> None:
         """Keep all channels of a node's results."""
         for labels in self.all_of(node):
-            self.flow.pin(labels, reason)
+            self.dependencies.pin(labels, reason)
 
     def call(self, node: fx.Node) -> tuple[Tensor, ...]:
         """Labels of the results of a call: one rule per class of operators."""
@@ -147,7 +149,7 @@ class _ChannelPropagation:
             return (self.all_of(source)[index],)
         name = operator_name(node)
         where = f"{module_name(node) or 'the network itself'} ({name or node.target})"
-        self.flow.sources.setdefault(where, source_line(node))
+        self.dependencies.sources.setdefault(where, source_line(node))
         if not node.all_input_nodes:
             return _unlabeled(node)
         if is_convolution(node) or name == "linear":
@@ -157,7 +159,7 @@ class _ChannelPropagation:
         if spatial_dimensions(node):
             labels = self.of(node.all_input_nodes[0])
             mixed = range(labels.dim() - spatial_dimensions(node), labels.dim())
-            first = self.flow.merge(labels, mixed, where)
+            first = self.dependencies.merge(labels, mixed, where)
             return tuple(first.expand(shape) for shape in shapes_of(node))
         if name in IDENTITIES:
             return self._same(node, self.of(node.all_input_nodes[0]))
@@ -180,35 +182,39 @@ class _ChannelPropagation:
         layout = layout_of(node)
         groups, transposed = layout.groups, layout.transposed
         read_dim, write_dim = (0, 1) if transposed else (1, 0)
-        inputs = self.flow.vector(self.of(a["input"]), layout.dim, where)
+        inputs = self.dependencies.vector(self.of(a["input"]), layout.dim, where)
         # The same filters write the same labels at every call.
         outputs = self.written.get((weight, write_dim))  # (filters,)
         if outputs is None:
-            outputs = self.written[weight, write_dim] = self.flow.fresh(shape[layout.dim])
+            outputs = self.written[weight, write_dim] = self.dependencies.fresh(shape[layout.dim])
         module = self._module_of(node, weight)
         # With one filter per channel, a transposed one has them along its first dimension too.
         own = not transposed or (len(inputs) == len(outputs) and module is not None)
         depthwise = groups == len(inputs) > 1 and own
         if groups > 1 and not depthwise and (transposed or module is None):
-            self.flow.pin(torch.cat([inputs, outputs]), f"{where} has a fixed number of groups")
+            self.dependencies.pin(
+                torch.cat([inputs, outputs]), f"{where} has a fixed number of groups"
+            )
         if depthwise:
-            self.flow.depthwise[weight] = len(outputs) // groups
-            self.flow.join(inputs.repeat_interleave(len(outputs) // groups), outputs, where)
+            self.dependencies.depthwise[weight] = len(outputs) // groups
+            self.dependencies.join(inputs.repeat_interleave(len(outputs) // groups), outputs, where)
         elif groups > 1 and not transposed:
-            self.flow.join(self.flow.grouped.setdefault(weight, inputs), inputs, where)
-            self.flow.groups[weight] = groups
+            self.dependencies.join(
+                self.dependencies.grouped.setdefault(weight, inputs), inputs, where
+            )
+            self.dependencies.groups[weight] = groups
         else:
-            self.flow.slice(weight, read_dim, inputs, where)
+            self.dependencies.slice(weight, read_dim, inputs, where)
         if groups == 1 or not transposed:
-            self.flow.slice(weight, write_dim, outputs, where)
+            self.dependencies.slice(weight, write_dim, outputs, where)
         elif depthwise:
-            self.flow.slice(weight, 0, outputs, where)
+            self.dependencies.slice(weight, 0, outputs, where)
         if bias is not None:
-            self.flow.slice(bias, 0, outputs, where)
+            self.dependencies.slice(bias, 0, outputs, where)
         if not depthwise:
             bias = bias or self._free_bias(module, weight)
-            self.flow.reads.append(
-                LayerCall(node, a["input"], weight, bias, inputs, outputs, layout)
+            self.dependencies.calls.append(
+                LabeledCall(node, a["input"], weight, bias, inputs, outputs, layout)
             )
         return (along_dimension(outputs, layout.dim, shape),)
 
@@ -233,15 +239,15 @@ class _ChannelPropagation:
         source, *parameters = node.all_input_nodes
         labels = self.of(source)
         dim = min(1, labels.dim() - 1)
-        vector = self.flow.vector(labels, dim, where)
+        vector = self.dependencies.vector(labels, dim, where)
         for parameter in parameters:
             name = self.traced.names.get(parameter)
             if parameter.meta["val"].numel() != len(vector):
                 continue  # one slope for all channels
             if name is None:
-                self.flow.join(self.of(parameter).reshape(-1), vector, where)
+                self.dependencies.join(self.of(parameter).reshape(-1), vector, where)
             else:
-                self.flow.slice(name, 0, vector, where)
+                self.dependencies.slice(name, 0, vector, where)
         return self._same(node, along_dimension(vector, dim, labels.shape))
 
     def _mixing_norm(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
@@ -259,20 +265,20 @@ class _ChannelPropagation:
             return self._same(node, labels)  # its statistics run over no channel
         across = layer_norm and (len(shape) > 1 or a["weight"] is None)
         if across or not plain or (self.traced.equal and groups == 1):
-            self.flow.pin(labels, f"{where} normalises over channels")
+            self.dependencies.pin(labels, f"{where} normalises over channels")
             return self._same(node, labels)
-        vector = self.flow.vector(labels, dim, where)
+        vector = self.dependencies.vector(labels, dim, where)
         if not layer_norm:
             rows = vector.view(groups, -1)
             if self.traced.equal:
-                self.flow.vector(rows, 0, where)  # a group goes whole
-                self.flow.group_norms[module_name(node)] = vector, groups
+                self.dependencies.vector(rows, 0, where)  # a group goes whole
+                self.dependencies.group_norms[module_name(node)] = vector, groups
             else:
-                self.flow.equal(rows)
+                self.dependencies.equal(rows)
         for key in ("weight", "bias"):
             if (name := self.traced.name(a[key])) is not None:
-                self.flow.slice(name, 0, vector, where)
-                self.flow.norms.add(owner_of(name))
+                self.dependencies.slice(name, 0, vector, where)
+                self.dependencies.norms.add(owner_of(name))
         return self._same(node, along_dimension(vector, dim, labels.shape))
 
     # Everything else ---------------------------------------------------------------------------
@@ -283,7 +289,7 @@ class _ChannelPropagation:
     def _unknown(self, node: fx.Node, where: str) -> tuple[Tensor, ...]:
         for operand in node.all_input_nodes:
             name = self.traced.names.get(operand)
-            if name is not None and name not in self.flow.elements:
+            if name is not None and name not in self.dependencies.elements:
                 self.whole.add(name)
             else:
                 self.pin(operand, f"{where} needs all of its input")
@@ -294,11 +300,11 @@ class _ChannelPropagation:
         dims = reduced_dimensions(node, labels.dim())
         varying = set(varying_dimensions(labels))
         if varying <= set(dims) and varying:
-            self.flow.pin(labels, f"{where} mixes channels")
+            self.dependencies.pin(labels, f"{where} mixes channels")
             return _unlabeled(node)
         # What lies along another dimension too, such as the paths of a selective kernel, goes
         # with all that is mixed into one.
-        self.flow.merge(labels, dims, where)
+        self.dependencies.merge(labels, dims, where)
         first = collapse(labels, dims)
         return tuple(
             (first if first.dim() == len(shape) else first.squeeze(dims)).expand(shape)
@@ -313,7 +319,7 @@ class _ChannelPropagation:
             if labels.numel() == 1 and len(operands) > 1:
                 self.pin(operand, f"{where} applies it to every channel")
             else:
-                result = labels if result is None else self.flow.meet(result, labels, where)
+                result = labels if result is None else self.dependencies.meet(result, labels, where)
         blank = _unlabeled(node)
         return blank if result is None else (result.expand(blank[0].shape), *blank[1:])
 
@@ -327,31 +333,31 @@ class _ChannelPropagation:
         if name in PADS and self.rewrite:
             return (self._padded(node, after[0]),)
         if name in RESHAPES:
-            self.flow.sized.append(before)
+            self.dependencies.sized.append(before)
             same = shrink(after[0]).squeeze().shape == flat.squeeze().shape
             if not same and len(varying_dimensions(after[0])) > 1:
-                self._spread(node, after[0])
+                self._split_channels(node, after[0])
         elif name in SHUFFLES:
             groups = int(bind(node)["groups"])
-            self._spread(node, self.flow.vector(before, 1, where).view(groups, -1))
+            self._split_channels(node, self.dependencies.vector(before, 1, where).view(groups, -1))
         elif name == "pixel_shuffle":
             # Whether or not a layer behind it ties them: only whole blocks leave a shape.
             factor = int(bind(node)["upscale_factor"])
-            blocks = self.flow.vector(before, -3, where).view(-1, factor * factor)
-            self.flow.vector(blocks, 0, where)
+            blocks = self.dependencies.vector(before, -3, where).view(-1, factor * factor)
+            self.dependencies.vector(blocks, 0, where)
         elif name in EQUAL_PARTS:
             parts = [shrink(part).reshape(-1) for part in after]
             if any(len(part) != len(parts[0]) for part in parts):
                 self.pin(node.all_input_nodes[0], f"{where} cuts it into unequal parts")
             else:
-                self.flow.sized.append(before)
-                self.flow.equal(torch.stack(parts))
+                self.dependencies.sized.append(before)
+                self.dependencies.equal(torch.stack(parts))
                 self._written(node, parts[:1])
         elif name in POSITIONS and any(
             not torch.equal(flat.reshape(-1), shrink(part).reshape(-1)) for part in after
         ):
             if self._written(node, self._picked(node, name, before, after)):
-                self.flow.sized.append(before)
+                self.dependencies.sized.append(before)
                 return after
             for operand in node.all_input_nodes:
                 self.pin(operand, f"{where} picks channels by position")
@@ -363,7 +369,7 @@ class _ChannelPropagation:
         sizes = [len(part) for part in parts]
         if not (self.rewrite and parts and holds_sizes(self.modules.get(name), sizes)):
             return False
-        self.flow.written.append(WrittenSize(name, tuple(parts)))
+        self.dependencies.written.append(WrittenSize(name, tuple(parts)))
         return True
 
     def _padded(self, node: fx.Node, after: Tensor) -> Tensor:
@@ -379,7 +385,7 @@ class _ChannelPropagation:
         vector = shrink(after).reshape(-1).clone()
         ends = [slice(0, front)] * (front > 0) + [slice(len(vector) - back, None)] * (back > 0)
         for end in ends:
-            vector[end] = self.flow.fresh(len(vector[end]))
+            vector[end] = self.dependencies.fresh(len(vector[end]))
         if not ends or not self._written(node, [vector[end] for end in ends]):
             return after
         return along_dimension(vector, dim, after.shape)
@@ -401,8 +407,8 @@ class _ChannelPropagation:
         ends = [start, len(vector) if end is None else min(end, len(vector))]
         return [vector[:n] for n in ends if 0 < n < len(vector)]
 
-    def _spread(self, node: fx.Node, labels: Tensor) -> None:
-        self.flow.spreads.append(SplitChannels(self.position[node], labels))
+    def _split_channels(self, node: fx.Node, labels: Tensor) -> None:
+        self.dependencies.splits.append(SplitChannels(self.position[node], labels))
 
 
 _RULES = {

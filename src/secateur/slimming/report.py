@@ -53,20 +53,20 @@ _ADVICE = {
 
 
 def held_channels(
-    flow: ChannelDependencies, classes: ChannelClasses, tensors: Mapping[str, Tensor]
+    dependencies: ChannelDependencies, classes: ChannelClasses, tensors: Mapping[str, Tensor]
 ) -> tuple[HeldChannels, ...]:
     """What holds the channels of a network, the most expensive reason first.
 
     Args:
-        flow: Dependencies between channel labels.
+        dependencies: Dependencies between channel labels.
         classes: Sets of channels that can only be removed together.
         tensors: Parameters and buffers of the network by name.
     """
     cost = parameters_of_classes(classes, tensors)
     writers: dict[int, list[str]] = {}
-    for read in flow.reads:
-        for index in torch.unique(classes.of[read.outputs]).tolist():
-            writers.setdefault(index, []).append(owner_of(read.weight))
+    for call in dependencies.calls:
+        for index in torch.unique(classes.of[call.outputs]).tolist():
+            writers.setdefault(index, []).append(owner_of(call.weight))
     members: dict[str, list[int]] = {}
     for index, reason in classes.pinned.items():
         if index in writers:
@@ -74,7 +74,10 @@ def held_channels(
     found = [
         HeldChannels(
             reason,
-            next((line for where, line in flow.sources.items() if reason.startswith(where)), ""),
+            next(
+                (line for where, line in dependencies.sources.items() if reason.startswith(where)),
+                "",
+            ),
             tuple(dict.fromkeys(name for i in indices for name in writers[i])),
             len(indices),
             int(cost[indices].sum()),
@@ -186,7 +189,7 @@ def build_report(
         parameters_after=count_parameters(slimmed),
         max_abs_diff=difference.absolute,
         max_rel_diff=difference.relative,
-        held=held_channels(analysis.flow, analysis.classes, analysis.traced.tensors),
+        held=held_channels(analysis.dependencies, analysis.classes, analysis.traced.tensors),
     )
 
 
@@ -247,7 +250,7 @@ def _weights(analysis: Analysis) -> dict[str, str]:
     return {
         owner_of(name): name
         for name, dim in analysis.classes.slices
-        if dim == 0 and (name in analysis.layers or name in analysis.flow.depthwise)
+        if dim == 0 and (name in analysis.layers or name in analysis.dependencies.depthwise)
     }
 
 

@@ -30,7 +30,11 @@ from secateur.slimming.written_sizes import NewSize, WrittenSize, holds_sizes
 
 
 def resolve_reshapes(
-    model: nn.Module, traced: NetworkGraph, flow: ChannelDependencies, *, rewrite: bool = False
+    model: nn.Module,
+    traced: NetworkGraph,
+    dependencies: ChannelDependencies,
+    *,
+    rewrite: bool = False,
 ) -> None:
     """Decide for every reshaped tensor along which dimension it can lose channels, if any.
 
@@ -40,69 +44,69 @@ def resolve_reshapes(
     Args:
         model: The network.
         traced: Its operator graph.
-        flow: Dependencies between channel labels. Tensors that are decided leave ``spreads``;
-            those with a label that is pinned elsewhere cannot be doubled and stay in it.
+        dependencies: Dependencies between channel labels. Tensors that are decided leave its
+            ``splits``; those with a label pinned elsewhere cannot be doubled and stay there.
         rewrite: Whether integers of modules that say a number of channels may change.
     """
-    if not flow.spreads:
+    if not dependencies.splits:
         return
-    classes = find_classes(replace(flow, spreads=[]))
-    components = _components(flow, classes)
+    classes = find_classes(replace(dependencies, splits=[]))
+    components = _components(dependencies, classes)
     fixed = set(components[~classes.removable].tolist())
-    open_spreads: dict[int, list[SplitChannels]] = {}
-    for spread in flow.spreads:
-        component = int(components[classes.of[shrink(spread.labels).reshape(-1)[0]]])
+    open_splits: dict[int, list[SplitChannels]] = {}
+    for split in dependencies.splits:
+        component = int(components[classes.of[shrink(split.labels).reshape(-1)[0]]])
         if component not in fixed:
-            open_spreads.setdefault(component, []).append(spread)
+            open_splits.setdefault(component, []).append(split)
     # As a rule one trace serves all components; where it fails, each is tried alone.
-    doubled = torch.isin(components, torch.tensor(list(open_spreads), dtype=torch.long))
-    nodes = _trace_doubled(model, traced, flow, classes, doubled)
-    for component, spreads in open_spreads.items():
+    doubled = torch.isin(components, torch.tensor(list(open_splits), dtype=torch.long))
+    nodes = _trace_doubled(model, traced, dependencies, classes, doubled)
+    for component, splits in open_splits.items():
         alone = nodes
-        if nodes is None and len(open_spreads) > 1:
-            alone = _trace_doubled(model, traced, flow, classes, components == component)
-        follows = [_grown(spread, traced.nodes, alone) for spread in spreads]
+        if nodes is None and len(open_splits) > 1:
+            alone = _trace_doubled(model, traced, dependencies, classes, components == component)
+        follows = [_grown(split, traced.nodes, alone) for split in splits]
         if None in follows and rewrite:
-            written = [_written(spread, model, traced.nodes) for spread in spreads]
+            written = [_written(split, model, traced.nodes) for split in splits]
             more = [size for size in written if size is not None]
             if more:
-                subject = replace(flow, written=[*flow.written, *more])
+                subject = replace(dependencies, written=[*dependencies.written, *more])
                 one = _trace_doubled(model, traced, subject, classes, components == component)
-                again = [_grown(spread, traced.nodes, one) for spread in spreads]
+                again = [_grown(split, traced.nodes, one) for split in splits]
                 if None not in again:
                     follows = again
-                    flow.written += more
-        for spread, dim in zip(spreads, follows, strict=True):
+                    dependencies.written += more
+        for split, dim in zip(splits, follows, strict=True):
             if dim is None:
                 reason = "the forward reshapes it to a size that is written down"
-                flow.pin(spread.labels, reason)
+                dependencies.pin(split.labels, reason)
             else:
-                flow.vector(spread.labels, dim, "a reshape")
-    resolved = {id(spread) for spreads in open_spreads.values() for spread in spreads}
-    flow.spreads = [spread for spread in flow.spreads if id(spread) not in resolved]
+                dependencies.vector(split.labels, dim, "a reshape")
+    resolved = {id(split) for splits in open_splits.values() for split in splits}
+    dependencies.splits = [split for split in dependencies.splits if id(split) not in resolved]
 
 
 def _grown(
-    spread: SplitChannels, nodes: Sequence[fx.Node], wider: Sequence[fx.Node] | None
+    split: SplitChannels, nodes: Sequence[fx.Node], wider: Sequence[fx.Node] | None
 ) -> int | None:
     """The one dimension of a reshaped tensor that has doubled; None if there is none."""
     if wider is None:
         return None
-    before, after = _sizes(nodes[spread.position]), _sizes(wider[spread.position])
+    before, after = _sizes(nodes[split.position]), _sizes(wider[split.position])
     grown = [d for d, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
-    only = len(grown) == 1 and grown[0] in varying_dimensions(spread.labels)
+    only = len(grown) == 1 and grown[0] in varying_dimensions(split.labels)
     return grown[0] if only else None
 
 
 def _written(
-    spread: SplitChannels, model: nn.Module, nodes: Sequence[fx.Node]
+    split: SplitChannels, model: nn.Module, nodes: Sequence[fx.Node]
 ) -> WrittenSize | None:
     """The size that the module around a reshape keeps as an integer: of those, the largest."""
-    node = nodes[spread.position]
+    node = nodes[split.position]
     name = module_name(node)
     module = dict(model.named_modules(remove_duplicate=False)).get(name)
-    labels = shrink(spread.labels)
-    dims = [d for d in varying_dimensions(spread.labels) if holds_sizes(module, [labels.shape[d]])]
+    labels = shrink(split.labels)
+    dims = [d for d in varying_dimensions(split.labels) if holds_sizes(module, [labels.shape[d]])]
     if not dims:
         return None
     dim = max(dims, key=lambda d: labels.shape[d])
@@ -119,11 +123,11 @@ def _sizes(node: fx.Node) -> tuple[int, ...]:
     return groups, shape[1] // groups
 
 
-def _components(flow: ChannelDependencies, classes: ChannelClasses) -> Tensor:
+def _components(dependencies: ChannelDependencies, classes: ChannelClasses) -> Tensor:
     """Component of each class; classes of one must double together, or no forward runs."""
-    matrices = [shrink(spread.labels) for spread in flow.spreads] + flow.equal_rows
-    for weight, inputs in flow.grouped.items():
-        matrices += [inputs, flow.slices[weight, 0]]
+    matrices = [shrink(split.labels) for split in dependencies.splits] + dependencies.equal_rows
+    for weight, inputs in dependencies.grouped.items():
+        matrices += [inputs, dependencies.slices[weight, 0]]
     members = [classes.of[matrix].reshape(-1) for matrix in matrices]
     return connected([(m[:1].expand_as(m), m) for m in members], classes.count)
 
@@ -131,7 +135,7 @@ def _components(flow: ChannelDependencies, classes: ChannelClasses) -> Tensor:
 def _trace_doubled(
     model: nn.Module,
     traced: NetworkGraph,
-    flow: ChannelDependencies,
+    dependencies: ChannelDependencies,
     classes: ChannelClasses,
     doubled: Tensor,
 ) -> tuple[fx.Node, ...] | None:
@@ -140,7 +144,7 @@ def _trace_doubled(
     Args:
         model: The network.
         traced: Its operator graph.
-        flow: Dependencies between channel labels.
+        dependencies: Dependencies between channel labels.
         classes: Sets of channels that can only be removed together.
         doubled: Classes whose channels are doubled, (classes,) bool.
 
@@ -150,14 +154,16 @@ def _trace_doubled(
     if not bool(doubled.any()):
         return None
     try:
-        wider = trace(apply_cut(model, _doubling(doubled, flow, classes)), traced.arguments).nodes
+        wider = trace(
+            apply_cut(model, _doubling(doubled, dependencies, classes)), traced.arguments
+        ).nodes
     except InputError:
         return None
     same = [node.target for node in wider] == [node.target for node in traced.nodes]
     return wider if same else None
 
 
-def _doubling(doubled: Tensor, flow: ChannelDependencies, classes: ChannelClasses) -> Cut:
+def _doubling(doubled: Tensor, dependencies: ChannelDependencies, classes: ChannelClasses) -> Cut:
     """Build the cut that takes every channel of some classes twice."""
     times = 1 + doubled.long()
     kept = {
@@ -166,14 +172,14 @@ def _doubling(doubled: Tensor, flow: ChannelDependencies, classes: ChannelClasse
     }
     groups = {
         owner_of(weight): int(times[classes.slices[weight, 0]].sum()) // filters
-        for weight, filters in flow.depthwise.items()
+        for weight, filters in dependencies.depthwise.items()
     }
-    for name, (labels, count) in flow.group_norms.items():
+    for name, (labels, count) in dependencies.group_norms.items():
         each = times[classes.of[labels]].view(count, -1)
         groups[name] = int(each[:, 0].sum())
     blocks = {}
-    for weight, inputs in flow.grouped.items():
-        each = times[classes.of[inputs]].view(flow.groups[weight], -1)
+    for weight, inputs in dependencies.grouped.items():
+        each = times[classes.of[inputs]].view(dependencies.groups[weight], -1)
         column = torch.arange(each.shape[1])
         blocks[weight] = torch.stack([column.repeat_interleave(row) for row in each])
     sizes = [
@@ -182,6 +188,6 @@ def _doubling(doubled: Tensor, flow: ChannelDependencies, classes: ChannelClasse
             size.sizes,
             tuple(int(times[classes.of[part]].sum()) for part in size.labels),
         )
-        for size in flow.written
+        for size in dependencies.written
     ]
     return Cut(kept, blocks, groups, sizes=sizes)

@@ -110,7 +110,7 @@ def _slim_once(
         cut = analysis.cut
         candidate = apply_cut(reduced, cut)
         found = in_full_precision(candidate)
-        narrowed = narrowed_norms(traced, cut, analysis.flow.norms)
+        narrowed = narrowed_norms(traced, cut, analysis.dependencies.norms)
         try:
             if narrowed:
                 exact = in_full_precision(
@@ -131,7 +131,7 @@ def _slim_once(
         other_kinds = any(
             _kind(candidate.get_submodule(name)) != _kind(reduced.get_submodule(name))
             for name in cut.groups
-            if name not in analysis.flow.group_norms
+            if name not in analysis.dependencies.group_norms
         )
         return SlimResult(candidate, account), other_kinds
     raise InputError(f"{type(model).__name__} cannot be slimmed: {failure}")
