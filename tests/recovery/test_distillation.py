@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from secateur.detectors.anchors import AnchorCache
+from secateur.detectors.balancing import balanced
+from secateur.detectors.prediction_heads import AnchorDetector
 from secateur.recovery.distillation import (
-    balanced,
     detector_distillation,
     embedding_distillation,
     logit_distillation,
@@ -20,6 +22,22 @@ def outputs(seed: int, pictures: int = 2, anchors: int = 7) -> tuple[Tensor, Ten
     generator = torch.Generator().manual_seed(seed)
     locations = torch.randn(pictures, anchors, 4, generator=generator)
     return locations, 2 * torch.randn(pictures, anchors, 2, generator=generator)
+
+
+def distilled(
+    student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], picture_share: float = 0.5
+) -> list[Tensor]:
+    """Losses of locations and of probabilities of a detector with anchors."""
+    detector = AnchorDetector(AnchorCache())
+    losses = detector_distillation(
+        detector.scores(student),
+        detector.scores(teacher),
+        detector.margins(student),
+        detector.margins(teacher),
+        detector.deviations(student, teacher),
+        picture_share,
+    )
+    return [losses["location"], losses["probability"]]
 
 
 def naive(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> tuple[float, float]:
@@ -41,7 +59,7 @@ def naive(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> tup
 
 def test_detector_losses_are_the_formulas() -> None:
     student, teacher = outputs(0), outputs(1)
-    found = detector_distillation(*student, *teacher, picture_share=0.0)
+    found = distilled(student, teacher, picture_share=0.0)
     assert [float(loss) for loss in found] == pytest.approx(naive(student, teacher), rel=1e-5)
 
 
@@ -52,7 +70,7 @@ def test_a_picture_counts_by_itself_where_pictures_are_averaged() -> None:
               (teacher[0][i : i + 1], teacher[1][i : i + 1]))
         for i in range(2)
     ]  # fmt: skip
-    found = detector_distillation(*student, *teacher, picture_share=1.0)
+    found = distilled(student, teacher, picture_share=1.0)
     expected = [sum(losses) / 2 for losses in zip(*alone, strict=True)]
     assert [float(loss) for loss in found] == pytest.approx(expected, rel=1e-5)
 
@@ -61,7 +79,7 @@ def test_a_detector_equal_to_its_teacher_has_no_gradient() -> None:
     locations, logits = outputs(2)
     locations.requires_grad_()
     logits.requires_grad_()
-    losses = detector_distillation(locations, logits, locations.detach(), logits.detach())
+    losses = distilled((locations, logits), (locations.detach(), logits.detach()))
     (losses[0] + losses[1]).backward()
     for tensor in (locations, logits):
         assert tensor.grad is not None
@@ -73,7 +91,7 @@ def test_certain_logits_give_finite_losses_and_gradients() -> None:
     logits = torch.full((2, 7, 2), 0.0)
     logits[..., 1] = 500.0
     student = (-logits).requires_grad_()
-    losses = detector_distillation(locations, student, locations, logits)
+    losses = distilled((locations, student), (locations, logits))
     (losses[0] + losses[1]).backward()
     assert student.grad is not None
     assert bool(student.grad.isfinite().all())
@@ -86,7 +104,7 @@ def test_background_that_neither_sees_as_face_weighs_nothing() -> None:
     logits[..., 0] = 12.0
     worse = logits.clone()
     worse[..., 0] = 8.0
-    assert float(detector_distillation(locations, worse, locations, logits)[1]) < 1e-6
+    assert float(distilled((locations, worse), (locations, logits))[1]) < 1e-6
 
 
 def test_no_faces_at_all_divide_by_one() -> None:

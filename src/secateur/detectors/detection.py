@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -45,6 +45,48 @@ class Detector(Protocol):
 
     def decode(self, outputs: Sequence[Tensor], chosen: Tensor, size: tuple[int, int]) -> Tensor:
         """Corners (B, K, 4), or corners and landmarks (B, K, 14), of the chosen (B, K) ones."""
+
+
+@runtime_checkable
+class Distillable(Detector, Protocol):
+    """A detector whose outputs can be compared with those of a teacher, candidate by candidate.
+
+    Detectors that keep to ``Detector`` alone learn from the boxes that a teacher finds.
+    """
+
+    def candidates(self, size: tuple[int, int]) -> Tensor:
+        """What the N candidates of an input stand for, (N, ...), such as its anchors.
+
+        Two detectors with equal candidates mean the same by their outputs.
+        """
+
+    def margins(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Logits (B, N) of the probabilities that make up a score, by name."""
+
+    def deviations(self, outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> dict[str, Tensor]:
+        """How far what outputs say of each face is from what others say, (B, N) by name.
+
+        Smooth L1, in units of a tenth of the face for places and a fifth for logarithms of sizes.
+        """
+
+    def losses(
+        self,
+        outputs: Sequence[Tensor],
+        size: tuple[int, int],
+        faces: Sequence[Tensor],
+        *,
+        exact: Tensor | None = None,
+        picture_share: float = 0.0,
+    ) -> dict[str, Tensor]:
+        """Terms of the training loss, as of ``Detector``.
+
+        Args:
+            outputs: Raw outputs.
+            size: Height and width of the input.
+            faces: Per image (G, 4) or (G, 19) in fractions of the input.
+            exact: (B,) whether the boxes of an image say where faces end, or only where they are.
+            picture_share: How much of a term is a mean over pictures, in [0, 1].
+        """
 
 
 def batch_losses(

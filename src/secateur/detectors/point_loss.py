@@ -10,6 +10,7 @@ import torch.distributed
 from torch import Tensor
 from torch.nn import functional
 
+from secateur.detectors.balancing import balanced
 from secateur.detectors.iou_losses import diou_loss, eiou_loss
 from secateur.detectors.points import LANDMARKS, decode_boxes, encode_landmarks
 from secateur.detectors.simota import assign_points
@@ -50,6 +51,8 @@ def point_loss(
     box_loss: Literal["eiou", "diou"] = "eiou",
     box_weight: float = 5.0,
     landmark_weight: float = 0.1,
+    exact: Tensor | None = None,
+    picture_share: float = 0.0,
 ) -> dict[str, Tensor]:
     """Loss of a batch.
 
@@ -64,6 +67,9 @@ def point_loss(
         box_loss: ``eiou`` as yunet_n was trained, ``diou`` as yunet_s.
         box_weight: Factor of the loss of boxes.
         landmark_weight: Factor of the loss of landmarks; without annotated ones it is 0.
+        exact: (B,) whether boxes and landmarks of an image are to be learned; of others only where
+            faces are. None: those of all images.
+        picture_share: How much of all terms but the last is a mean over pictures, in [0, 1].
 
     Returns:
         Scalars ``class``, ``objectness``, ``box`` and, with landmarks, ``landmark``, weighted; the
@@ -73,17 +79,31 @@ def point_loss(
     decoded = decode_boxes(boxes, points)
     targets = _targets(classes, objectness, decoded, points, faces)
     positive = targets.positive
-    count = _mean_over_processes(positive.sum().float()).clamp(min=1)
+    pictures = len(faces)
+    picture = torch.arange(pictures, device=positive.device)[:, None].expand_as(positive)[positive]
+    learned = positive.new_ones(pictures) if exact is None else exact.to(positive)
+    counts = positive.sum(1).float()
+    total = _mean_over_processes(counts.sum())
+    exact_counts = counts * learned
+    exact_total = total if exact is None else _mean_over_processes(exact_counts.sum())
+
+    def averaged(values: Tensor) -> Tensor:
+        """Mean over the positive points of the pictures whose boxes are exact."""
+        sums = values.new_zeros(pictures).index_add(0, picture, values * learned[picture])
+        return balanced(sums, exact_counts, picture_share, exact_total)
+
     entropy = functional.binary_cross_entropy_with_logits
+    face = entropy(objectness[..., 0], positive.float(), reduction="none").sum(1)
     losses = {
-        "class": entropy(classes[positive][:, 0], targets.overlap, reduction="sum") / count,
-        "objectness": entropy(objectness[..., 0], positive.float(), reduction="sum") / count,
-        "box": box_weight * BOX_LOSSES[box_loss](decoded[positive], targets.boxes).sum() / count,
+        # what a class shall be is the overlap with an exact box
+        "class": averaged(entropy(classes[positive][:, 0], targets.overlap, reduction="none")),
+        "objectness": balanced(face, counts, picture_share, total),
+        "box": box_weight * averaged(BOX_LOSSES[box_loss](decoded[positive], targets.boxes)),
     }
     if landmarks is not None:
         corners = points.expand(len(positive), -1, -1)[positive]
         error = landmark_loss(landmarks[positive], encode_landmarks(targets.landmarks, corners))
-        weight = targets.landmark_weight
+        weight = targets.landmark_weight * learned[picture]
         losses["landmark"] = landmark_weight * (
             (error * weight).sum() / (weight.sum() + torch.finfo(torch.float32).eps)
         )

@@ -7,11 +7,13 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.detectors.anchors import AnchorCache
+from secateur.detectors.balancing import balanced
 from secateur.detectors.boxes import decode
-from secateur.detectors.multibox_loss import multibox_loss
+from secateur.detectors.multibox_loss import multibox_sums
 
 
 class AnchorDetector(nn.Module):
@@ -35,22 +37,54 @@ class AnchorDetector(nn.Module):
         """
         return self.anchor_cache(height, width, next(self.parameters()).device)
 
+    def candidates(self, size: tuple[int, int]) -> Tensor:
+        """The anchors (N, 4) of an input."""
+        return self.anchors(*size)
+
     def losses(
         self,
         outputs: Sequence[Tensor],
         size: tuple[int, int],
         faces: Sequence[Tensor],
+        *,
         negatives_per_positive: int = 3,
+        exact: Tensor | None = None,
+        picture_share: float = 0.0,
     ) -> dict[str, Tensor]:
-        """Location and confidence loss, see ``multibox_loss``; landmarks of faces do not count."""
-        location, confidence = multibox_loss(
+        """Location and confidence loss, see ``multibox_loss``; landmarks of faces do not count.
+
+        Args:
+            outputs: Locations and logits.
+            size: Height and width of the input.
+            faces: Per image (G, 4 or more), corners first, in fractions of the input.
+            negatives_per_positive: Negatives kept per positive anchor of the same image.
+            exact: (B,) whether the boxes of an image teach locations; None: all do.
+            picture_share: How much of both terms is a mean over pictures, in [0, 1].
+        """
+        sums = multibox_sums(
             outputs[0],
             outputs[1],
             self.anchors(*size).to(outputs[0].device),
             [rows[:, :4] for rows in faces],
             negatives_per_positive=negatives_per_positive,
         )
-        return {"location": location, "confidence": confidence}
+        location, positives = sums.location, sums.positives
+        learned = positives
+        if exact is not None:
+            location, learned = location * exact.to(location), positives * exact.to(positives)
+        return {
+            "location": balanced(location, learned, picture_share),
+            "confidence": balanced(sums.confidence, positives, picture_share),
+        }
+
+    def margins(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Logits (B, N) of a face against background."""
+        return {"probability": outputs[1][..., 1] - outputs[1][..., 0]}
+
+    def deviations(self, outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Smooth L1 (B, N) between locations, whose variances are 0.1 and 0.2 already."""
+        distance = functional.smooth_l1_loss(outputs[0], wanted[0], reduction="none")
+        return {"location": distance.sum(-1)}
 
     def scores(self, outputs: Sequence[Tensor]) -> Tensor:
         """Face probabilities (B, N)."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secateur.data.preprocessing import BGR, Preprocessing
+from secateur.detectors.point_deviation import box_deviation, landmark_deviation
 from secateur.detectors.point_loss import point_loss
 from secateur.detectors.points import LANDMARKS, STRIDES, decode_faces, make_points
 
@@ -111,6 +112,21 @@ class YuNet(nn.Module):
         points = make_points(height, width, device=boxes.device)
         pixels = [rows.to(points) * _in_pixels(rows, height, width) for rows in faces]
         return point_loss(classes, boxes, objectness, landmarks, points, pixels, **settings)
+
+    def candidates(self, size: tuple[int, int]) -> Tensor:
+        """The points (P, 3) of an input: x, y and stride of its cells."""
+        return make_points(*size)
+
+    def margins(self, outputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Logits (B, P) of the class and of the objectness."""
+        return {"class": outputs[0][..., 0], "objectness": outputs[2][..., 0]}
+
+    def deviations(self, outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Distances (B, P) of boxes and, where both tell them, landmarks."""
+        values = {"box": box_deviation(outputs[1], wanted[1])}
+        if len(outputs) > 3 and len(wanted) > 3:
+            values["landmark"] = landmark_deviation(outputs[3], wanted[3], wanted[1])
+        return values
 
     def scores(self, outputs: Sequence[Tensor]) -> Tensor:
         """Scores (B, P) of faces."""

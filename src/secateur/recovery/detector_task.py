@@ -9,32 +9,28 @@ import torch
 from torch import Tensor, nn
 
 from secateur.data.mixed_faces import Teaching
-from secateur.detectors.detection import Detector, detect, run, sum_losses
-from secateur.detectors.multibox_loss import multibox_sums
-from secateur.detectors.prediction_heads import AnchorDetector
+from secateur.detectors.detection import Detector, Distillable, detect, run, sum_losses
 from secateur.detectors.task import DetectorTask
 from secateur.evaluation_mode import freeze_batchnorms
-from secateur.recovery.distillation import balanced, detector_distillation
+from secateur.recovery.distillation import detector_distillation
 from secateur.training_steps import check_loss
 
 Batch = tuple[Tensor, list[Tensor]] | tuple[Tensor, list[Tensor], Tensor]
-
-_SMALLEST_SCORE = 1e-6
 
 
 class DistilledDetectorTask(DetectorTask):
     """Recover a pruned detector from the dense network that it was.
 
-    The loss is ``distillation * (locations + probabilities) + labels * own loss``. Batch norms stay
-    in evaluation mode: statistics of few pictures would undo what reconstruction made of them.
+    The loss is ``distillation * (probabilities + boxes + landmarks) + labels * own loss``. Batch
+    norms stay in evaluation mode: statistics of few pictures would undo what reconstruction made
+    of them.
 
     Args:
         network: The pruned detector.
         teacher: The dense one, or any other; None trains with labels alone.
         distillation: Weight of the distillation losses.
         labels: Weight of the detector's own loss.
-        picture_share: How much of the losses of detectors with anchors is a mean over pictures,
-            in [0, 1].
+        picture_share: How much of the losses is a mean over pictures, in [0, 1].
         freeze_batchnorm: Whether batch norms stay in evaluation mode.
         teacher_threshold: From which score boxes of a teacher with other outputs count as faces.
         **options: Arguments of ``DetectorTask``.
@@ -107,23 +103,28 @@ class DistilledDetectorTask(DetectorTask):
         self, images: Tensor, outputs: Sequence[Tensor], size: tuple[int, int]
     ) -> dict[str, Tensor]:
         """Losses against the teacher, through its boxes where its outputs mean something else."""
-        module = self._teacher[0].to(images.device)
-        teacher = cast("Detector", module)
+        teacher = cast("Detector", self._teacher[0].to(images.device))
+        student = self.detector
         with torch.no_grad():
             wanted, teacher_size = run(teacher, images)
-            alike = teacher_size == size and speak_alike(self.network, module, size)
-            if not alike:
-                rows = detect(teacher, images, score_threshold=self.teacher_threshold)
-                faces = [_boxes(found) for found in rows]
-        if not alike:
-            everything = torch.full((len(faces),), Teaching.BOXES)
-            return self._label(outputs, size, faces, everything)
-        location, probability = detector_distillation(
-            *_location_and_logits(self.detector, outputs),
-            *_location_and_logits(teacher, wanted),
-            self.picture_share,
-        )
-        return {"location": location, "probability": probability}
+        if (
+            isinstance(student, Distillable)
+            and isinstance(teacher, Distillable)
+            and teacher_size == size
+            and speak_alike(student, teacher, size)
+        ):
+            return detector_distillation(
+                student.scores(outputs),
+                teacher.scores(wanted),
+                student.margins(outputs),
+                teacher.margins(wanted),
+                student.deviations(outputs, wanted),
+                self.picture_share,
+            )
+        with torch.no_grad():
+            rows = detect(teacher, images, score_threshold=self.teacher_threshold)
+        faces = [_boxes(found) for found in rows]
+        return self._label(outputs, size, faces, torch.full((len(faces),), Teaching.BOXES))
 
     def _label(
         self,
@@ -132,26 +133,24 @@ class DistilledDetectorTask(DetectorTask):
         faces: Sequence[Tensor],
         teaching: Tensor,
     ) -> dict[str, Tensor]:
-        """The detector's own loss; boxes of another convention say nothing about locations."""
+        """The detector's own loss; boxes of another convention say only where faces are."""
         rows = (teaching != Teaching.TEACHER).nonzero().flatten().tolist()
         outputs, faces = [output[rows] for output in outputs], [faces[row] for row in rows]
-        if not isinstance(self.network, AnchorDetector):
-            return self.detector.losses(outputs, size, faces, **self.loss_settings)
-        sums = multibox_sums(
-            outputs[0],
-            outputs[1],
-            self.network.anchors(*size).to(outputs[0].device),
-            [boxes[:, :4] for boxes in faces],
+        detector = self.detector
+        if not isinstance(detector, Distillable):
+            return detector.losses(outputs, size, faces, **self.loss_settings)
+        exact = (teaching[rows] == Teaching.BOXES).to(outputs[0].device)
+        return detector.losses(
+            outputs,
+            size,
+            faces,
+            exact=exact,
+            picture_share=self.picture_share,
             **self.loss_settings,
         )
-        exact = (teaching[rows] == Teaching.BOXES).to(sums.location)
-        return {
-            "location": balanced(sums.location * exact, sums.positives * exact, self.picture_share),
-            "confidence": balanced(sums.confidence, sums.positives, self.picture_share),
-        }
 
 
-def speak_alike(student: nn.Module, teacher: nn.Module, size: tuple[int, int]) -> bool:
+def speak_alike(student: Distillable, teacher: Distillable, size: tuple[int, int]) -> bool:
     """Whether the outputs of two detectors mean the same, candidate by candidate.
 
     Args:
@@ -159,20 +158,8 @@ def speak_alike(student: nn.Module, teacher: nn.Module, size: tuple[int, int]) -
         teacher: Another.
         size: Height and width of the input.
     """
-    if isinstance(student, AnchorDetector) and isinstance(teacher, AnchorDetector):
-        own, other = student.anchors(*size), teacher.anchors(*size)
-        return own.shape == other.shape and torch.equal(own, other.to(own.device))
-    return type(student) is type(teacher)
-
-
-def _location_and_logits(detector: Detector, outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Locations (B, N, K) and logits (B, N, 2) of any detector."""
-    if isinstance(detector, AnchorDetector):
-        return outputs[0], outputs[1]
-    scores = detector.scores(outputs).clamp(_SMALLEST_SCORE, 1 - _SMALLEST_SCORE)
-    margin = torch.logit(scores)
-    places = [output for output in outputs if output.shape[-1] >= 4]
-    return torch.cat(places, dim=-1), torch.stack([torch.zeros_like(margin), margin], dim=-1)
+    own, other = student.candidates(size), teacher.candidates(size)
+    return own.shape == other.shape and torch.equal(own, other.to(own.device))
 
 
 def _boxes(rows: Tensor) -> Tensor:

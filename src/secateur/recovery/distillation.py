@@ -1,91 +1,89 @@
 """Distillation losses: a pruned network is pulled to what its teacher says about the same picture.
 
 Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015), for detectors with
-the weighting of anchors that dense detection needs: nearly all anchors are background, and those
-count on which teacher or student sees a face (compare Lin et al., "Focal loss", ICCV 2017).
+the weighting that dense detection needs: nearly all candidates are background, and those count on
+which teacher or student sees a face (compare Lin et al., "Focal loss", ICCV 2017).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-_LEAST_FACES = 1.0  # a picture without faces is divided by this, not by zero
+from secateur.detectors.balancing import balanced
 
 
 def detector_distillation(
-    locations: Tensor,
-    logits: Tensor,
-    teacher_locations: Tensor,
-    teacher_logits: Tensor,
+    scores: Tensor,
+    teacher_scores: Tensor,
+    margins: Mapping[str, Tensor],
+    teacher_margins: Mapping[str, Tensor],
+    deviations: Mapping[str, Tensor],
     picture_share: float = 0.5,
-) -> tuple[Tensor, Tensor]:
-    """How far a detector is from its teacher, for detectors that share their anchors.
+) -> dict[str, Tensor]:
+    """How far a detector is from its teacher, for detectors that share their candidates.
 
-    With p the probability of a face, the probabilities are compared by
-    ``sum w KL(p_teacher || p) / n`` with ``w = max(p_teacher, p)^2`` (no gradient through w) and
-    locations by ``sum p_teacher^2 smooth_l1(location - location_teacher) / n``, where
-    ``n = sum p_teacher^2`` is the teacher's number of faces.
+    Each probability p behind a score s is compared by ``sum w KL(p_teacher || p) / n`` with
+    ``w = max(s_teacher, s)^2`` (no gradient through w), and each deviation d of boxes or landmarks
+    by ``sum s_teacher^2 d / n``, where ``n = sum s_teacher^2`` is the teacher's number of faces.
 
     Args:
-        locations: (B, N, 4) locations of the student.
-        logits: (B, N, 2) logits of the student: background, face.
-        teacher_locations: (B, N, 4).
-        teacher_logits: (B, N, 2).
+        scores: (B, N) scores of the student in 0..1.
+        teacher_scores: (B, N).
+        margins: By name, (B, N) logits of the probabilities that make up the student's scores.
+        teacher_margins: The same of the teacher.
+        deviations: By name, (B, N) how far what the student says of a face is from the teacher's.
         picture_share: In [0, 1], how much of the loss is the mean of what single pictures give,
             in which a lone large face counts as much as a crowd; the rest divides by the faces of
             the whole batch.
 
     Returns:
-        Two scalars: of locations and of probabilities.
+        A scalar by the name of each margin and deviation.
 
     Examples:
-        >>> logits, locations = torch.randn(2, 5, 2), torch.randn(2, 5, 4)
-        >>> losses = detector_distillation(locations, logits, locations, logits)
-        >>> [round(float(loss), 6) for loss in losses]
-        [0.0, 0.0]
+        >>> margin = torch.randn(2, 5)
+        >>> score, nothing = margin.sigmoid(), torch.zeros(2, 5)
+        >>> losses = detector_distillation(
+        ...     score, score, {"face": margin}, {"face": margin}, {"box": nothing}
+        ... )
+        >>> {name: round(float(loss), 6) for name, loss in losses.items()}
+        {'face': 0.0, 'box': 0.0}
     """
-    margin, teacher_margin = face_margin(logits), face_margin(teacher_logits)
-    teacher = teacher_margin.sigmoid()
-    importance = torch.maximum(teacher, margin.detach().sigmoid()).square()
-    # KL of two coins, from margins, so that a probability of nearly 0 or 1 costs no precision.
-    divergence = teacher * (
-        functional.logsigmoid(teacher_margin) - functional.logsigmoid(margin)
-    ) + (1 - teacher) * (functional.logsigmoid(-teacher_margin) - functional.logsigmoid(-margin))
-    distance = functional.smooth_l1_loss(locations, teacher_locations, reduction="none").sum(-1)
-    faces = teacher.square()
-    return (
-        balanced((faces * distance).sum(1), faces.sum(1), picture_share),
-        balanced((importance * divergence).sum(1), faces.sum(1), picture_share),
-    )
+    faces = teacher_scores.square()
+    importance = torch.maximum(faces, scores.detach().square())
+    losses = {}
+    for name, margin in margins.items():
+        divergence = coin_divergence(margin, teacher_margins[name])
+        losses[name] = balanced((importance * divergence).sum(1), faces.sum(1), picture_share)
+    for name, deviation in deviations.items():
+        losses[name] = balanced((faces * deviation).sum(1), faces.sum(1), picture_share)
+    return losses
 
 
-def face_margin(logits: Tensor) -> Tensor:
-    """Logit of a face against background, (B, N), from logits (B, N, 2)."""
-    return logits[..., 1] - logits[..., 0]
-
-
-def balanced(sums: Tensor, counts: Tensor, picture_share: float) -> Tensor:
-    """Mean over a batch, partly per counted item and partly per picture.
+def coin_divergence(margins: Tensor, teacher_margins: Tensor) -> Tensor:
+    """KL divergence of two coins, from logits, so that a probability near 0 or 1 stays precise.
 
     Args:
-        sums: (B,) a loss summed over each picture.
-        counts: (B,) how many items each picture has; at least 1 is counted.
-        picture_share: Share of the mean over pictures, in [0, 1].
+        margins: Logits of the student, of any shape.
+        teacher_margins: Logits of the teacher, of the same shape.
 
     Returns:
-        A scalar.
+        KL(teacher || student), at least 0, of that shape.
 
     Examples:
-        >>> balanced(torch.tensor([8.0, 1.0]), torch.tensor([8.0, 1.0]), 0.5)
-        tensor(1.)
-        >>> balanced(torch.tensor([8.0, 3.0]), torch.tensor([8.0, 1.0]), 1.0)
-        tensor(2.)
+        >>> coin_divergence(torch.tensor([0.0, 3.0]), torch.tensor([0.0, 3.0]))
+        tensor([0., 0.])
     """
-    by_item = sums.sum() / counts.sum().clamp(min=_LEAST_FACES)
-    by_picture = (sums / counts.clamp(min=_LEAST_FACES)).mean()
-    return (1 - picture_share) * by_item + picture_share * by_picture
+    face, background = functional.logsigmoid(margins), functional.logsigmoid(-margins)
+    teacher_face = functional.logsigmoid(teacher_margins)
+    teacher_background = functional.logsigmoid(-teacher_margins)
+    probability = teacher_margins.sigmoid()
+    return probability * (teacher_face - face) + (1 - probability) * (
+        teacher_background - background
+    )
 
 
 def embedding_distillation(embeddings: Tensor, teacher_embeddings: Tensor) -> Tensor:

@@ -70,9 +70,12 @@ def test_a_window_holds_a_center_and_keeps_to_the_picture() -> None:
     assert sides == {25, 50, 75}
 
 
-def test_a_picture_without_any_box_is_taken_whole() -> None:
-    window = draw_scaled_window(np.zeros((0, 4)), 50, 80, (0.5,), np.random.default_rng(0))
-    assert window == Window(0, -15, 80)
+def test_a_picture_without_any_box_gives_windows_anywhere() -> None:
+    generator = np.random.default_rng(0)
+    windows = {draw_scaled_window(np.zeros((0, 4)), 50, 80, (0.5,), generator) for _ in range(50)}
+    assert {window.side for window in windows} == {25}
+    assert len({window.left for window in windows}) > 20
+    assert all(0 <= window.left < 55 and 0 <= window.top < 25 for window in windows)
 
 
 def test_a_face_that_no_small_window_holds_makes_the_window_grow() -> None:

@@ -99,14 +99,16 @@ def draw_scaled_window(
         generator: Source of chance.
 
     Returns:
-        The window; the whole picture in a square when there is no box or chance is unkind.
+        The window; without boxes any, and the whole picture in a square when chance is unkind.
     """
     centers = (boxes[:, :2] + boxes[:, 2:4]) / 2
     scale = float(generator.choice(scales))
-    for _ in range(_SCALES if len(boxes) else 0):
+    for _ in range(_SCALES):
         side = max(1, int(scale * min(height, width)))
         left = _offsets(width, side, generator)
         top = _offsets(height, side, generator)
+        if not len(boxes):
+            return Window(int(left[0]), int(top[0]), side)
         x, y = centers[:, 0] - left[:, None], centers[:, 1] - top[:, None]
         holds = ((x > 0) & (x < side) & (y > 0) & (y < side)).any(axis=1)
         if holds.any():
