@@ -14,6 +14,7 @@ import random
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,8 @@ from secateur.slimming.graph import trace
 from secateur.slimming.operators import owner_of
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
-SECONDS = 240  # of processor time for both libraries together
-GIBIBYTES = 6
+SECONDS = 120  # of processor time for each library
+GIBIBYTES = 4  # of private memory
 SIZE = 96
 GOOD = 0.42  # share of the parameters at coupled 50 % that counts as good: a plain network has 0.25
 
@@ -76,7 +77,7 @@ def main() -> None:
     wanted = [*NAMES, *(f"{name}{UNEQUAL}" for name in ("convnext_atto", "resnet50_gn"))]
     for name in asked or wanted:
         if name not in done:
-            row = in_own_process(name)
+            row = measure(name)
             print(row, flush=True)
             add_rows(RESULTS, [row])
     write_section("Any network", report(read_rows(RESULTS)))
@@ -133,45 +134,54 @@ def example(model: nn.Module) -> Tensor:
     return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def in_own_process(name: str) -> dict[str, Any]:
-    """Measure under limits; a network that outlasts them or crashes is a row that says so."""
+def measure(name: str) -> dict[str, Any]:
+    """Half the filters of every layer by both libraries, each in a process with limits."""
+    row = {"model": name} | _in_own_process(by_secateur, name)
+    return row | {"theirs": _in_own_process(by_torch_pruning, name)}
+
+
+def _in_own_process(job: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any]:
+    """Do a job under limits; one that outlasts them or crashes is a row that says so."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure_limited, args=(name, sender))
+    process = context.Process(target=_do_limited, args=(job, name, sender))
     process.start()
     sender.close()
     try:
-        row = receiver.recv()
+        row: dict[str, Any] = receiver.recv()
     except EOFError:
-        row = {"model": name, "failed": "stopped at the limit on processor time or memory"}
+        row = {"failed": f"stopped at {SECONDS} s of processor time or {GIBIBYTES} GiB"}
     process.join()
     return row
 
 
-def _measure_limited(name: str, sender: Any) -> None:  # noqa: ANN401  a Connection
+def _do_limited(
+    job: Callable[[str], dict[str, Any]],
+    name: str,
+    sender: Any,  # noqa: ANN401  a Connection
+) -> None:
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_DATA, (GIBIBYTES * 2**30, GIBIBYTES * 2**30))
-    sender.send(measure(name))
+    sender.send(job(name))
     sender.close()
 
 
-def measure(name: str) -> dict[str, Any]:
-    """Half the filters of every layer by both libraries."""
-    row: dict[str, Any] = {"model": name}
-    equal = not name.endswith(UNEQUAL)
+def by_secateur(name: str) -> dict[str, Any]:
+    """Half the filters of every layer by this library."""
     try:
         model = make_network(name.removesuffix(UNEQUAL))
         images = example(model)
         dense = count_parameters(model)
         macs = count_macs(model, images).total
     except Exception as error:
-        return row | {"failed": f"cannot be built: {error}"}
+        return {"failed": f"cannot be built: {error}"}
+    row: dict[str, Any] = {}
     started = time.process_time()
     try:
-        told = prune(model, images, "l1", 0.5, equal=equal).report
+        told = prune(model, images, "l1", 0.5, equal=not name.endswith(UNEQUAL)).report
         total = told.account.total
-        row |= {
+        row = {
             "params": total.parameters_slim / dense,
             "macs": total.macs_slim / max(macs, 1),
             "relative": told.slimming.max_rel_diff,
@@ -181,13 +191,17 @@ def measure(name: str) -> dict[str, Any]:
     except InputError as error:
         row["refused"] = str(error)[:400]
     except Exception as error:
-        row["failed"] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
-    row["seconds"] = time.process_time() - started
-    return row | {"theirs": by_torch_pruning(model, images, dense)}
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        first = (str(error).splitlines() or [""])[0]
+        row["failed"] = f"{type(error).__name__} ({where}): {first[:120]}"
+    return row | {"seconds": time.process_time() - started}
 
 
-def by_torch_pruning(model: nn.Module, images: Tensor, dense: int) -> dict[str, Any]:
+def by_torch_pruning(name: str) -> dict[str, Any]:
     """The same by Torch-Pruning, told which layers write outputs as its users tell it."""
+    model = make_network(name.removesuffix(UNEQUAL))
+    images, dense = example(model), count_parameters(model)
     subject = copy.deepcopy(model) if _copies(model) else model
     started = time.process_time()
     try:
