@@ -54,6 +54,7 @@ class StepSaver:
         builders: Architecture name -> what builds it.
         input_size: Side of the picture that MACs are counted for, in pixels.
         align: Numbers of filters become multiples of this, or stay whole.
+        equal: False lets layer norms and group norms lose channels, see ``slim``.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class StepSaver:
         builders: Builders,
         input_size: int,
         align: int = 1,
+        equal: bool = True,
     ) -> None:
         self.folder = Path(folder)
         self.architecture = architecture
         self.builders = builders
         self.align = align
+        self.equal = equal
         self.example = torch.zeros(1, 3, input_size, input_size)
 
     def save(self, trainer: pl.Trainer, pl_module: pl.LightningModule, name: str) -> SavedStep:
@@ -92,7 +95,7 @@ class StepSaver:
         pictures = [image[None] for image in data.validation_images(PICTURES)]
         # Building the slim network anew draws weights that the training must not miss.
         with isolate_rng(), replacing_folder(self.folder / "steps" / name) as temporary:
-            slimmed, difference = save_verified_slim(
+            slimmed, difference, _ = save_verified_slim(
                 temporary,
                 masked,
                 self.architecture,
@@ -100,6 +103,7 @@ class StepSaver:
                 self.example,
                 ((picture,) for picture in pictures),
                 align=self.align,
+                equal=self.equal,
             )
             if found is not None:
                 assert isinstance(pl_module, RecognizerTask)

@@ -21,6 +21,7 @@ from secateur.files import atomic_write
 from secateur.readers import MEBI, read_bytes, read_json
 from secateur.schema import is_count, is_number
 from secateur.slimming.equivalence import TOLERANCE, Probe, compare, outputs
+from secateur.slimming.kept_norms import normalized_over_kept
 from secateur.slimming.scattered_conv import ScatteredConv2d, scatter_zero_filters
 from secateur.slimming.slim import slim
 from secateur.slimming.surgery import replace_tensors, update_sizes
@@ -253,10 +254,14 @@ class ProvedSlim(NamedTuple):
     Args:
         network: The network, in evaluation mode.
         difference: Largest absolute difference of its outputs from those of the masked network.
+        renormalized: Layer norms and group norms whose statistics run over fewer channels than in
+            the masked network; if there are any, the difference is from the masked network with
+            norms like that.
     """
 
     network: nn.Module
     difference: float
+    renormalized: tuple[str, ...] = ()
 
 
 def save_verified_slim(
@@ -269,6 +274,7 @@ def save_verified_slim(
     *,
     scatter: bool = False,
     align: int = 1,
+    equal: bool = True,
 ) -> ProvedSlim:
     """Slim a network, save it, load it again and prove that it computes what the masked one does.
 
@@ -282,16 +288,22 @@ def save_verified_slim(
         scatter: Whether convolutions leave out zero filters that have to stay, where that is
             measured to be faster on the example.
         align: Numbers of filters become multiples of this, or stay whole.
+        equal: False lets layer norms and group norms lose channels, see ``slim``.
 
     Raises:
         RuntimeError: If the two networks differ.
     """
-    small = slim(masked, (example[..., :TRACE_SIZE, :TRACE_SIZE],), align=align).model
+    small, report = slim(
+        masked, (example[..., :TRACE_SIZE, :TRACE_SIZE],), align=align, equal=equal
+    )
     if scatter:
         small = scatter_zero_filters(small, example).model
     save_slim(folder, small, architecture)
     slimmed = load_slim(folder, builders)
-    probes = (Probe(tuple(args), outputs(masked, args)) for args in inputs)
+    exact = masked
+    if report.renormalized:
+        exact = normalized_over_kept(masked, slimmed, report.renormalized)
+    probes = (Probe(tuple(args), outputs(exact, args)) for args in inputs)
     difference = compare(slimmed, probes)
     # Outputs far above 1, as of a network that barely trained, carry rounding of their size.
     if min(difference.absolute, difference.relative) > TOLERANCE:
@@ -299,4 +311,4 @@ def save_verified_slim(
             f"the slim network differs from the masked one by {difference.absolute:.2g} on real "
             f"pictures, more than {TOLERANCE}: this is a defect of slimming, please report it"
         )
-    return ProvedSlim(slimmed, difference.absolute)
+    return ProvedSlim(slimmed, difference.absolute, tuple(report.renormalized))

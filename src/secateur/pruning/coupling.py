@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,15 +15,13 @@ from secateur.errors import InputError
 from secateur.filters import as_arguments, number_of_filters
 from secateur.network_copy import copy_network
 from secateur.pruning.masks import apply_masks
-from secateur.slimming.analysis import SIZES, cut_to, find_dependencies
+from secateur.slimming.analysis import SIZES, find_dependencies, runs_without_half
 from secateur.slimming.constant_propagation import constant_values, input_free_tensors
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
-from secateur.slimming.equivalence import outputs
 from secateur.slimming.graph import NetworkGraph, trace
 from secateur.slimming.liveness import readers, restore_valid_shapes
 from secateur.slimming.operators import owner_of
 from secateur.slimming.report import held_channels
-from secateur.slimming.surgery import apply_cut
 
 FIXED = -1  # the set of filters that are never removed
 
@@ -382,11 +379,7 @@ def find_coupled_sets(
     traced = traced or trace(model, arguments)
     for sizes in SIZES:
         dependencies, classes = find_dependencies(model, traced, sizes=sizes)
-        # Try to cut every second set: a forward with sizes written down fails at that.
-        kept = torch.ones(classes.count, dtype=torch.bool)
-        kept[classes.removable.nonzero()[::2, 0]] = False
-        kept = restore_valid_shapes(kept, dependencies, classes, traced.tensors)
-        with suppress(RuntimeError, ValueError, AssertionError, IndexError):
-            outputs(apply_cut(model, cut_to(kept, dependencies, classes)), arguments)
+        # A forward with sizes written down fails at that.
+        if runs_without_half(model, traced, dependencies, classes, classes.removable):
             break
     return CoupledSets(traced, dependencies, classes)

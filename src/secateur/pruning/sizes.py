@@ -256,7 +256,8 @@ def measure_share(
     dense = copy_network(model).to(device_of(arguments)).eval()
     masked = copy_network(dense)
     apply_masks(masked, keep, batchnorms)
-    small = slim(masked, arguments, align=align, traced=traced).model
+    equal = traced is None or traced.equal
+    small = slim(masked, arguments, align=align, equal=equal, traced=traced).model
     before, after = time_in_turn(
         [(dense, arguments), (small, arguments)],
         runs=_RUNS_IN_TURN,

@@ -13,6 +13,7 @@ from secateur.readers import read_json
 from secateur.reports import tables
 from secateur.reports.metrics_file import read_metrics
 from secateur.reports.plots import LayerFilters, Span, plot_curves, plot_kept_filters
+from secateur.reports.summary import NOT_EQUAL
 from secateur.schema import Fields
 
 
@@ -32,6 +33,8 @@ def closing_table(summary: Mapping[str, Any], console: Console | None = None) ->
     remarks = []
     if "slim_max_abs_diff" in summary:
         remarks.append(f"slim against masked: {summary['slim_max_abs_diff']:.2g} at most")
+    if summary.get("slim_equal") is False:
+        remarks.append(NOT_EQUAL)
     if str(summary.get("data")).startswith("demo_"):
         remarks.append("drawn faces: these figures say nothing about real pictures")
     rows = closing_rows(summary)

@@ -17,10 +17,17 @@ Value = str | int | float | bool | dict[str, float]
 
 Summary = dict[str, Value]
 
+NOT_EQUAL = (
+    "slim and masked network are not equal by nature: norms lost channels (pruning.equal=false), "
+    "and the difference is from the masked network normalised over the channels that stay"
+)
+"""What a run says where it made its network smaller than can be proved equal."""
+
 KEYS: tuple[str, ...] = (
     *("task", "model", "criterion", "scope", "schedule", "rate", "rates", "seed", "data"),
     *("input_size", "params_dense", "params_nonzero", "params_slim", "sparsity"),
     *("macs_dense", "macs_slim", "slim_max_abs_diff", "latency_ms_dense", "latency_ms_slim"),
+    *("slim_equal", "slim_renormalized"),  # only where norms lost channels (equal=false)
     "machine",
     *("wall_seconds", "peak_memory_mb", "protocol"),
     *("slim_from", "slim_epoch"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +11,14 @@ from torch import Tensor, nn
 
 from secateur.slimming.absorption import find_carriers, folds
 from secateur.slimming.constant_propagation import constant_values, input_free_tensors
-from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies, find_classes
+from secateur.slimming.dependencies import (
+    ChannelClasses,
+    ChannelDependencies,
+    connected,
+    find_classes,
+)
+from secateur.slimming.equivalence import outputs
+from secateur.slimming.expanded_tensors import shrink
 from secateur.slimming.graph import NetworkGraph
 from secateur.slimming.liveness import (
     Reader,
@@ -21,10 +30,13 @@ from secateur.slimming.liveness import (
 from secateur.slimming.operators import owner_of
 from secateur.slimming.propagation import propagate_channels
 from secateur.slimming.reshape_probe import resolve_reshapes
-from secateur.slimming.surgery import Cut
+from secateur.slimming.surgery import Cut, apply_cut
 from secateur.slimming.written_sizes import NewSize
 
-SIZES = ("rewritten", "computed", "fixed")  # what is assumed of the sizes of reshapes and splits
+# What is assumed of the sizes of reshapes and splits, from the boldest on.
+SIZES = ("rewritten", "computed", "tried", "fixed")
+
+_MOST_TRIALS = 64  # forwards that look for the tensors whose size is written down
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,8 @@ def find_dependencies(
         model: The network.
         traced: Its operator graph.
         sizes: ``rewritten`` sets integers of modules that say a number of channels, ``computed``
-            leaves them alone, and ``fixed`` keeps all channels that are reshaped or split.
+            leaves them alone, ``tried`` does the first and keeps the channels of those reshaped or
+            split tensors without which the forward fails, and ``fixed`` keeps those of all.
 
     Returns:
         The dependencies between channel labels, and the classes of labels.
@@ -68,14 +81,80 @@ def find_dependencies(
     if key not in traced.findings:
         known = input_free_tensors(traced)
         modules = dict(model.named_modules(remove_duplicate=False))
-        dependencies = propagate_channels(traced, known, modules, rewrite=sizes == "rewritten")
+        rewrite = sizes in ("rewritten", "tried")
+        dependencies = propagate_channels(traced, known, modules, rewrite=rewrite)
         if sizes == "fixed":
             for labels in dependencies.sized:
-                dependencies.pin(labels, "the forward reshapes it to a size that is written down")
-        resolve_reshapes(model, traced, dependencies, rewrite=sizes == "rewritten")
+                dependencies.pin(labels, _WRITTEN)
+        resolve_reshapes(model, traced, dependencies, rewrite=rewrite)
+        if sizes == "tried":
+            for labels in _failing(model, traced, dependencies):
+                dependencies.pin(labels, _WRITTEN)
         traced.findings[key] = dependencies, find_classes(dependencies)
     found: tuple[ChannelDependencies, ChannelClasses] = traced.findings[key]
     return found
+
+
+_WRITTEN = "the forward reshapes it to a size that is written down"
+
+
+def _failing(model: nn.Module, traced: NetworkGraph, dependencies: ChannelDependencies) -> Sequence[Tensor]:
+    """Labels of reshaped and split tensors whose channels no forward does without.
+
+    Tensors that share channels are tried together, by halves: every second of their channels is
+    cut. After ``_MOST_TRIALS`` forwards, what was not tried counts as failing.
+    """
+    classes = find_classes(dependencies)
+    matrices = [shrink(labels).reshape(-1) for labels in (*dependencies.sized, *dependencies.equal_rows)]
+    members = [classes.of[matrix] for matrix in matrices]
+    components = connected([(m[:1].expand_as(m), m) for m in members], classes.count)
+    groups: dict[int, list[Tensor]] = {}
+    for labels, of in zip(dependencies.sized, members, strict=False):
+        free = of[classes.removable[of]]
+        if free.numel():
+            groups.setdefault(int(components[free[0]]), []).append(labels)
+    trials = 0
+
+    def runs(numbers: Sequence[int]) -> bool:
+        nonlocal trials
+        trials += 1
+        chosen = torch.isin(components, torch.tensor(numbers)) & classes.removable
+        return trials <= _MOST_TRIALS and runs_without_half(model, traced, dependencies, classes, chosen)
+
+    def failing(numbers: list[int]) -> list[int]:
+        if not numbers or runs(numbers):
+            return []
+        if len(numbers) == 1:
+            return numbers
+        half = len(numbers) // 2
+        return failing(numbers[:half]) + failing(numbers[half:])
+
+    return [labels for number in failing(list(groups)) for labels in groups[number]]
+
+
+def runs_without_half(
+    model: nn.Module,
+    traced: NetworkGraph,
+    dependencies: ChannelDependencies,
+    classes: ChannelClasses,
+    chosen: Tensor,
+) -> bool:
+    """Whether the forward runs when every second of some classes is cut.
+
+    Args:
+        model: The network.
+        traced: Its operator graph.
+        dependencies: Dependencies between channel labels.
+        classes: Sets of channels that can only be removed together.
+        chosen: The classes, (classes,) bool.
+    """
+    kept = torch.ones(classes.count, dtype=torch.bool)
+    kept[chosen.nonzero()[::2, 0]] = False
+    kept = restore_valid_shapes(kept, dependencies, classes, traced.tensors)
+    with suppress(RuntimeError, ValueError, AssertionError, IndexError):
+        outputs(apply_cut(model, cut_to(kept, dependencies, classes)).cpu(), traced.arguments)
+        return True
+    return False
 
 
 def analyze(
@@ -88,7 +167,8 @@ def analyze(
         traced: Its operator graph.
         align: Numbers of filters become multiples of this, or stay whole.
         sizes: ``rewritten`` sets integers of modules that say a number of channels, ``computed``
-            leaves them alone, and ``fixed`` keeps all channels that are reshaped or split.
+            leaves them alone, ``tried`` does the first and keeps the channels of those reshaped or
+            split tensors without which the forward fails, and ``fixed`` keeps those of all.
     """
     dependencies, classes = find_dependencies(model, traced, sizes=sizes)
     return plan_cut(traced, dependencies, classes, align)

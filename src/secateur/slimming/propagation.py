@@ -324,7 +324,7 @@ class _ChannelPropagation:
         return blank if result is None else (result.expand(blank[0].shape), *blank[1:])
 
     def _move(self, node: fx.Node, name: str, where: str) -> tuple[Tensor, ...]:
-        moved = move_elements(node, lambda n: self.of(n).double(), self.known, fill=KEPT)
+        moved = move_elements(node, self._as_numbers, self.known, fill=KEPT)
         if moved is None:
             return self._unknown(node, where)
         after = tuple(shrink(part).long().expand(part.shape) for part in moved)
@@ -353,6 +353,7 @@ class _ChannelPropagation:
                 self.dependencies.sized.append(before)
                 self.dependencies.equal(torch.stack(parts))
                 self._written(node, parts[:1])
+                self._written(node, [torch.cat(parts)])  # a module may divide what it keeps
         elif name in POSITIONS and any(
             not torch.equal(flat.reshape(-1), shrink(part).reshape(-1)) for part in after
         ):
@@ -362,6 +363,11 @@ class _ChannelPropagation:
             for operand in node.all_input_nodes:
                 self.pin(operand, f"{where} picks channels by position")
         return after
+
+    def _as_numbers(self, node: fx.Node) -> Tensor:
+        """Labels as numbers that every operator moves, still stored small."""
+        labels = self.of(node)
+        return shrink(labels).double().expand(labels.shape)
 
     def _written(self, node: fx.Node, parts: Sequence[Tensor]) -> bool:
         """Note sizes that the module around a call keeps as integers; False if it does not."""

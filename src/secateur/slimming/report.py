@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from secateur.cost.parameters import count_parameters
 from secateur.slimming.analysis import Analysis
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
 from secateur.slimming.equivalence import Difference
+from secateur.slimming.kept_norms import NarrowedNorm
 from secateur.slimming.liveness import parameters_of_classes
 from secateur.slimming.operators import owner_of
 
@@ -103,8 +104,9 @@ class SlimReport:
         max_rel_diff: Largest difference of an output over the largest element of that output.
         held: What holds channels of the network whatever its weights are, most parameters first.
         computed: Layers whose weight the forward computed, and which now hold the result.
-        renormalized: Layer norms and group norms whose statistics run over fewer channels; where
-            there are any, differences are from the masked network normalised like that.
+        renormalized: Layer norms and group norms whose statistics run over fewer channels, and
+            which; where there are any, differences are from the masked network normalised like
+            that.
     """
 
     kept: dict[str, tuple[int, ...]]
@@ -117,7 +119,7 @@ class SlimReport:
     max_rel_diff: float = 0.0
     held: tuple[HeldChannels, ...] = ()
     computed: tuple[str, ...] = ()
-    renormalized: tuple[str, ...] = ()
+    renormalized: Mapping[str, NarrowedNorm] = field(default_factory=dict)
 
     def explain(self) -> str:
         """What keeps the network from becoming smaller, line by line."""
@@ -133,8 +135,8 @@ class SlimReport:
         if self.renormalized:
             lines.append(
                 f"not equal by nature: {len(self.renormalized)} norms such as "
-                f"{self.renormalized[0]} lost channels, and the differences are from the masked "
-                "network normalised over the channels that stay"
+                f"{next(iter(self.renormalized))} lost channels, and the differences are from "
+                "the masked network normalised over the channels that stay"
             )
         if self.computed:
             lines.append(
@@ -206,8 +208,18 @@ def chain_reports(first: SlimReport, second: SlimReport) -> SlimReport:
         max_rel_diff=first.max_rel_diff + second.max_rel_diff,
         held=second.held,
         computed=first.computed,
-        renormalized=tuple(dict.fromkeys(first.renormalized + second.renormalized)),
+        renormalized=_chain_norms(first.renormalized, second.renormalized),
     )
+
+
+def _chain_norms(
+    first: Mapping[str, NarrowedNorm], second: Mapping[str, NarrowedNorm]
+) -> dict[str, NarrowedNorm]:
+    """Norms after two slimmings; channels are numbered as before the first."""
+    both = {
+        name: first[name].then(norm) if name in first else norm for name, norm in second.items()
+    }
+    return {**first, **both}
 
 
 class _Reasons:

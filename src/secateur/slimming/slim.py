@@ -110,12 +110,10 @@ def _slim_once(
         cut = analysis.cut
         candidate = apply_cut(reduced, cut)
         found = in_full_precision(candidate)
-        narrowed = narrowed_norms(traced, cut, analysis.dependencies.norms)
+        narrowed = narrowed_norms(traced, cut, analysis.dependencies.norms, reduced)
         try:
             if narrowed:
-                exact = in_full_precision(
-                    normalized_over_kept(reduced, candidate, traced, narrowed)
-                )
+                exact = in_full_precision(normalized_over_kept(reduced, candidate, narrowed))
                 probes = make_probes(exact, probes[0].arguments)
             difference = compare(found, probes)
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
@@ -127,7 +125,7 @@ def _slim_once(
             failure = f"the slim network differs by {difference.relative:.1e} from {where} on"
             continue
         account = build_report(model, candidate, analysis, dropped, difference)
-        account = replace(account, computed=computed, renormalized=tuple(narrowed))
+        account = replace(account, computed=computed, renormalized=narrowed)
         other_kinds = any(
             _kind(candidate.get_submodule(name)) != _kind(reduced.get_submodule(name))
             for name in cut.groups

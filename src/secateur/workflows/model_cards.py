@@ -8,6 +8,7 @@ from typing import Any
 
 from secateur.deploy.description import Description
 from secateur.reports.model_card import ModelCard, write_model_card
+from secateur.reports.summary import NOT_EQUAL
 from secateur.workflows.run_records import value_at
 
 CARD = "MODEL_CARD.md"
@@ -142,6 +143,8 @@ def _limits(task: str, figures: Mapping[str, Any]) -> list[str]:
             "**Trained on drawn faces: it shows that the program works and is of no use on "
             "photographs.**",
         )
+    if figures.get("slim_equal") is False:
+        sentences.append(f"{NOT_EQUAL[0].upper()}{NOT_EQUAL[1:]}: {figures['slim_renormalized']}.")
     return sentences
 
 

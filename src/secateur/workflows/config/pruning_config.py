@@ -22,7 +22,8 @@ from secateur.schema import is_number, mapping_in, shown
 log = logging.getLogger(__name__)
 
 # What a file of rates may say of conf/pruning; rate, rates, target and seed stand beside it.
-_OF_CONF = ("criterion", "scope", "min_keep", "align", "exclude", "mask_batchnorm", "groups")
+_OF_CONF = ("criterion", "scope", "min_keep", "align", "equal", "exclude",
+            "mask_batchnorm", "groups")  # fmt: skip
 
 
 def pruning_settings(config: DictConfig) -> PruningSettings:
@@ -41,6 +42,7 @@ def pruning_settings(config: DictConfig) -> PruningSettings:
         scope=str(config.pruning.scope),
         min_keep=float(config.pruning.min_keep),
         align=int(config.pruning.align),
+        equal=bool(config.pruning.get("equal", True)),
         target=size_target(config),
         seed=int(config.seed),
     )

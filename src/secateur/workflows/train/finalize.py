@@ -90,7 +90,7 @@ class RunFinalizer:
         Returns:
             The flat record that ``summary.json`` holds.
         """
-        slimmed, difference = save_verified_slim(
+        proved = save_verified_slim(
             self.run.path,
             self.masked,
             self.architecture,
@@ -99,13 +99,18 @@ class RunFinalizer:
             self.real_inputs(),
             scatter=bool(self.config.pruning.get("scatter", False)),
             align=int(self.config.pruning.get("align", 1)),
+            equal=bool(self.config.pruning.get("equal", True)),
         )
+        slimmed, difference = proved.network, proved.difference
         log.info("slim against masked on real pictures: max abs difference %.2g", difference)
         final = self.evaluate(slimmed)
         # A recovering run was validated on pictures that are held out of training.
         for stage, network in stage_networks(self.masked, self.pruning).items():
             self.recorder.stages[stage] = self.evaluate(network)
         summary = {**self.summarise(slimmed, difference, final, wall_seconds), **about}
+        if proved.renormalized:
+            summary["slim_equal"] = False
+            summary["slim_renormalized"] = ", ".join(proved.renormalized)
         if (
             getattr(rank_zero_only, "rank", 0) == 0
         ):  # the other processes only took part in the evaluation

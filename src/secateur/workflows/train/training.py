@@ -236,7 +236,12 @@ def build_trainer(
         if isinstance(callback, PruningCurve):
             size = int(config.data.input_size)
             callback.saver = StepSaver(
-                run.path, architecture, builders(config), size, align=int(config.pruning.align)
+                run.path,
+                architecture,
+                builders(config),
+                size,
+                align=int(config.pruning.align),
+                equal=bool(config.pruning.get("equal", True)),
             )
     callbacks += [
         recorder,
