@@ -146,12 +146,79 @@ class PaddedShortcut(nn.Module):
         return self.project((self.conv(x) + shortcut).relu())
 
 
+class HalvedTotal(nn.Module):
+    """Halves of a width of which the module keeps the whole (SKNet in timm)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_channels = 8
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = torch.split(x.relu(), self.in_channels // 2, 1)
+        return torch.cat([self.conv(a), b], 1)
+
+
+class PaddedStride(nn.Module):
+    """Zeros to the right and below, and a depthwise convolution that strides (BlazeFace)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(8, 8, 3, stride=2, groups=8)
+        self.point = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.point(self.depthwise(nn.functional.pad(x, (0, 1, 0, 1)))).relu()
+
+
+class Heads(nn.Module):
+    """Attention over all places, its queries, keys and values cut out of one convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Conv2d(8, 24, 1)
+        self.project = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = self.qkv(x).reshape(x.shape[0], 3, 2, -1, x.shape[2] * x.shape[3])
+        q, k, v = qkv.unbind(1)
+        mixed = v @ (q.transpose(2, 3) @ k).softmax(-1)
+        return self.project(mixed.reshape(x.shape[0], -1, *x.shape[2:]))
+
+
+class ChunkedHeads(Heads):
+    """The same with three chunks, and a head size that is written down."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (part.flatten(2) for part in self.qkv(x).chunk(3, 1))
+        mixed = v @ (q.transpose(1, 2) @ k).softmax(-1)
+        return self.project(mixed.view(x.shape[0], -1, *x.shape[2:]))
+
+
+class LiteralHeads(nn.Module):
+    """Channels dealt out to four heads, a number that stands in the code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = x.view(x.shape[0], 4, -1, *x.shape[2:])
+        gates = heads.mean((3, 4), keepdim=True).sigmoid()
+        return self.project((heads * gates).flatten(1, 2))
+
+
 def grouped_norm() -> nn.Module:
     return nn.Sequential(nn.GroupNorm(4, 8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
 
 
 def upsampling() -> nn.Module:
     return nn.ConvTranspose2d(8, 8, 4, stride=2, padding=1, groups=8, bias=False)
+
+
+def grouped_upsampling() -> nn.Module:
+    layer = nn.ConvTranspose2d(8, 16, 4, stride=2, padding=1, groups=2)
+    return nn.Sequential(layer, nn.ReLU(), nn.Conv2d(16, 8, 1))
 
 
 def normed() -> nn.Module:
@@ -166,7 +233,8 @@ def standardized() -> nn.Module:
 # Middle, and the share of its filters that a rate of one half must take from the first layer.
 CASES: list[Callable[[], nn.Module]] = [
     Autocast, standardized, normed, Holder, Selective, WrittenSplit, UnequalSplit, Halves, Hidden,
-    PaddedShortcut, grouped_norm, upsampling,
+    PaddedShortcut, grouped_norm, upsampling, HalvedTotal, PaddedStride, Heads, ChunkedHeads,
+    LiteralHeads, grouped_upsampling,
 ]  # fmt: skip
 
 

@@ -98,14 +98,18 @@ def find_dependencies(
 _WRITTEN = "the forward reshapes it to a size that is written down"
 
 
-def _failing(model: nn.Module, traced: NetworkGraph, dependencies: ChannelDependencies) -> Sequence[Tensor]:
+def _failing(
+    model: nn.Module, traced: NetworkGraph, dependencies: ChannelDependencies
+) -> Sequence[Tensor]:
     """Labels of reshaped and split tensors whose channels no forward does without.
 
     Tensors that share channels are tried together, by halves: every second of their channels is
     cut. After ``_MOST_TRIALS`` forwards, what was not tried counts as failing.
     """
     classes = find_classes(dependencies)
-    matrices = [shrink(labels).reshape(-1) for labels in (*dependencies.sized, *dependencies.equal_rows)]
+    matrices = [
+        shrink(labels).reshape(-1) for labels in (*dependencies.sized, *dependencies.equal_rows)
+    ]
     members = [classes.of[matrix] for matrix in matrices]
     components = connected([(m[:1].expand_as(m), m) for m in members], classes.count)
     groups: dict[int, list[Tensor]] = {}
@@ -119,7 +123,9 @@ def _failing(model: nn.Module, traced: NetworkGraph, dependencies: ChannelDepend
         nonlocal trials
         trials += 1
         chosen = torch.isin(components, torch.tensor(numbers)) & classes.removable
-        return trials <= _MOST_TRIALS and runs_without_half(model, traced, dependencies, classes, chosen)
+        return trials <= _MOST_TRIALS and runs_without_half(
+            model, traced, dependencies, classes, chosen
+        )
 
     def failing(numbers: list[int]) -> list[int]:
         if not numbers or runs(numbers):
@@ -228,7 +234,11 @@ def cut_to(kept: Tensor, dependencies: ChannelDependencies, classes: ChannelClas
         groups[owner_of(weight)] = int(alive.sum())
     for name, (labels, count) in dependencies.group_norms.items():
         groups[name] = int(kept[classes.of[labels]].view(count, -1).any(1).sum())
-    indices = {key: kept[members].nonzero()[:, 0] for key, members in classes.slices.items()}
+    indices = {
+        (name, dim): kept[members].nonzero()[:, 0]
+        for (name, dim), members in classes.slices.items()
+        if not (dim == 1 and name in blocks)
+    }
     sizes = [
         NewSize(
             size.module,

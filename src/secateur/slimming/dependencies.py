@@ -68,8 +68,10 @@ class ChannelDependencies:
 
     Args:
         calls: Calls of layers that mix channels; depthwise convolutions are not among them.
-        slices: (parameter or buffer, dimension) -> label of each index.
-        grouped: Weight of a grouped convolution -> labels of the channels it reads, (channels,).
+        slices: (parameter or buffer, dimension) -> label of each index; of a grouped transposed
+            convolution, dimension 1 has the filters of all groups.
+        grouped: Weight of a grouped convolution -> labels of the channels that lie along its
+            second dimension, group by group: those it reads, or writes if it is transposed.
         groups: The same weight -> number of groups.
         depthwise: Weight of a depthwise convolution -> filters per channel.
         norms: Group norms and layer norms that have an entry per channel.

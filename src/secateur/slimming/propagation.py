@@ -191,24 +191,23 @@ class _ChannelPropagation:
         # With one filter per channel, a transposed one has them along its first dimension too.
         own = not transposed or (len(inputs) == len(outputs) and module is not None)
         depthwise = groups == len(inputs) > 1 and own
-        if groups > 1 and not depthwise and (transposed or module is None):
+        if groups > 1 and not depthwise and module is None:
             self.dependencies.pin(
                 torch.cat([inputs, outputs]), f"{where} has a fixed number of groups"
             )
         if depthwise:
             self.dependencies.depthwise[weight] = len(outputs) // groups
             self.dependencies.join(inputs.repeat_interleave(len(outputs) // groups), outputs, where)
-        elif groups > 1 and not transposed:
+        elif groups > 1:
+            # Along its second dimension the weight has the channels of one group.
+            columns = outputs if transposed else inputs
             self.dependencies.join(
-                self.dependencies.grouped.setdefault(weight, inputs), inputs, where
+                self.dependencies.grouped.setdefault(weight, columns), columns, where
             )
             self.dependencies.groups[weight] = groups
-        else:
+        if not depthwise and (groups == 1 or transposed):
             self.dependencies.slice(weight, read_dim, inputs, where)
-        if groups == 1 or not transposed:
-            self.dependencies.slice(weight, write_dim, outputs, where)
-        elif depthwise:
-            self.dependencies.slice(weight, 0, outputs, where)
+        self.dependencies.slice(weight, 0 if depthwise else write_dim, outputs, where)
         if bias is not None:
             self.dependencies.slice(bias, 0, outputs, where)
         if not depthwise:

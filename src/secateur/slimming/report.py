@@ -178,12 +178,12 @@ def build_report(
     reasons = _Reasons(analysis)
     refused: dict[str, dict[str, int]] = {}
     for layer, name in weights.items():
-        members = analysis.classes.slices[name, 0]
+        members = analysis.classes.slices[name, _filter_dim(name, analysis)]
         stayed = members[_zero_filters(name, analysis) & analysis.kept[members]]
         if len(stayed):
             refused[layer] = dict(Counter(reasons.of(index) for index in stayed.tolist()))
     return SlimReport(
-        kept={n: tuple(analysis.cut.kept[w, 0].tolist()) for n, w in weights.items()},
+        kept={n: _kept_filters(w, analysis) for n, w in weights.items()},
         folded=dict(folded),
         refused=refused,
         dropped=dropped,
@@ -239,7 +239,7 @@ class _Reasons:
             self.constant.update(reader.inputs[needed & ~varies].tolist())
         self.writers = torch.zeros(classes.count, dtype=torch.int64)
         for name in _weights(analysis).values():
-            members = classes.slices[name, 0]
+            members = classes.slices[name, _filter_dim(name, analysis)]
             self.writers[torch.unique(members[~_zero_filters(name, analysis)])] += 1
 
     def of(self, index: int) -> str:
@@ -258,13 +258,25 @@ class _Reasons:
 
 
 def _weights(analysis: Analysis) -> dict[str, str]:
-    """Layer -> name of its weight, for layers that have their filters first."""
-    return {
-        owner_of(name): name
-        for name, dim in analysis.classes.slices
-        if dim == 0 and (name in analysis.layers or name in analysis.dependencies.depthwise)
-    }
+    """Layer -> name of its weight."""
+    return {owner_of(name): name for name in (*analysis.layers, *analysis.dependencies.depthwise)}
+
+
+def _filter_dim(weight: str, analysis: Analysis) -> int:
+    """Dimension of the weight along which slices count filters."""
+    reader = analysis.layers.get(weight)
+    return 1 if reader is not None and reader.layout.transposed else 0
+
+
+def _kept_filters(weight: str, analysis: Analysis) -> tuple[int, ...]:
+    members = analysis.classes.slices[weight, _filter_dim(weight, analysis)]
+    return tuple(analysis.kept[members].nonzero()[:, 0].tolist())
 
 
 def _zero_filters(weight: str, analysis: Analysis) -> Tensor:
-    return ~analysis.traced.tensors[weight].detach().flatten(1).any(1)
+    tensor = analysis.traced.tensors[weight].detach()
+    if _filter_dim(weight, analysis) == 0:
+        return ~tensor.flatten(1).any(1)
+    groups = analysis.dependencies.groups.get(weight, 1)
+    blocks = tensor.view(groups, -1, tensor.shape[1], tensor[0, 0].numel())
+    return ~blocks.any(3).any(1).reshape(-1)

@@ -169,6 +169,7 @@ def _doubling(doubled: Tensor, dependencies: ChannelDependencies, classes: Chann
     kept = {
         key: torch.arange(len(members)).repeat_interleave(times[members])
         for key, members in classes.slices.items()
+        if not (key[1] == 1 and key[0] in dependencies.grouped)
     }
     groups = {
         owner_of(weight): int(times[classes.slices[weight, 0]].sum()) // filters
