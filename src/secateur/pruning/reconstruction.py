@@ -70,6 +70,7 @@ def reconstruct(
     positions: int = POSITIONS,
     refit: bool = True,
     seed: int = 0,
+    traced: NetworkGraph | None = None,
 ) -> list[LayerFit]:
     """Refit a masked network to a dense one on pictures without labels, in closed form.
 
@@ -93,6 +94,7 @@ def reconstruct(
         positions: Positions of the output that are sampled per call of a layer, over all pictures.
         refit: False moves means alone; weights stay.
         seed: Seed of the choice of positions.
+        traced: Operator graph of ``dense`` for such pictures, if it is at hand.
 
     Returns:
         What was fitted, in the order of execution; nothing if both networks compute the same.
@@ -102,7 +104,7 @@ def reconstruct(
     """
     batches = [as_arguments(item) for item in pictures]
     _check(batches)
-    traced = trace(dense, batches[0])
+    traced = traced or trace(dense, batches[0])
     layers = [n for n, m in dense.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     excluded = {name for pattern in exclude for name in match_layers(pattern, layers, "exclude")}
     calls = find_layer_calls(traced, excluded)

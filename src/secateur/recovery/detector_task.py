@@ -12,7 +12,7 @@ from secateur.data.mixed_faces import Teaching
 from secateur.detectors.detection import Detector, Distillable, detect, run, sum_losses
 from secateur.detectors.task import DetectorTask
 from secateur.evaluation_mode import freeze_batchnorms
-from secateur.recovery.distillation import detector_distillation
+from secateur.recovery.distillation import detector_distances
 from secateur.training_steps import check_loss
 
 Batch = tuple[Tensor, list[Tensor]] | tuple[Tensor, list[Tensor], Tensor]
@@ -29,6 +29,7 @@ class DistilledDetectorTask(DetectorTask):
         network: The pruned detector.
         teacher: The dense one, or any other; None trains with labels alone.
         distillation: Weight of the distillation losses.
+        probabilities: Weight of the distances between probabilities among these.
         labels: Weight of the detector's own loss.
         picture_share: How much of the losses is a mean over pictures, in [0, 1].
         freeze_batchnorm: Whether batch norms stay in evaluation mode.
@@ -41,6 +42,7 @@ class DistilledDetectorTask(DetectorTask):
         network: nn.Module,
         teacher: nn.Module | None = None,
         distillation: float = 1.0,
+        probabilities: float = 1.0,
         labels: float = 0.3,
         picture_share: float = 0.5,
         freeze_batchnorm: bool = True,
@@ -51,6 +53,7 @@ class DistilledDetectorTask(DetectorTask):
         # In a list, so that it is no submodule: neither trained nor saved in checkpoints.
         self._teacher = [] if teacher is None else [teacher.eval().requires_grad_(False)]
         self.distillation = distillation
+        self.probabilities = probabilities
         self.labels = labels
         self.picture_share = picture_share
         self.freeze_batchnorm = freeze_batchnorm
@@ -113,14 +116,12 @@ class DistilledDetectorTask(DetectorTask):
             and teacher_size == size
             and speak_alike(student, teacher, size)
         ):
-            return detector_distillation(
-                student.scores(outputs),
-                teacher.scores(wanted),
-                student.margins(outputs),
-                teacher.margins(wanted),
-                student.deviations(outputs, wanted),
-                self.picture_share,
-            )
+            losses = detector_distances(student, outputs, teacher, wanted, self.picture_share)
+            margins = student.margins(outputs)
+            return {
+                name: self.probabilities * loss if name in margins else loss
+                for name, loss in losses.items()
+            }
         with torch.no_grad():
             rows = detect(teacher, images, score_threshold=self.teacher_threshold)
         faces = [_boxes(found) for found in rows]

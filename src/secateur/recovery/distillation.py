@@ -7,13 +7,14 @@ which teacher or student sees a face (compare Lin et al., "Focal loss", ICCV 201
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from secateur.detectors.balancing import balanced
+from secateur.detectors.detection import Distillable
 
 
 def detector_distillation(
@@ -61,6 +62,35 @@ def detector_distillation(
     for name, deviation in deviations.items():
         losses[name] = balanced((faces * deviation).sum(1), faces.sum(1), picture_share)
     return losses
+
+
+def detector_distances(
+    student: Distillable,
+    outputs: Sequence[Tensor],
+    teacher: Distillable,
+    wanted: Sequence[Tensor],
+    picture_share: float = 0.5,
+) -> dict[str, Tensor]:
+    """``detector_distillation`` of the raw outputs of two detectors that share their candidates.
+
+    Args:
+        student: A detector.
+        outputs: Its raw outputs, (B, N, ...) each.
+        teacher: Another one whose outputs mean the same.
+        wanted: Its raw outputs.
+        picture_share: As of ``detector_distillation``.
+
+    Returns:
+        A scalar by the name of each margin and deviation.
+    """
+    return detector_distillation(
+        student.scores(outputs),
+        teacher.scores(wanted),
+        student.margins(outputs),
+        teacher.margins(wanted),
+        student.deviations(outputs, wanted),
+        picture_share,
+    )
 
 
 def coin_divergence(margins: Tensor, teacher_margins: Tensor) -> Tensor:

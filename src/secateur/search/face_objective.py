@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from secateur.data.augmentations.face_augmentation import FaceAugmentation
 from secateur.data.face_dataset import SETTINGS, FaceDataset, FacePictures, Picture
-from secateur.detectors.detection import batch_losses, detect, sum_losses
+from secateur.detectors.detection import Detector, Distillable, batch_losses, detect, run, sum_losses
 from secateur.errors import InputError
 from secateur.evaluation_mode import evaluation_mode
 from secateur.metrics.wider_face_metric import WiderFaceAP
+from secateur.recovery.distillation import detector_distances
+from secateur.search.dense_distance import DenseDistance, DenseRefit
 from secateur.search.fixed_batches import FaceBatch, FixedBatches
 from secateur.search.objective import ObjectiveSettings, Training, TrialEvaluator
 
 _MOST_CACHED = 1 << 30  # bytes of training batches that are kept in memory
+_REFIT_BATCH = 4  # pictures of one forward of a reconstruction
 
 
 def face_evaluator(
@@ -26,6 +30,8 @@ def face_evaluator(
     size: int,
     train_steps: int | Literal["epoch"],
     seed: int,
+    dense: nn.Module | None = None,
+    exclude: Sequence[str] = (),
 ) -> TrialEvaluator:
     """Draw the batches of a search and make the evaluator of its trials.
 
@@ -36,6 +42,8 @@ def face_evaluator(
         size: Side of the pictures.
         train_steps: Training steps per trial; ``epoch``: as many as the training pictures fill.
         seed: Seed of drawing, order and training.
+        dense: Network as it is before anything is masked, for distances and reconstruction.
+        exclude: Patterns of layers that no reconstruction refits, such as the heads.
 
     Returns:
         The evaluator; its batches are in memory.
@@ -47,17 +55,22 @@ def face_evaluator(
         raise InputError("objective=verification is for recognisers; take loss or ap")
     if not len(held_out):
         raise InputError("networks are judged on held-out pictures: set holdout above 0")
-    quality: HeldOutLoss | HeldOutPrecision
+    views = None if settings.views is None else FaceAugmentation(size, views=settings.views)
+    # As published: evaluated under the augmentation of training, the same in all trials.
+    evaluated = FaceDataset(
+        held_out.folder,
+        held_out.annotations,
+        views or training.augmentation,
+        seed + 1,
+        training.preprocessing,
+    )
+    quality: Callable[[nn.Module], float]
     if settings.kind == "loss":
-        # As published: evaluated under the augmentation of training, the same in all trials.
-        evaluated = FaceDataset(
-            held_out.folder,
-            held_out.annotations,
-            training.augmentation,
-            seed + 1,
-            training.preprocessing,
-        )
         quality = HeldOutLoss(_drawn(evaluated, settings.batches, settings.batch_size, seed))
+    elif settings.kind == "distillation":
+        assert dense is not None
+        drawn = _drawn(evaluated, settings.batches, settings.batch_size, seed)
+        quality = DenseDistance(dense, [images for images, _ in drawn], _outputs, _distance)
     else:
         quality = HeldOutPrecision(_pictures(held_out, settings, size))
     calibration: list[Tensor] = []
@@ -75,13 +88,37 @@ def face_evaluator(
             hold=settings.hold,
         )
     else:
-        drawn = FixedBatches(training, settings.calibration_batches, settings.batch_size, seed)
-        calibration = [images for images, _ in drawn]
-    return TrialEvaluator(quality, calibration, steps, seed)
+        batches = FixedBatches(training, settings.calibration_batches, settings.batch_size, seed)
+        calibration = [images for images, _ in batches]
+    refit = None
+    if settings.reconstruct:
+        assert dense is not None
+        pictures = FaceDataset(
+            training.folder,
+            training.annotations,
+            views or training.augmentation,
+            seed,
+            training.preprocessing,
+        )
+        count = -(-settings.reconstruct // _REFIT_BATCH)
+        refitted = _drawn(pictures, count, _REFIT_BATCH, seed)
+        refit = DenseRefit(dense, [images for images, _ in refitted], exclude)
+    return TrialEvaluator(quality, calibration, steps, seed, refit)
 
 
 def _drawn(dataset: FaceDataset, n_batches: int, size: int, seed: int) -> list[FaceBatch]:
     return list(FixedBatches(dataset, n_batches, size, seed))
+
+
+def _outputs(network: nn.Module, images: Tensor) -> list[Tensor]:
+    """Outputs of a detector."""
+    return run(cast("Detector", network), images)[0]
+
+
+def _distance(network: nn.Module, outputs: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """Sum of the distillation losses of a detector."""
+    detector = cast("Distillable", network)
+    return sum_losses(detector_distances(detector, outputs, detector, wanted))
 
 
 def _pictures(

@@ -18,6 +18,8 @@ from secateur.data.pairs import Pairs, draw_pairs
 from secateur.errors import InputError
 from secateur.evaluation_mode import evaluation_mode
 from secateur.metrics.verification_metric import PairVerification
+from secateur.recovery.distillation import embedding_distillation
+from secateur.search.dense_distance import DenseDistance, DenseRefit
 from secateur.search.fixed_batches import FixedBatches
 from secateur.search.objective import ObjectiveSettings, Training, TrialEvaluator
 
@@ -32,6 +34,8 @@ def identity_evaluator(
     settings: ObjectiveSettings,
     train_steps: int | Literal["epoch"],
     seed: int,
+    dense: nn.Module | None = None,
+    exclude: Sequence[str] = (),
 ) -> TrialEvaluator:
     """Draw the batches of a search and make the evaluator of its trials.
 
@@ -49,6 +53,8 @@ def identity_evaluator(
         settings: How trials are evaluated.
         train_steps: Training steps per trial; ``epoch``: as many as the training pictures fill.
         seed: Seed of drawing, order and training.
+        dense: Network as it is before anything is masked, for distances and reconstruction.
+        exclude: Patterns of layers that no reconstruction refits.
 
     Returns:
         The evaluator; its held-out batches are in memory.
@@ -67,15 +73,20 @@ def identity_evaluator(
         )
     loss = None if head is None else IdentificationLoss(head)
     quality: Callable[[nn.Module], float]
-    if settings.kind == "loss":
+    if settings.kind in ("loss", "distillation"):
         if not len(held_out):
             raise InputError("networks are judged on held-out pictures: set holdout above 0")
-        assert loss is not None
         order = np.random.default_rng((seed, 1)).permutation(held_out)
         chosen = order[: settings.batches * settings.batch_size]
-        quality = HeldOutIdentification(
-            loss, _middles(images, cut, chosen, labels[chosen], settings.batch_size)
-        )
+        middles = _middles(images, cut, chosen, labels[chosen], settings.batch_size)
+        if settings.kind == "loss":
+            assert loss is not None
+            quality = HeldOutIdentification(loss, middles)
+        else:
+            assert dense is not None
+            quality = DenseDistance(
+                dense, [inputs for inputs, _ in middles], _embeddings, _distance
+            )
     else:
         kept, verified = _set_people_aside(labels, kept, settings.identities, seed)
         pairs = draw_pairs(labels[verified], settings.pairs, 1, seed)
@@ -84,6 +95,12 @@ def identity_evaluator(
             _middles(images, cut, verified[numbers], numbers, settings.batch_size), pairs
         )
     training_set = TrainingIdentities(images, kept, labels, cut, seed)
+    refit = None
+    if settings.reconstruct:
+        assert dense is not None
+        count = -(-settings.reconstruct // settings.batch_size)
+        fitted = FixedBatches(training_set, count, settings.batch_size, seed, default_collate)
+        refit = DenseRefit(dense, [batch[0] for batch in fitted], exclude)
     # A batch norm cannot learn from a last batch of one picture.
     epoch = max(1, len(kept) // settings.train_batch_size)
     steps = epoch if train_steps == "epoch" else train_steps
@@ -91,11 +108,20 @@ def identity_evaluator(
         drawn = FixedBatches(
             training_set, settings.calibration_batches, settings.batch_size, seed, default_collate
         )
-        return TrialEvaluator(quality, [batch[0] for batch in drawn], None, seed)
+        return TrialEvaluator(quality, [batch[0] for batch in drawn], None, seed, refit)
     assert loss is not None
     batches = FixedBatches(training_set, steps, settings.train_batch_size, seed, default_collate)
     training = Training(batches, loss, settings.lr, settings.weight_decay, settings.hold)
-    return TrialEvaluator(quality, [], training, seed)
+    return TrialEvaluator(quality, [], training, seed, refit)
+
+
+def _embeddings(network: nn.Module, images: Tensor) -> Tensor:
+    found: Tensor = network(images)
+    return found
+
+
+def _distance(network: nn.Module, found: Tensor, wanted: Tensor) -> Tensor:
+    return embedding_distillation(found, wanted)
 
 
 def _middles(

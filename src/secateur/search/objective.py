@@ -41,19 +41,22 @@ class TrialEvaluator:
     """Measures the quality of a masked network, after a short training or without.
 
     Without training, batch norms are re-estimated, so that untrained masks can be compared. The
-    weights and batch norms of the network may change.
+    weights and batch norms of the network may change. With a reconstruction, what is left is
+    refitted to the dense network first, as a training that recovers would do.
 
     Attributes:
         quality: Quality of a network in evaluation mode; larger is better.
         calibration: Images for the re-estimation; none leaves the statistics alone.
         training: Steps before the quality is measured, or None.
         seed: Seed of the training.
+        refit: Refits a masked network in place, or None.
     """
 
     quality: Callable[[nn.Module], float]
     calibration: Sequence[Tensor] = ()
     training: Training | None = None
     seed: int = 0
+    refit: Callable[[nn.Module], object] | None = None
 
     def __call__(self, network: nn.Module, hold: Callable[[], None] = lambda: None) -> float:
         """Quality of a network.
@@ -62,10 +65,12 @@ class TrialEvaluator:
             network: Changed in place.
             hold: Puts pruned filters back to zero.
         """
+        if self.refit is not None:
+            self.refit(network)
         if self.training is not None:
             torch.manual_seed(self.seed)
             train_shortly(network, self.training, hold)
-        elif self.calibration:
+        elif self.calibration and self.refit is None:
             recalibrate(network, self.calibration)
         return self.quality(network)
 
@@ -123,7 +128,7 @@ def train_shortly(network: nn.Module, training: Training, hold: Callable[[], Non
     network.train(was_training)
 
 
-KINDS = ("loss", "ap", "verification")
+KINDS = ("loss", "ap", "verification", "distillation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,8 @@ class ObjectiveSettings:
     """How trials are evaluated.
 
     Attributes:
-        kind: ``loss``, for detectors also ``ap``, for recognisers also ``verification``.
+        kind: ``loss``; ``distillation``: distance from the dense network; for detectors also
+            ``ap``, for recognizers also ``verification``.
         batch_size: Pictures per held-out and calibration batch.
         batches: Held-out batches for the loss.
         calibration_batches: Training batches for batch-norm re-estimation.
@@ -143,9 +149,12 @@ class ObjectiveSettings:
         identities: Share of the training people that are verified, and never trained on in a
             trial, in (0, 1).
         pairs: Pairs of each kind among them, at most.
+        reconstruct: Training pictures that the network is refitted on in every trial, in closed
+            form; 0 re-estimates batch norms alone.
+        views: Windows of the pictures of a distance, for detectors, see ``ScaleSampling``.
     """
 
-    kind: Literal["loss", "ap", "verification"] = "loss"
+    kind: Literal["loss", "ap", "verification", "distillation"] = "loss"
     batch_size: int = 8
     batches: int = 8
     calibration_batches: int = 8
@@ -156,6 +165,8 @@ class ObjectiveSettings:
     pictures: int = 64
     identities: float = 0.2
     pairs: int = 500
+    reconstruct: int = 0
+    views: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible settings."""
@@ -164,6 +175,8 @@ class ObjectiveSettings:
         for name in ("batch_size", "batches", "train_batch_size", "pictures", "pairs"):
             if getattr(self, name) < 1:
                 raise InputError(f"objective.{name} must be at least 1, got {getattr(self, name)}")
+        if self.reconstruct < 0:
+            raise InputError(f"objective.reconstruct must be at least 0, got {self.reconstruct}")
         if not 0 < self.identities < 1:
             raise InputError(
                 f"objective.identities must be above 0 and below 1, got {self.identities:g}"

@@ -25,7 +25,12 @@ from secateur.workflows.search.trial_setup import (
 
 log = logging.getLogger(__name__)
 
-_FIGURES = {"loss": "loss", "ap": "1 - AP", "verification": "EER"}
+_FIGURES = {
+    "loss": "loss",
+    "ap": "1 - AP",
+    "verification": "EER",
+    "distillation": "distance from the dense network",
+}
 
 
 def sensitivity(config: DictConfig) -> None:

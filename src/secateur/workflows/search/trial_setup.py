@@ -86,6 +86,7 @@ def build_evaluator(
     log.info("%s", data.describe())
     settings = ObjectiveSettings(**OmegaConf.to_container(config.objective, resolve=True))  # type: ignore[arg-type]
     steps, seed = _train_steps(train_steps), int(config.seed)
+    exclude = pruning_settings(config).exclude
     if config.model.task == "detection":
         return face_evaluator(
             data.training_pictures(),
@@ -94,11 +95,23 @@ def build_evaluator(
             int(config.search_size),
             steps,
             seed,
+            network,
+            exclude,
         )
     images, labels, _ = data.labeled
     head = trained_head(config, network, data.n_identities)
     return identity_evaluator(
-        images, labels, data.training, data.held_out, data.cut, head, settings, steps, seed
+        images,
+        labels,
+        data.training,
+        data.held_out,
+        data.cut,
+        head,
+        settings,
+        steps,
+        seed,
+        network,
+        exclude,
     )
 
 
@@ -123,6 +136,7 @@ def objective_name(config: DictConfig) -> str:
     names = {
         "ap": "AP on held-out pictures",
         "loss": "minus held-out loss",
+        "distillation": "minus distance from the dense network",
         "verification": "minus EER of held-out people",
     }
     return names[str(config.objective.kind)]
