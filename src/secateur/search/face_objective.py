@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from secateur.data.augmentations.face_augmentation import FaceAugmentation
 from secateur.data.face_dataset import SETTINGS, FaceDataset, FacePictures, Picture
-from secateur.detectors.detection import Detector, Distillable, batch_losses, detect, run, sum_losses
+from secateur.detectors.detection import (
+    Detector,
+    Distillable,
+    batch_losses,
+    detect,
+    run,
+    sum_losses,
+)
 from secateur.errors import InputError
 from secateur.evaluation_mode import evaluation_mode
 from secateur.metrics.wider_face_metric import WiderFaceAP
