@@ -15,6 +15,7 @@ from torch import Tensor
 from secateur.detectors.point_loss import point_loss
 from secateur.detectors.points import decode_boxes, make_points
 from secateur.detectors.simota import assign_points
+from tests.ddp import run_processes
 
 CASES = ("crowd", "one_tiny", "no_face", "face_and_none", "large_nested")
 NAMES = {"class": "loss_cls", "objectness": "loss_obj", "box": "loss_bbox", "landmark": "loss_kps"}
@@ -103,3 +104,32 @@ def test_half_precision_outputs_are_the_callers_business_and_no_candidate_is_no_
     )
     assert losses["class"] == losses["box"] == 0
     assert losses["objectness"].item() == pytest.approx(len(points) * np.log(2), rel=1e-5)
+
+
+def _of_this_process(rank: int, n_processes: int, outputs: list[Tensor]) -> dict[str, Any]:
+    """Gradients of the loss of the pictures of one process: the first has five times the faces."""
+    own = [output[[rank]].clone().requires_grad_() for output in outputs]
+    losses = point_loss(*own[:3], None, make_points(64, 64), [_faces()[rank]])
+    torch.stack(list(losses.values())).sum().backward()
+    return {str(index): output.grad for index, output in enumerate(own[:3])}
+
+
+def _faces() -> list[Tensor]:
+    crowd = [[8.0 * x, 10, 8 * x + 20, 32] for x in range(5)]
+    return [torch.tensor(crowd), torch.tensor([[10.0, 10, 50, 60]])]
+
+
+def test_two_processes_average_to_the_gradient_of_one_with_all_pictures() -> None:
+    torch.manual_seed(0)
+    points = make_points(64, 64)
+    outputs = [torch.randn(2, len(points), n) for n in (1, 4, 1)]
+    together = [output.clone().requires_grad_() for output in outputs]
+    losses = point_loss(*together, None, points, _faces())
+    torch.stack(list(losses.values())).sum().backward()
+    gradients = run_processes(_of_this_process, outputs)
+    for index, output in enumerate(together):
+        for rank in range(2):  # as DDP averages: every process adds half of its gradient
+            expected = output.grad[[rank]]
+            torch.testing.assert_close(
+                gradients[rank][str(index)] / 2, expected, atol=1e-6, rtol=1e-5
+            )

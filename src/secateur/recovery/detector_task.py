@@ -85,7 +85,7 @@ class DistilledDetectorTask(DetectorTask):
         if self._teacher and self.distillation > 0:
             taught = self._distill(images, outputs, size)
             parts |= {f"distilled_{name}": self.distillation * x for name, x in taught.items()}
-        if self.labels > 0 and bool((teaching != Teaching.TEACHER).any()):
+        if self.labels > 0:
             labeled = self._label(outputs, size, faces, teaching)
             parts |= {name: self.labels * value for name, value in labeled.items()}
         # Without labels and teacher a batch teaches nothing.
@@ -136,19 +136,18 @@ class DistilledDetectorTask(DetectorTask):
     ) -> dict[str, Tensor]:
         """The detector's own loss; boxes of another convention say only where faces are."""
         rows = (teaching != Teaching.TEACHER).nonzero().flatten().tolist()
-        outputs, faces = [output[rows] for output in outputs], [faces[row] for row in rows]
-        detector = self.detector
-        if not isinstance(detector, Distillable):
-            return detector.losses(outputs, size, faces, **self.loss_settings)
-        exact = (teaching[rows] == Teaching.BOXES).to(outputs[0].device)
-        return detector.losses(
-            outputs,
-            size,
-            faces,
-            exact=exact,
-            picture_share=self.picture_share,
-            **self.loss_settings,
-        )
+        faces = [faces[row] for row in rows]
+        nothing = not rows
+        if nothing:
+            # A loss may ask all processes how many faces there are, so every one computes it.
+            rows, faces = [0], [torch.zeros(0, 4)]
+        outputs = [output[rows] for output in outputs]
+        detector, settings = self.detector, dict(self.loss_settings)
+        if isinstance(detector, Distillable):
+            settings["exact"] = (teaching[rows] == Teaching.BOXES).to(outputs[0].device)
+            settings["picture_share"] = self.picture_share
+        terms = detector.losses(outputs, size, faces, **settings)
+        return {name: 0 * term for name, term in terms.items()} if nothing else terms
 
 
 def speak_alike(student: Distillable, teacher: Distillable, size: tuple[int, int]) -> bool:
