@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-FilterLayer: TypeAlias = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
+# Convolutions of one, two and three dimensions, transposed ones among them.
+FilterLayer: TypeAlias = _ConvNd | nn.Linear
 
 
 def filters_of(layer: nn.Module, values: Tensor | None = None) -> Tensor:
@@ -28,8 +30,9 @@ def filters_of(layer: nn.Module, values: Tensor | None = None) -> Tensor:
     if not isinstance(layer, FilterLayer):
         raise TypeError(f"{type(layer).__name__} has no filters")
     weight = layer.weight if values is None else values
-    if isinstance(layer, nn.ConvTranspose2d):
-        # Stored as (in, out / groups, h, w): output channels are the second axis of each group.
+    if isinstance(layer, _ConvTransposeNd):
+        # Stored as (in, out / groups, h, w), with one or three sizes in other dimensions: output
+        # channels are the second axis of each group.
         grouped = weight.view(layer.groups, -1, *weight.shape[1:])
         return grouped.transpose(1, 2).reshape(layer.out_channels, -1)
     return weight.flatten(1)

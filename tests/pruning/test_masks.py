@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from secateur.errors import InputError
 from secateur.filters import filters_of
 from secateur.pruning.criteria import score_layers
 from secateur.pruning.layers import prunable_layers
@@ -207,3 +208,13 @@ def test_masks_of_transposed_convolutions(seed: int, rate: float, groups: int) -
     apply_masks(model, keep)
     written = model(torch.randn(1, 4, 5, 5)).abs().amax(dim=(0, 2, 3)) > 0
     assert torch.equal(written, keep["0"])
+
+
+@pytest.mark.parametrize(
+    "norm", [torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.weight_norm]
+)
+def test_a_weight_that_is_computed_is_refused(norm: Callable[[nn.Module], nn.Module]) -> None:
+    model = network()
+    norm(model[0])
+    with pytest.raises(InputError, match=r"the weight of 0 is computed in every forward"):
+        apply_masks(model, {"0": torch.ones(8, dtype=torch.bool)})

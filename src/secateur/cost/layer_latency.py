@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from secateur.cost.latency import device_of, time_in_turn
 from secateur.evaluation_mode import evaluation_mode
@@ -190,7 +191,7 @@ def measure_layers(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> 
         layers[f"{name}.weight"] = TimedLayer(
             shape=tuple(layer.weight.shape),
             depthwise=_is_depthwise(layer),
-            transposed=isinstance(layer, nn.ConvTranspose2d),
+            transposed=isinstance(layer, _ConvTransposeNd),
             grids=tuple(grids[_kind(layer, inputs)] for inputs, _ in seen),
             written=sum(size for _, size in seen),
         )
@@ -261,7 +262,7 @@ def _narrow(
             small: nn.Module = nn.Linear(n_read, n_write, has_bias)
         shape = (*inputs.shape[:-1], n_read)
     else:
-        assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        assert isinstance(layer, _ConvNd)
         depthwise = _is_depthwise(layer)
         groups = _part(layer.groups, read) if depthwise else layer.groups
         n_read, n_write = (

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from secateur.errors import InputError
-from secateur.filters import as_arguments, number_of_filters
+from secateur.filters import FilterLayer, as_arguments, number_of_filters
 from secateur.network_copy import copy_network
-from secateur.pruning.masks import apply_masks
+from secateur.pruning.masks import apply_masks, scales_channels
 from secateur.slimming.analysis import SIZES, find_dependencies, runs_without_half
 from secateur.slimming.constant_propagation import constant_values, input_free_tensors
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
@@ -195,13 +195,28 @@ def _alike(properties: Sequence[Tensor]) -> Tensor:
 
 
 def _members(model: nn.Module, channels: CoupledSets) -> dict[str, Tensor]:
-    """Channel set of each channel of each layer and batch norm, -1 = none, (n_filters,)."""
+    """Channel set of each channel of each layer and norm to mask, -1 = none, (n_filters,)."""
+    modules = {name: model.get_submodule(name) for name in channels.members}
     return {
         name: numbers
         for name, numbers in channels.members.items()
-        # Attention writes channels too, but its weights have other names: nothing masks them.
-        if isinstance(getattr(model.get_submodule(name), "weight", None), Tensor)
+        # What else has channels is never masked: attention, whose weights have other names, and
+        # norms without a scale per channel.
+        if isinstance(modules[name], FilterLayer) or scales_channels(modules[name], len(numbers))
     }
+
+
+def _pin_unmaskable(
+    model: nn.Module, dependencies: ChannelDependencies, classes: ChannelClasses
+) -> None:
+    """Pin what is written by the weight of no layer, such as a functional call's: see masks."""
+    written = {call.weight: call.outputs for call in dependencies.calls}
+    written |= {weight: dependencies.slices[weight, 0] for weight in dependencies.depthwise}
+    for weight, labels in written.items():
+        owner, _, part = weight.rpartition(".")
+        if part != "weight" or not isinstance(model.get_submodule(owner), FilterLayer):
+            for index in torch.unique(classes.of[labels]).tolist():
+                classes.pinned.setdefault(index, f"{weight} belongs to no layer that can be masked")
 
 
 def _leave_a_constant(
@@ -382,4 +397,5 @@ def find_coupled_sets(
         # A forward with sizes written down fails at that.
         if runs_without_half(model, traced, dependencies, classes, classes.removable):
             break
+    _pin_unmaskable(model, dependencies, classes)
     return CoupledSets(traced, dependencies, classes)

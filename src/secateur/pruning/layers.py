@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from secateur.errors import InputError
 
@@ -14,7 +15,7 @@ from secateur.errors import InputError
 def prunable_layers(
     model: nn.Module, exclude: Sequence[str] = (), also: Collection[str] = ()
 ) -> dict[str, nn.Module]:
-    """Convolutions and transposed convolutions of a network, each once.
+    """Convolutions and transposed convolutions of a network, of any dimension, each once.
 
     A layer that is called several times or registered under several names counts once, under the
     name it was registered with first.
@@ -33,7 +34,7 @@ def prunable_layers(
     layers: dict[str, nn.Module] = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) or name in also
+        if isinstance(module, _ConvNd) or name in also
     }
     excluded = {name for pattern in exclude for name in match_layers(pattern, layers, "exclude")}
     left = {name: layer for name, layer in layers.items() if name not in excluded}

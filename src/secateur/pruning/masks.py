@@ -13,9 +13,10 @@ from functools import reduce
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvTransposeNd
 
-from secateur.filters import filters_of, number_of_filters
+from secateur.errors import InputError
+from secateur.filters import FilterLayer, filters_of, number_of_filters
 
 
 class MaskHolder:
@@ -36,6 +37,7 @@ class MaskHolder:
 
     Raises:
         ValueError: If a name or the length of a mask does not fit the network.
+        InputError: If a weight is computed by weight norm or the like.
     """
 
     def __init__(
@@ -51,7 +53,8 @@ class MaskHolder:
             if name not in modules:
                 raise ValueError(f"masks are for another network: it has no layer {name}")
             masks[name] = mask.to(modules[name].weight)
-        masks |= _batchnorm_masks(masks, batchnorms or {})
+        norms = _batchnorm_masks(masks, batchnorms or {})
+        masks |= {n: m for n, m in norms.items() if scales_channels(modules[n], len(m))}
         self._parameters: list[Tensor] = []
         self._masks: list[Tensor] = []
         for name, mask in masks.items():
@@ -65,17 +68,27 @@ class MaskHolder:
             torch._foreach_mul_(self._parameters, self._masks)
 
     def _add(self, name: str, module: nn.Module, mask: Tensor) -> None:
-        """Remember the parameters of a layer or batch norm and what multiplies them."""
-        if isinstance(module, _BatchNorm | nn.GroupNorm | nn.LayerNorm):
-            n_filters = module.weight.shape[0] if module.weight is not None else len(mask)
-        else:
+        """Remember the tensors of a layer or norm and what multiplies them.
+
+        Any module that is no layer counts as a norm: a batch norm, one whose scale and shift are
+        buffers, an instance norm with statistics.
+        """
+        n_filters = len(module.weight)
+        if isinstance(module, FilterLayer):
             n_filters = number_of_filters(module)
         if mask.shape != (n_filters,):
             raise ValueError(f"mask of {name} has shape {tuple(mask.shape)}, not ({n_filters},)")
-        for parameter in (module.weight, module.bias):
-            if isinstance(parameter, Tensor):
-                self._parameters.append(parameter)
-                self._masks.append(mask if parameter.ndim == 1 else _like_weight(module, mask))
+        for part in ("weight", "bias"):
+            tensor = getattr(module, part, None)
+            if isinstance(tensor, Tensor):
+                if part not in module._parameters and part not in module._buffers:
+                    raise InputError(
+                        f"the {part} of {name} is computed in every forward, so no mask holds it: "
+                        f"make it plain with torch.nn.utils.parametrize.remove_parametrizations, "
+                        "remove_weight_norm or remove_spectral_norm before pruning"
+                    )
+                self._parameters.append(tensor)
+                self._masks.append(mask if tensor.ndim == 1 else _like_weight(module, mask))
 
 
 def apply_masks(
@@ -112,6 +125,20 @@ def masks_from_zeros(layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     return masks
 
 
+def scales_channels(module: nn.Module, n_channels: int) -> bool:
+    """Whether a norm has a scale for each channel, and a shift for each or none.
+
+    Args:
+        module: Batch norm, instance norm or the like; its scale and shift may be buffers.
+        n_channels: Channels that it acts on.
+    """
+    scale, shift = (getattr(module, part, None) for part in ("weight", "bias"))
+    return all(
+        isinstance(tensor, Tensor) and tensor.shape == (n_channels,)
+        for tensor in ((scale,) if shift is None else (scale, shift))
+    )
+
+
 def _batchnorm_masks(
     masks: Mapping[str, Tensor], batchnorms: Mapping[str, str]
 ) -> dict[str, Tensor]:
@@ -128,9 +155,10 @@ def _batchnorm_masks(
 
 def _like_weight(layer: nn.Module, mask: Tensor) -> Tensor:
     """Mask (n_filters,) in a shape that multiplies the layer's weight."""
-    if isinstance(layer, nn.ConvTranspose2d):
+    ones = [1] * (layer.weight.ndim - 1)
+    if isinstance(layer, _ConvTransposeNd):
         # Stored as (in, out / groups, h, w): see filters_of.
         per_group = layer.in_channels // layer.groups
         grouped = mask.view(layer.groups, 1, -1).expand(-1, per_group, -1)
-        return grouped.reshape(layer.in_channels, -1, 1, 1)
-    return mask.view(-1, 1) if isinstance(layer, nn.Linear) else mask.view(-1, 1, 1, 1)
+        return grouped.reshape(layer.in_channels, -1, *ones[1:])
+    return mask.view(-1, *ones)

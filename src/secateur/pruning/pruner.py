@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -222,4 +223,5 @@ class Pruner:
 
 
 def _device_of(module: nn.Module) -> torch.device:
-    return next(module.parameters()).device
+    # A frozen norm has buffers only.
+    return next(chain(module.parameters(), module.buffers())).device

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from secateur.cost.layer_latency import LatencyTable
 from secateur.cost.parameters import count_nonzero, count_parameters
@@ -200,7 +200,9 @@ class NominalSparsity:
         self._norms = {
             name: nonzero_per_filter(module)
             for name, module in model.named_modules()
-            if isinstance(module, _BatchNorm) and isinstance(module.weight, Tensor)
+            if isinstance(module, _NormBase | nn.GroupNorm | nn.LayerNorm)
+            and isinstance(module.weight, Tensor)
+            and module.weight.ndim == 1
         }
         self._writers: dict[str, list[str]] = {norm: [] for norm in self._norms}
         for layer, norm in batchnorms.items():

@@ -137,6 +137,8 @@ def _call(
         result = _layer(node, first, known)
     elif is_batch_norm(node):
         result = _batch_norm(node, first, known)
+    elif name == "instance_norm":
+        result = _instance_norm(node, first, known)
     elif "layer_norm" in name or "group_norm" in name:
         result = _mixing_norm(node, first, known)
     elif name in ("prelu", "_prelu_kernel"):
@@ -188,6 +190,22 @@ def _batch_norm(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) 
     shift = torch.tensor(0.0) if bias is None else bias
     # A channel with scale 0 is constant whatever it reads.
     return torch.where(scale == 0, shift, (source - mean) * scale + shift)
+
+
+def _instance_norm(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) -> Tensor:
+    """Like a batch norm with statistics of its own; else a channel of zeros is its shift."""
+    a = bind(node)
+    if not a["use_input_stats"]:
+        return _batch_norm(node, source, known)
+    if not all(a[key] is None or a[key] in known for key in ("weight", "bias")):
+        return torch.tensor(VARYING)
+    constant = source == 0
+    if a["weight"] is not None:
+        constant = constant | (_beside(known[a["weight"]], source) == 0)
+    shift = torch.tensor(0.0, dtype=torch.float64)
+    if a["bias"] is not None:
+        shift = _beside(known[a["bias"]].double(), source)
+    return torch.where(constant, shift, VARYING)
 
 
 def _mixing_norm(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) -> Tensor:
