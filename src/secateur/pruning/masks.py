@@ -73,9 +73,11 @@ class MaskHolder:
         Any module that is no layer counts as a norm: a batch norm, one whose scale and shift are
         buffers, an instance norm with statistics.
         """
-        n_filters = len(module.weight)
         if isinstance(module, FilterLayer):
             n_filters = number_of_filters(module)
+        else:
+            assert isinstance(module.weight, Tensor)
+            n_filters = len(module.weight)
         if mask.shape != (n_filters,):
             raise ValueError(f"mask of {name} has shape {tuple(mask.shape)}, not ({n_filters},)")
         for part in ("weight", "bias"):
@@ -155,6 +157,7 @@ def _batchnorm_masks(
 
 def _like_weight(layer: nn.Module, mask: Tensor) -> Tensor:
     """Mask (n_filters,) in a shape that multiplies the layer's weight."""
+    assert isinstance(layer, FilterLayer)
     ones = [1] * (layer.weight.ndim - 1)
     if isinstance(layer, _ConvTransposeNd):
         # Stored as (in, out / groups, h, w): see filters_of.
