@@ -89,3 +89,10 @@ def test_convolution_that_is_read_twice_keeps_its_batch_norm() -> None:
     folded = fold_batch_norms(network)
     assert any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     _assert_same(network, folded, (8, 8))
+
+
+def test_prelu_of_one_slope_becomes_the_leaky_relu_that_it_is() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.PReLU(init=0.3), nn.PReLU(4)).eval()
+    folded = fold_batch_norms(network)
+    assert [type(m) for m in folded.children()] == [nn.Conv2d, nn.LeakyReLU, nn.PReLU]
+    _assert_same(network, folded, (8, 8))

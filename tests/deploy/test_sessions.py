@@ -132,3 +132,15 @@ def test_differences_are_seen() -> None:
     assert match_faces(faces, faces[:1], 0.05) == (0.0, 0.0, True)  # at the threshold
     assert match_faces(faces, faces + np.array([1, 0, 0, 0, 0], np.float32), 0.05)[2] is False
     assert match_faces(faces[:1], faces[:0], 0.05)[2] is False
+
+
+def test_an_even_decision_of_suppression_is_no_difference() -> None:
+    ours = np.array([[0, 0, 10, 10, 0.9], [40, 40, 50, 50, 0.8]], np.float32)
+    theirs = ours.copy()
+    theirs[0] = [2, 0, 12, 10, 0.9004]  # the other of two boxes of nearly one score
+    assert match_faces(ours, theirs, 0.05, 0.3) == (0.0, 0.0, True)
+    theirs[0, 4] = 0.95
+    assert match_faces(ours, theirs, 0.05, 0.3)[2] is False
+    at_the_limit = np.array([[0, 5, 10, 15, 0.5]], np.float32)  # 50 of 150 shared
+    assert match_faces(ours, np.concatenate([ours, at_the_limit]), 0.05, 1 / 3)[2] is True
+    assert match_faces(ours, np.concatenate([ours, at_the_limit]), 0.05, 0.4)[2] is False

@@ -38,11 +38,11 @@ def export_executorch(network: nn.Module, path: Path, description: Description) 
         from executorch.exir import to_edge_transform_and_lower
     except ImportError as error:
         raise InputError(f"format=executorch needs ExecuTorch: {_REMEDY}") from error
-    dim = torch.export.Dim
-    limits = {0: dim("batch", min=1, max=LARGEST_BATCH)}
+    # AUTO lets torch.export raise the least side where a level of the pyramid would be of one cell
+    auto = torch.export.Dim.AUTO
+    limits = {0: auto(min=1, max=LARGEST_BATCH)}
     if not description.pixels.size:
-        limits |= {2: dim("height", min=64, max=LARGEST_SIDE)}
-        limits |= {3: dim("width", min=64, max=LARGEST_SIDE)}
+        limits |= {side: auto(min=64, max=LARGEST_SIDE) for side in (2, 3)}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of what torch itself deprecates
         logging.getLogger("executorch").setLevel(logging.ERROR)

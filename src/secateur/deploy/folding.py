@@ -66,4 +66,17 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     traced.graph.lint()
     traced.recompile()
     traced.delete_all_unused_submodules()
+    _replace_prelus(traced)
     return cast("nn.Module", traced)
+
+
+def _replace_prelus(network: nn.Module) -> None:
+    """Make every PReLU of one slope the LeakyReLU that it is once trained.
+
+    ONNX Runtime applies a LeakyReLU within the convolution before it, and quantizes it; a PReLU is
+    an operator of its own that reads and writes all features again.
+    """
+    for module in network.modules():
+        for name, child in module.named_children():
+            if type(child) is nn.PReLU and child.num_parameters == 1:
+                setattr(module, name, nn.LeakyReLU(float(child.weight)))

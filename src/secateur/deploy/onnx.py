@@ -31,7 +31,7 @@ def export_onnx(network: nn.Module, path: Path, description: Description) -> Non
         InputError: If the packages that this takes are not installed.
     """
     try:
-        import onnx
+        import onnx  # noqa: F401
         import onnxscript  # noqa: F401  (torch writes with it and would say so less clearly)
     except ImportError as error:
         raise InputError(f"format=onnx needs onnx and onnxscript: {_REMEDY}") from error
@@ -42,7 +42,22 @@ def export_onnx(network: nn.Module, path: Path, description: Description) -> Non
     if inside:
         assert suppression is not None
         _append_suppression(model, suppression)
+    _write(model, path, description)
+
+
+def describe_onnx(path: Path, description: Description) -> None:
+    """Let an ONNX file say something else about itself."""
+    import onnx
+
+    _write(onnx.load(str(path)), path, description)
+
+
+def _write(model: Any, path: Path, description: Description) -> None:  # noqa: ANN401  (a ModelProto)
+    """Check and write a graph with its description, whole or not at all."""
+    import onnx
+
     _forget_sources(model)
+    del model.metadata_props[:]
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, description.text()
     model.producer_name, model.doc_string = "secateur", description.name

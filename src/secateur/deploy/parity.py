@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from secateur.deploy import runner
 from secateur.deploy.description import Description, Suppression
 from secateur.deploy.pixels import preprocess
-from secateur.deploy.sessions import Array
+from secateur.deploy.sessions import Array, OnnxSession
 from secateur.detectors.detection import Detector
 from secateur.detectors.postprocess import select_faces
 from secateur.errors import InputError
@@ -33,6 +33,8 @@ TOLERANCE = 1e-4
 BOX_TOLERANCE = 0.05
 """Pixels."""
 SCORE_TOLERANCE = 1e-3
+OVERLAP_TOLERANCE = 1e-3
+"""Of an intersection over union."""
 
 _SECONDS = 600
 
@@ -110,7 +112,8 @@ def check_parity(
             for each, image in zip(found, inputs, strict=True)
         ]
     matches = [
-        match_faces(a, b, suppression.score_threshold) for a, b in zip(ours, theirs, strict=True)
+        match_faces(a, b, suppression.score_threshold, suppression.iou_threshold)
+        for a, b in zip(ours, theirs, strict=True)
     ]
     agrees = all(match[2] for match in matches) and max(outputs, default=0.0) <= TOLERANCE
     return Parity(
@@ -122,6 +125,29 @@ def check_parity(
         max(match[1] for match in matches),
         agrees,
     )
+
+
+def check_fresh_process(description: Description, path: Path, pictures: Sequence[Pixels]) -> None:
+    """Hold an ONNX file in a fresh process against the same file in this one.
+
+    For files that do not compute what PyTorch computes, such as those of eight bits.
+
+    Raises:
+        InputError: If it does not run there, or computes something else.
+    """
+    pixels = description.pixels
+    given = [
+        picture[None] if pixels.type == "uint8" else preprocess(picture, pixels).numpy()
+        for picture in pictures
+    ]
+    session = OnnxSession(path, 1)
+    found = run_in_fresh_process(description.format, path, given)
+    worst = max(compare_outputs([session.run(array) for array in given], found))
+    if worst > TOLERANCE:
+        raise InputError(
+            f"{path.name} computes something else in a process of its own: outputs differ by up to "
+            f"{worst:.3g} (allowed: {TOLERANCE})"
+        )
 
 
 def _outputs(outputs: Tensor | Sequence[Tensor]) -> list[Tensor]:
@@ -176,7 +202,8 @@ def run_in_fresh_process(kind: str, path: Path, inputs: Sequence[Array]) -> list
         )
         if result.returncode != 0:
             lines = [line for line in result.stderr.splitlines() if line.strip()]
-            reason = lines[-1] if lines else f"exit status {result.returncode}"
+            died = result.returncode < 0 or not lines
+            reason = f"exit status {result.returncode}" if died else lines[-1]
             raise InputError(f"{path} does not run in a process of its own: {reason}")
         with np.load(found, allow_pickle=False) as stored:
             results = {name: stored[name] for name in stored.files}
@@ -204,28 +231,86 @@ def compare_outputs(
 
 
 def match_faces(
-    expected: NDArray[np.float32], found: NDArray[np.float32], threshold: float
+    expected: NDArray[np.float32],
+    found: NDArray[np.float32],
+    threshold: float,
+    overlap: float = 1.0,
 ) -> tuple[float, float, bool]:
     """Hold two lists of faces against each other.
 
-    A face whose score is within ``SCORE_TOLERANCE`` of the threshold may be missing from either.
+    Rounding may decide where a comparison is as good as even. So a face may be missing from either
+    list if its score is within ``SCORE_TOLERANCE`` of the threshold, or if what suppressed it in
+    the other list is of the same score, or overlaps it by just about what suppresses; and so may
+    what was suppressed by, or escaped, such a face.
 
     Args:
         expected: (K, 5) x1, y1, x2, y2 in pixels, score.
         found: (L, 5) likewise.
         threshold: Below it faces are dropped.
+        overlap: Intersection over union above which the better of two boxes suppresses the other;
+            1 where nothing was suppressed.
 
     Returns:
-        Largest difference of a coordinate, of a score, and whether all faces have a counterpart.
+        Largest difference of a coordinate, of a score, and whether all faces have a counterpart or
+        are missing for one of these reasons.
     """
-    box, score, complete = 0.0, 0.0, True
-    for ours, theirs in ((expected, found), (found, expected)):
-        for row in ours[ours[:, 4] > threshold + SCORE_TOLERANCE]:
-            if not len(theirs):
-                return box, score, False
-            distances = np.abs(theirs[:, :4] - row[:4]).max(axis=1)
-            nearest = int(distances.argmin())
-            box = max(box, float(distances[nearest]))
-            score = max(score, float(abs(theirs[nearest, 4] - row[4])))
-            complete &= box <= BOX_TOLERANCE and score <= SCORE_TOLERANCE
-    return box, score, complete
+    sides = ((expected, found), (found, expected))
+    apart = [_counterparts(faces, others) for faces, others in sides]
+    clear = [faces[:, 4] > threshold + SCORE_TOLERANCE for faces, _ in sides]
+    paired = [(box <= BOX_TOLERANCE) & (score <= SCORE_TOLERANCE) for box, score in apart]
+    gone = [faces[c & ~p] for (faces, _), c, p in zip(sides, clear, paired, strict=True)]
+    explained = _are_swaps(gone, [others for _, others in sides], overlap)
+    counted = paired if explained else clear
+    kept = [(box[c], score[c]) for (box, score), c in zip(apart, counted, strict=True)]
+    box, score = (max(float(part[i].max(initial=0)) for part in kept) for i in (0, 1))
+    return box, score, explained
+
+
+def _counterparts(
+    faces: NDArray[np.float32], others: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Differences (K,) in coordinates and in score from each face to the nearest of the others."""
+    if not len(faces) or not len(others):
+        infinite = np.full(len(faces), np.inf, np.float32)
+        return infinite, infinite
+    distances = np.abs(faces[:, None, :4] - others[None, :, :4]).max(axis=2)
+    nearest = distances.argmin(axis=1)
+    scores = np.abs(faces[:, 4] - others[nearest, 4])
+    return distances[np.arange(len(faces)), nearest], scores
+
+
+def _are_swaps(
+    gone: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.float32]], overlap: float
+) -> bool:
+    """Whether all faces that are missing from the other list are so by even decisions.
+
+    Args:
+        gone: Faces (K, 5) of either list that the other one has not.
+        others: The whole other list (L, 5) for each.
+        overlap: Intersection over union above which the better box suppresses the other.
+    """
+    reasons = [np.zeros(len(faces), bool) for faces in gone]
+    for side, faces in enumerate(gone):
+        for index, face in enumerate(faces):
+            shared = _overlaps(face, others[side])
+            even_score = np.abs(others[side][:, 4] - face[4]) <= SCORE_TOLERANCE
+            even_overlap = np.abs(shared - overlap) <= OVERLAP_TOLERANCE
+            reasons[side][index] = (even_overlap | (even_score & (shared > overlap))).any()
+    changed = True
+    while changed:  # what a swapped face suppresses, or no longer suppresses, is swapped too
+        changed = False
+        for side, faces in enumerate(gone):
+            swapped = gone[1 - side][reasons[1 - side]]
+            for index in np.flatnonzero(~reasons[side]):
+                if (_overlaps(faces[index], swapped) > overlap).any():
+                    reasons[side][index] = changed = True
+    return all(bool(reason.all()) for reason in reasons)
+
+
+def _overlaps(face: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union (K,) of one box with others."""
+    low, high = np.maximum(face[:2], others[:, :2]), np.minimum(face[2:4], others[:, 2:4])
+    shared = np.maximum(high - low, 0).prod(axis=1)
+    areas = (others[:, 2:4] - others[:, :2]).prod(axis=1) + (face[2:4] - face[:2]).prod()
+    overlaps: NDArray[np.float32] = shared / np.maximum(areas - shared, 1e-9)
+    return overlaps

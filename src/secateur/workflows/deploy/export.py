@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -12,18 +14,21 @@ from torch import nn
 
 from secateur.deploy.description import Description, beside, write_beside
 from secateur.deploy.executorch import export_executorch
-from secateur.deploy.onnx import export_onnx
+from secateur.deploy.onnx import describe_onnx, export_onnx
 from secateur.deploy.parity import (
     BOX_TOLERANCE,
     SCORE_TOLERANCE,
     TOLERANCE,
     Parity,
+    check_fresh_process,
     check_parity,
 )
+from secateur.deploy.quantization import quantize
 from secateur.deploy.torchscript import export_torchscript
 from secateur.errors import InputError
 from secateur.files import replacing, write_json
 from secateur.reports.model_card import write_model_card
+from secateur.workflows.deploy.calibration import Calibration, find_calibration
 from secateur.workflows.deploy.describing import describe, exportable, torch_network
 from secateur.workflows.deploy.sample_pictures import sample_pictures
 from secateur.workflows.loading import LoadedNetwork, network_of
@@ -58,13 +63,19 @@ def export(config: DictConfig) -> Path:
     description = describe(
         loaded, str(config.format), inside=bool(config.postprocess), limits=limits
     )
-    pictures = sample_pictures(config, loaded)
     path = _file(config, loaded)
-    with replacing(path) as temporary:
-        write_file(exportable(loaded, description), temporary, description)
-        parity = check_parity(network, description, temporary, pictures)
+    quantized = str(config.quantize) == "int8"
+    calibration = find_calibration(config, loaded, description) if quantized else None
+    pictures = sample_pictures(config, loaded)
+    with tempfile.TemporaryDirectory() as folder, replacing(path) as temporary:
+        single = Path(folder) / f"single{path.suffix}" if quantized else temporary
+        write_file(exportable(loaded, description), single, description)
+        parity = check_parity(network, description, single, pictures)
         if not parity.agrees:
             raise InputError(_disagreement(path, parity))
+        if calibration is not None:
+            description = _write_int8(config, description, single, temporary, calibration)
+            check_fresh_process(description, temporary, pictures)
     write_beside(path, description)
     write_json(path.with_name(f"{path.name}.parity.json"), parity)
     write_model_card(
@@ -73,6 +84,50 @@ def export(config: DictConfig) -> Path:
     log.info("%s", _agreement(parity))
     log.info("%s (%.0f KiB), described by %s", path, path.stat().st_size / 1024, beside(path).name)
     return path
+
+
+def _write_int8(
+    config: DictConfig, description: Description, single: Path, target: Path, found: Calibration
+) -> Description:
+    """Write the int8 form of a file and say what it costs; returns what it says about itself.
+
+    Raises:
+        InputError: If it costs too much.
+    """
+    options = config.calibration
+    log.info("%s", found.about)
+    result = quantize(
+        single,
+        target,
+        found.inputs,
+        found.judge,
+        figure=found.figure,
+        tolerance=float(options.tolerance),
+        methods=[str(method) for method in options.methods],
+    )
+    report = {**dataclasses.asdict(result), "cost": result.cost, "about": found.about}
+    log.info(
+        "int8 by %s: %s %.4f in place of %.4f, %d layers in float%s",
+        result.method,
+        result.figure,
+        result.of_int8,
+        result.of_float,
+        len(result.in_float),
+        f" ({', '.join(result.in_float)})" if result.in_float else "",
+    )
+    if result.cost > float(options.largest_cost):
+        raise InputError(
+            f"int8 costs {result.cost:.4f} of {result.figure} (allowed: "
+            f"{float(options.largest_cost):g}): export with quantize=none, or allow more with "
+            "calibration.largest_cost"
+        )
+    description = dataclasses.replace(
+        description,
+        quantization="int8",
+        figures={**description.figures, "quantization_report": report},
+    )
+    describe_onnx(target, description)
+    return description
 
 
 def write_file(network: nn.Module, path: Path, description: Description) -> None:
@@ -92,10 +147,14 @@ def _check(config: DictConfig) -> None:
     if kind not in SUFFIXES:
         known = ", ".join([*SUFFIXES, *_THROUGH_ONNX])
         raise InputError(f"format={kind} does not exist; choose from {known}")
-    if str(config.quantize) != "none":
+    if str(config.quantize) not in ("none", "int8"):
         raise InputError(
-            f"quantize={config.quantize} is not there yet: export with quantize=none, and quantize "
-            "model.onnx with quantize_static of onnxruntime.quantization on pictures of your own"
+            f"quantize={config.quantize} does not exist: choose none or int8; half precision runs "
+            "slower than single on processors, and those who run it on a GPU convert the ONNX file"
+        )
+    if str(config.quantize) == "int8" and kind != "onnx":
+        raise InputError(
+            f"quantize=int8 is there for format=onnx, not for {kind}: export with quantize=none"
         )
     if bool(config.postprocess) and kind != "onnx":
         raise InputError(
@@ -107,7 +166,8 @@ def _check(config: DictConfig) -> None:
 def _file(config: DictConfig, loaded: LoadedNetwork) -> Path:
     """Path of the exported file."""
     faces = ".faces" if config.postprocess and loaded.task == "detection" else ""
-    name = f"model{faces}{SUFFIXES[str(config.format)]}"
+    quantized = ".int8" if str(config.quantize) == "int8" else ""
+    name = f"model{faces}{quantized}{SUFFIXES[str(config.format)]}"
     if config.output_dir is not None:
         return Path(str(config.output_dir)) / name
     if loaded.run is not None:
