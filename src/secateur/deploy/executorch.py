@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from secateur.deploy.description import Description
-from secateur.deploy.onnx import example_input
+from secateur.deploy.onnx import dynamic_shapes, example_input
 from secateur.deploy.sessions import Array
 from secateur.errors import InputError
 from secateur.files import replacing
@@ -38,16 +38,12 @@ def export_executorch(network: nn.Module, path: Path, description: Description) 
         from executorch.exir import to_edge_transform_and_lower
     except ImportError as error:
         raise InputError(f"format=executorch needs ExecuTorch: {_REMEDY}") from error
-    # AUTO lets torch.export raise the least side where a level of the pyramid would be of one cell
-    auto = torch.export.Dim.AUTO
-    limits = {0: auto(min=1, max=LARGEST_BATCH)}
-    if not description.pixels.size:
-        limits |= {side: auto(min=64, max=LARGEST_SIDE) for side in (2, 3)}
+    shapes = dynamic_shapes(description.pixels, LARGEST_BATCH, LARGEST_SIDE)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of what torch itself deprecates
         logging.getLogger("executorch").setLevel(logging.ERROR)
         exported = torch.export.export(
-            network, (example_input(description.pixels),), dynamic_shapes=(limits,)
+            network, (example_input(description.pixels),), dynamic_shapes=shapes
         )
         lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
         program = lowered.to_executorch()

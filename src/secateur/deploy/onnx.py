@@ -16,6 +16,7 @@ from secateur.errors import InputError
 from secateur.files import replacing
 
 _EXAMPLE_SIDE = 128
+_LEAST_SIDE = 64
 _REMEDY = "pip install 'secateur[export]'"
 
 
@@ -83,11 +84,30 @@ def example_input(pixels: PixelFormat) -> torch.Tensor:
     return torch.zeros(2, 3, height, width)
 
 
-def dynamic_shapes(pixels: PixelFormat) -> tuple[dict[int, Any], ...]:
-    """What of an input is left open."""
+def dynamic_shapes(
+    pixels: PixelFormat, largest_batch: int | None = None, largest_side: int | None = None
+) -> tuple[dict[int, Any], ...]:
+    """What of an input is left open.
+
+    Args:
+        pixels: What the network takes.
+        largest_batch: Pictures at once, at most.
+        largest_side: Pixels of a side, at most.
+    """
+    dim = torch.export.Dim
+    shapes: dict[int, Any] = {0: dim.AUTO(min=1, max=largest_batch) if largest_batch else dim.AUTO}
+    if pixels.size:
+        return (shapes,)
     sides = (1, 2) if pixels.type == "uint8" else (2, 3)
-    open_sides = {} if pixels.size else dict.fromkeys(sides, torch.export.Dim.AUTO)
-    return ({0: torch.export.Dim.AUTO, **open_sides},)
+    for side, name in zip(sides, ("rows", "columns"), strict=True):
+        if pixels.multiple > 1 and pixels.type == "float32":  # torch cannot find this out by itself
+            most = largest_side // pixels.multiple if largest_side else None
+            shapes[side] = pixels.multiple * dim(name, min=1, max=most)
+        elif largest_side:  # AUTO raises the least side where a level would be of one cell
+            shapes[side] = dim.AUTO(min=_LEAST_SIDE, max=largest_side)
+        else:
+            shapes[side] = dim.AUTO
+    return (shapes,)
 
 
 def _trace(network: nn.Module, pixels: PixelFormat, outputs: Sequence[str]) -> Any:  # noqa: ANN401

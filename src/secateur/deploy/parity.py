@@ -303,7 +303,8 @@ def _are_swaps(
             swapped = gone[1 - side][reasons[1 - side]]
             for index in np.flatnonzero(~reasons[side]):
                 if (_overlaps(faces[index], swapped) > overlap).any():
-                    reasons[side][index] = changed = True
+                    reasons[side][index] = True
+                    changed = True
     return all(bool(reason.all()) for reason in reasons)
 
 

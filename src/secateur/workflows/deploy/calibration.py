@@ -147,7 +147,7 @@ def _of_faces(data: Any, description: Description, count: int, judged: int) -> C
         else:
             detector = ExportedDetector(path, description, run)
             assert description.suppression is not None
-            limits = {
+            limits: dict[str, Any] = {
                 "score_threshold": description.suppression.score_threshold,
                 "iou_threshold": description.suppression.iou_threshold,
                 "max_candidates": description.suppression.max_candidates,
