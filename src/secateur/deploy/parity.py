@@ -301,9 +301,9 @@ def _are_swaps(
         changed = False
         for side, faces in enumerate(gone):
             swapped = gone[1 - side][reasons[1 - side]]
-            for index in np.flatnonzero(~reasons[side]):
-                if (_overlaps(faces[index], swapped) > overlap).any():
-                    reasons[side][index] = True
+            for left in np.flatnonzero(~reasons[side]):
+                if (_overlaps(faces[left], swapped) > overlap).any():
+                    reasons[side][left] = True
                     changed = True
     return all(bool(reason.all()) for reason in reasons)
 

@@ -154,7 +154,7 @@ def _of_faces(data: Any, description: Description, count: int, judged: int) -> C
                 "max_faces": description.suppression.max_faces,
             }
             find = functools.partial(detect, detector, **limits)
-            preprocessing = detector.preprocessing  # type: ignore[assignment]
+            preprocessing = detector.preprocessing
         found = detect_set(find, files, SingleScale(), preprocessing, progress=False)  # type: ignore[arg-type]
         assert found is not None
         (setting,) = held.score(found.boxes).settings.values()
