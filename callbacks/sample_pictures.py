@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import WandbLogger
-from torch import Tensor
 
 from secateur.data.face_dataset import FacePictures, Picture
 from secateur.detectors.task import DetectorTask
 from secateur.metrics.predictions import from_corners
 from secateur.reports.pictures import match_detections, write_page
+from secateur.reports.wandb_pictures import wandb_images
 
 MIN_SCORE = 0.5
 
@@ -59,7 +58,7 @@ class SamplePictures(pl.Callback):
         write_page(self.path, page, title=f"epoch {epoch}")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                _log_to_wandb(logger, chosen, detected, restore)
+                logger.experiment.log({"val/pictures": wandb_images(page)})
 
 
 def _pictures(trainer: pl.Trainer) -> FacePictures | None:
@@ -79,28 +78,3 @@ def _detect(task: DetectorTask, picture: Picture) -> NDArray[np.float64]:
     height, width = picture.image.shape[-2:]
     scale = rows.new_tensor([width, height, width, height, 1.0])
     return (rows * scale).cpu().double().numpy()
-
-
-def _log_to_wandb(
-    logger: WandbLogger,
-    pictures: list[Picture],
-    detected: list[NDArray[np.float64]],
-    restore: Callable[[Tensor], NDArray[np.uint8]],
-) -> None:
-    """Pictures with boxes that W&B draws itself and can filter by score."""
-    import wandb
-
-    images = []
-    for picture, rows in zip(pictures, detected, strict=True):
-        boxes = [
-            {
-                "position": {"minX": row[0], "minY": row[1], "maxX": row[2], "maxY": row[3]},
-                "domain": "pixel",
-                "class_id": 0,
-                "scores": {"face": row[4]},
-            }
-            for row in rows[rows[:, 4] >= MIN_SCORE].tolist()
-        ]
-        faces = {"faces": {"box_data": boxes, "class_labels": {0: "face"}}}
-        images.append(wandb.Image(restore(picture.image), boxes=faces, caption=picture.name))
-    logger.experiment.log({"val/pictures": images})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from multiprocessing import current_process
 from pathlib import Path
@@ -17,6 +19,7 @@ from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
 from secateur.workflows import sweep as device_choice
+from secateur.workflows.command_line.arguments import with_sweep_folder
 from secateur.workflows.sweep import claim_device, process_number
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +56,58 @@ def test_local_takes_the_number_of_the_job(monkeypatch: pytest.MonkeyPatch) -> N
 def test_joblib_takes_the_number_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert claim(monkeypatch, "JoblibLauncher", 5, "LokyProcess-2") == "1"
     assert claim(monkeypatch, "JoblibLauncher", 6, "LokyProcess-2", visible="1") == "1"
+
+
+def folder_of(*arguments: str) -> str:
+    (found,) = [a for a in with_sweep_folder("train", arguments) if a.startswith("hydra.sweep.dir")]
+    return found.partition("=")[2]
+
+
+def test_a_sweep_has_a_folder_of_its_overrides_wherever_it_runs() -> None:
+    first = folder_of("-m", "rate=0.1,0.3", "model=eresfd")
+    assert first.startswith("${paths.outputs}/multirun/train-rate-")
+    elsewhere = ("hydra/launcher=slurm", "hydra.launcher.partition=a", "logger=wandb")
+    assert folder_of("--multirun", "rate=0.1,0.3", *elsewhere, "model=eresfd") == first
+    assert folder_of("-m", "rate=0.1,0.5", "model=eresfd") != first
+    # the order numbers the jobs
+    assert folder_of("-m", "rate=0.3,0.1", "model=eresfd") != first
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rate=0.1"],
+        ["-m", "hydra.sweep.dir=here", "rate=0.1,0.3"],
+        ["-m", "hydra/sweeper=optuna", "rate=interval(0,1)"],
+        ["-m", "hparams_search=rates"],
+        ["-m", "rate=0.1,0.3", "resume=never"],
+    ],
+)
+def test_what_has_a_folder_already_keeps_it(arguments: list[str]) -> None:
+    assert with_sweep_folder("train", arguments) == arguments
+
+
+@pytest.mark.slow
+def test_the_same_command_finds_its_sweep_again_and_goes_on(tmp_path: Path) -> None:
+    line = [sys.executable, str(ROOT / "train.py"), "-m", "rate=0.2,0.4", "trainer=cpu"]
+    line += [f"phases.{name}_epochs=1" for name in ("dense", "prune", "finetune")]
+    line += ["data.n_train=8", "data.n_val=2", "data.input_size=64", "data.batch_size=4"]
+    line += ["data.num_workers=0", "trainer.enable_progress_bar=false"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    line += [f"paths.outputs={tmp_path}", f"data.root={tmp_path / 'faces'}"]
+
+    def sweep() -> None:
+        subprocess.run(line, check=True, cwd=tmp_path, env=environment, timeout=1500)
+
+    sweep()
+    (folder,) = (tmp_path / "multirun").iterdir()
+    assert (folder / "comparison" / "comparison.html").is_file()
+    done = (folder / "0" / "summary.json").stat().st_mtime_ns
+    (folder / "1" / "summary.json").unlink()  # as if the second job had been killed at its end
+    sweep()
+    assert (folder / "1" / "summary.json").is_file()
+    assert (folder / "0" / "summary.json").stat().st_mtime_ns == done
+    assert len(list((tmp_path / "multirun").iterdir())) == 1
 
 
 def process_name() -> str:

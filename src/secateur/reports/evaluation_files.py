@@ -16,7 +16,7 @@ from secateur.data.images import read_image
 from secateur.files import atomic_write, write_json
 from secateur.metrics.wider_face import N_THRESHOLDS, SETTINGS, Evaluation
 from secateur.readers import read_json
-from secateur.reports.pictures import match_detections, write_page
+from secateur.reports.pictures import MatchedPicture, match_detections, write_page
 from secateur.reports.plots import plot_precision_recall
 from secateur.schema import Fields
 
@@ -86,7 +86,7 @@ def write_pictures(
     count: int,
     min_score: float,
     title: str,
-) -> Path | None:
+) -> list[MatchedPicture]:
     """Draw hits, misses and false alarms on some pictures, spread evenly over the set.
 
     Args:
@@ -100,7 +100,7 @@ def write_pictures(
         title: Title of the page.
 
     Returns:
-        The file written, or None if there is nothing to draw.
+        The pictures on the page ``plots/pictures.png``, which is not written without any.
     """
     names = list(faces)
     chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, count).astype(int))]
@@ -115,9 +115,9 @@ def write_pictures(
         )
         for name in chosen[:count]
     ]
-    if not pictures:
-        return None
-    return write_page(folder / "plots" / "pictures.png", pictures, title=title)
+    if pictures:
+        write_page(folder / "plots" / "pictures.png", pictures, title=title)
+    return pictures
 
 
 def read_record(folder: Path) -> Record:

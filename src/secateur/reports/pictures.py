@@ -35,6 +35,7 @@ class MatchedPicture:
         false_alarms: ``(N, 5)`` predictions that find none.
         ignored: ``(N, 5)`` predictions on faces that are not evaluated.
         misses: ``(N, 4)`` evaluated faces that no prediction finds.
+        faces: ``(G, 4)`` all faces, evaluated or not.
     """
 
     image: Pixels
@@ -43,6 +44,7 @@ class MatchedPicture:
     false_alarms: Floats
     ignored: Floats
     misses: Floats
+    faces: Floats
 
 
 def match_detections(
@@ -82,6 +84,7 @@ def match_detections(
         false_alarms=rows[proposals & ~hits],
         ignored=rows[~proposals],
         misses=boxes[mask & ~found],
+        faces=boxes,
     )
 
 

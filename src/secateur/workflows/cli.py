@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from secateur.errors import InputError, Interrupted, machine_sentence
-from secateur.workflows.command_line.arguments import CONF, hint_for, user_conf, with_folders
+from secateur.workflows.command_line.arguments import (
+    CONF,
+    hint_for,
+    user_conf,
+    with_folders,
+    with_override,
+    with_sweep_folder,
+)
 from secateur.workflows.command_line.help import help_text, known_names
 
 COMMANDS = {
@@ -80,8 +87,9 @@ def run_command(command: str, workflow: Callable[..., object] | None = None) -> 
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/joblib' is validated against")
     if command == "compare":
         sys.argv[1:] = with_folders(sys.argv[1:])
+    sys.argv[1:] = with_sweep_folder(command, sys.argv[1:])
     if (own := user_conf()) is not None and not any("searchpath" in a for a in sys.argv):
-        sys.argv.append(f"hydra.searchpath=['file://{own}']")
+        sys.argv[1:] = with_override(sys.argv[1:], f"hydra.searchpath=['file://{own}']")
     _under_hydra(command, workflow)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from secateur.reports.pictures import match_detections
+from secateur.reports.wandb_pictures import box_overlays, wandb_images
 from secateur.workflows.tracking.wandb_run import (
     log_evaluation,
     log_files,
@@ -84,7 +87,20 @@ def test_a_search_has_a_table_of_trials_and_its_rates(tmp_path: Path) -> None:
     assert found.artifacts["search-eresfd-rates"] == "rates"
 
 
-def test_an_evaluation_is_a_run_of_its_own_that_knows_what_it_measured(tmp_path: Path) -> None:
+def test_the_pictures_of_a_training_have_one_size_and_both_layers_of_boxes() -> None:
+    sizes = [(30, 20), (20, 40)]
+    pictures = [match_detections(np.zeros((*s, 3), np.uint8), [], [[1, 1, 5, 5]]) for s in sizes]
+    images = wandb_images(pictures)
+    assert {(image.image.width, image.image.height) for image in images} == {(40, 30)}
+    overlays = box_overlays(pictures[0])
+    assert overlays["detections"]["box_data"] == []
+    assert overlays["ground_truth"]["box_data"][0]["position"]["maxX"] == 6
+
+
+def test_an_evaluation_is_a_run_of_its_own_that_knows_what_it_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
     run, folder = tmp_path / "run", tmp_path / "evaluation"
     run.mkdir()
     folder.mkdir()
@@ -92,9 +108,21 @@ def test_an_evaluation_is_a_run_of_its_own_that_knows_what_it_measured(tmp_path:
     (folder / "evaluation.json").write_text(json.dumps({}))
     config = composed("evaluate", f"run={run}")
     record = {"name": "net", "data": "widerface", "ap": {"hard": 0.8}, "parameters": 7}
-    log_evaluation(config, folder, record)
+    image, faces = np.zeros((40, 60, 3), np.uint8), [[5, 5, 20, 20], [40, 30, 30, 30]]
+    picture = match_detections(image, [[5, 5, 20, 20, 0.9]], faces, title="party")
+    log_evaluation(config, folder, record, [picture])
     (found,) = read_offline_runs(folder)
     assert found.job_type == "evaluate"
+    assert "pictures" in found.logged
+    # what belongs to a table waits for its upload where W&B keeps what it has staged
+    staged = [path.read_bytes() for path in (tmp_path / "staged").rglob("*") if path.is_file()]
+    table = json.loads(next(text for text in staged if b'"ground_truth": [' in text))
+    ((name, image, *counts),) = table["data"]
+    assert (name, counts) == ("party", [2, 1, 1, 0])
+    assert image["boxes"]["detections"][0]["scores"] == {"score": 0.9}
+    # what sticks out of the picture is cut
+    cut = {"minX": 40, "maxX": 60, "minY": 30, "maxY": 40}
+    assert [face["position"] for face in image["boxes"]["ground_truth"]][1] == cut
     assert found.summary["final/ap_hard"] == 0.8
     assert found.summary["params_slim"] == 7
     assert found.config["made_from"] == ["abcd1234"]

@@ -207,8 +207,21 @@
     return best;
   }
 
+  const origin = (reference) =>
+    ["reference", reference.data, reference.about].filter(Boolean).join(", ");
+
+  // Said where references and runs were measured on different pictures: their AP is not the same.
+  function foreign() {
+    const own = new Set(runs.map((run) => run.values.data).filter(Boolean));
+    const other = new Set(data.references.map((one) => one.data)
+      .filter((name) => name && own.size && !own.has(name)));
+    return other.size ? `The references were measured on ${[...other].join(", ")}, not on ` +
+      `${[...own].join(", ")}: compare sizes with them, not quality.` : "";
+  }
+
   let steps = []; // points of the front plot in the order of the arrow keys
   let at = -1;
+  let clickable = false;
 
   function drawFront(shown) {
     const [x, y] = [$("front-x").value, $("front-y").value];
@@ -224,7 +237,7 @@
       name: "best of its size",
     }];
     const about = (p) => p.reference ?
-      `<b>${escape(p.reference.name)}</b><br>reference` :
+      `<b>${escape(p.reference.name)}</b><br>${escape(origin(p.reference))}` :
       `<b>${escape(p.run.label)}</b>`;
     const hover = (p) => `${about(p)}<br>${escape(figure(y).label)} ${show(y, p.y)}` +
       `<br>${escape(figure(x).label)} ${show(x, p.x)}`;
@@ -260,11 +273,17 @@
     at = -1;
     $("front-point").textContent = "";
     const log = $("front-log").checked;
-    return plot("front", traces, {
+    const drawn = plot("front", traces, {
       height: 460, showlegend: true, hovermode: "closest",
       xaxis: { title: { text: figure(x).label }, type: log ? "log" : "linear" },
       yaxis: { title: { text: figure(y).label } },
     });
+    if (!clickable) $("front").on("plotly_click", (event) => {
+      const index = event.points[0].customdata;
+      if (typeof index === "number") pick(index);
+    });
+    clickable = true;
+    return drawn;
   }
 
   function step(to) {
@@ -273,19 +292,22 @@
     const p = steps[at];
     Plotly.Fx.hover($("front"), [{ curveNumber: p.trace, pointNumber: p.point }]);
     const [x, y] = [$("front-x").value, $("front-y").value];
-    const name = p.reference ? `${p.reference.name} (reference)` : p.run.label;
+    const name = p.reference ? `${p.reference.name} (${origin(p.reference)})` : p.run.label;
     $("front-point").textContent =
       `${at + 1} of ${steps.length}: ${name}: ${figure(y).label} ${show(y, p.y)}, ` +
       `${figure(x).label} ${show(x, p.x)}`;
   }
 
-  function drawParallel(shown) {
+  // Axes on which runs differ, and the runs that have the figure that tints them.
+  function parallelParts(shown) {
+    const tint = $("parallel-color").value;
     const names = data.axes.filter((name) =>
       new Set(shown.map((run) => run.values[name]).filter((v) => v !== undefined)).size > 1);
-    const tint = $("parallel-color").value;
-    const kept = shown.filter((run) => typeof run.values[tint] === "number");
-    $("s-parallel").hidden = names.length < 2 || kept.length < 2;
-    if ($("s-parallel").hidden) return null;
+    return { names, tint, kept: shown.filter((run) => typeof run.values[tint] === "number") };
+  }
+
+  function drawParallel(shown) {
+    const { names, tint, kept } = parallelParts(shown);
     const dimensions = names.map((name) => {
       const values = kept.map((run) => run.values[name]);
       const label = data.heads[name] || name;
@@ -423,16 +445,41 @@
   }
 
   // ---- all together ----------------------------------------------------------------------------
+  // A plot is drawn once its part of the page comes near: a change is then shown at once, however
+  // many runs there are.
+  const drawers = {
+    front: () => drawFront(visible()),
+    parallel: () => drawParallel(focused()),
+    curves: () => drawCurves(focused()),
+    quality: () => drawQuality(focused()),
+    layers: () => drawLayers(focused()),
+    pictures: () => drawPictures(focused()),
+  };
+  const stale = new Set();
+  const near = new Set();
+
+  function refresh(name) {
+    if (near.has(name) && stale.delete(name)) drawers[name]();
+  }
+
+  const observer = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      const name = entry.target.id.replace("s-", "");
+      if (entry.isIntersecting) near.add(name);
+      else near.delete(name);
+      refresh(name);
+    }
+  }, { rootMargin: "300px" });
+
   function update() {
     drawHead();
     drawBody(visible());
-    const shown = focused();
-    drawFront(visible());
-    drawParallel(shown);
-    drawCurves(shown);
-    drawQuality(shown);
-    drawLayers(shown);
-    drawPictures(shown);
+    const { names, kept } = parallelParts(focused());
+    $("s-parallel").hidden = names.length < 2 || kept.length < 2;
+    for (const name of Object.keys(drawers)) {
+      stale.add(name);
+      refresh(name);
+    }
   }
 
   function fill(id, options, chosen) {
@@ -449,6 +496,7 @@
       .join(" ").toLowerCase();
   });
   $("shared").textContent = data.shared;
+  $("front-foreign").textContent = foreign();
   $("problems").replaceChildren(...data.problems.map((text) => {
     const item = document.createElement("li");
     item.textContent = text;
@@ -498,9 +546,6 @@
     event.preventDefault();
   });
   update();
-  $("front").on("plotly_click", (event) => {
-    const index = event.points[0].customdata;
-    if (typeof index === "number") pick(index);
-  });
+  for (const name of Object.keys(drawers)) observer.observe($(`s-${name}`));
   window.comparison = { state, visible, steps: () => steps };
 })();

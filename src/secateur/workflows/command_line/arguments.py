@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,6 @@ ELSEWHERE = {
     "train": "python train.py trains, python evaluate.py measures",
     "test": "python evaluate.py run=FOLDER measures a run on its validation pictures",
     "model.optimizer.lr": "optimizer.lr",
-    "data.batch_size": "data.batch_size is there for models and data that have it; see --cfg job",
     "trainer.default_root_dir": "output_dir=FOLDER",
     "paths.output_dir": "output_dir=FOLDER, or paths.outputs for all runs",
 }
@@ -76,6 +76,68 @@ def with_folders(arguments: Sequence[str]) -> list[str]:
     if folders:
         rest.append(f"folders=[{','.join(map(quoted_text, folders))}]")
     return rest
+
+
+# what may differ when a sweep goes on: it changes neither data nor result of a run
+_ELSEWHERE_TOO = re.compile(
+    r"[+~]{0,2}(hydra([./].*)?|logger([./].*)?|callbacks([./].*)?|paths([./].*)?|resume|print_config"
+    r"|trainer\.enable_progress_bar)$"
+)
+
+
+def with_sweep_folder(command: str, arguments: Sequence[str]) -> list[str]:
+    """Give a sweep a folder that the same command finds again.
+
+    Its name follows from the overrides in their order, which numbers the jobs. Finished jobs are
+    then not repeated and unfinished ones go on, whichever launcher runs them.
+
+    Args:
+        command: Name of the command.
+        arguments: As given.
+
+    Returns:
+        The arguments, with ``hydra.sweep.dir`` where a sweep has neither a folder nor a sweeper of
+        its own and does not begin anew with ``resume=never``.
+
+    Example:
+        >>> with_sweep_folder("train", ["-m", "rate=0.1,0.3"])[2]
+        'hydra.sweep.dir=${paths.outputs}/multirun/train-rate-714b6ee0'
+    """
+    given = list(arguments)
+    keys = [argument.partition("=")[0] for argument in given]
+    own = {"hydra.sweep.dir", "hydra/sweeper", "+hydra/sweeper", "hparams_search"} & set(keys)
+    if not {"-m", "--multirun"} & set(given) or own or "resume=never" in given:
+        return given
+    kept = [
+        argument
+        for argument, key in zip(given, keys, strict=True)
+        if "=" in argument and not _ELSEWHERE_TOO.match(key)
+    ]
+    pairs = [argument.partition("=") for argument in kept]
+    swept = [re.sub(r"\W+", "_", key.strip("+~")) for key, _, value in pairs if "," in value]
+    mark = hashlib.sha256("\n".join([command, *kept]).encode()).hexdigest()[:8]
+    name = "-".join([command, *swept[:4], mark])
+    return with_override(given, f"hydra.sweep.dir=${{paths.outputs}}/multirun/{name}")
+
+
+def with_override(arguments: Sequence[str], override: str) -> list[str]:
+    """Add an override beside those that are there: argparse wants all of them in one place.
+
+    Args:
+        arguments: As given, options among them.
+        override: ``KEY=VALUE``.
+
+    Returns:
+        The arguments with the override after the first one.
+
+    Example:
+        >>> with_override(["rate=0.1", "--cfg", "job"], "seed=3")
+        ['rate=0.1', 'seed=3', '--cfg', 'job']
+    """
+    given = list(arguments)
+    places = (i for i, one in enumerate(given) if "=" in one and not one.startswith("-"))
+    place = next(places, len(given) - 1) + 1
+    return [*given[:place], override, *given[place:]]
 
 
 def quoted_text(text: str) -> str:

@@ -27,6 +27,7 @@ from secateur.reports.evaluation_files import (
     write_pictures,
 )
 from secateur.reports.evaluation_table import comparison_table, evaluation_table
+from secateur.reports.pictures import MatchedPicture
 from secateur.runtime.allocator import keep_large_blocks
 from secateur.runtime.denormals import denormals_as_zero
 from secateur.workflows.build import build_data, instantiate
@@ -215,8 +216,9 @@ class Evaluator:
             "pictures": digest,
         }
         record = evaluation_record(evaluation, about)
+        drawn: list[MatchedPicture] = []
         if pictures.folder is not None and config.page_pictures:
-            write_pictures(
+            drawn = write_pictures(
                 folder,
                 pictures.folder,
                 boxes,
@@ -227,7 +229,7 @@ class Evaluator:
                 title=str(about["name"]),
             )
         write_evaluation(folder, evaluation, record)
-        log_evaluation(config, folder, record)
+        log_evaluation(config, folder, record, drawn)
         log.info("evaluation: %s", folder)
         return record
 

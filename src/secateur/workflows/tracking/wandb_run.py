@@ -23,6 +23,8 @@ from secateur.errors import InputError
 from secateur.files import atomic_write
 from secateur.metrics.names import QUALITY, STAGES, ratios
 from secateur.readers import read_text
+from secateur.reports.pictures import MatchedPicture
+from secateur.reports.wandb_pictures import wandb_table
 from secateur.workflows.run_folder import plain
 from secateur.workflows.sweep import SweepJob, sweep_job
 
@@ -236,13 +238,19 @@ def log_search(
     log_files(run, f"{run.name}-rates", "rates", files, made_from=made_from, metadata=summary)
 
 
-def log_evaluation(config: DictConfig, folder: Path, record: Mapping[str, Any]) -> None:
+def log_evaluation(
+    config: DictConfig,
+    folder: Path,
+    record: Mapping[str, Any],
+    pictures: Sequence[MatchedPicture] = (),
+) -> None:
     """Log an evaluation as a run of its own: figures, curves, plots, and what it measured.
 
     Args:
         config: Composed ``conf/evaluate.yaml``.
         folder: Folder of the evaluation.
         record: As its JSON file holds it.
+        pictures: Some pictures with their boxes, for a table.
     """
     name = f"{record['name']}-{record.get('data', '')}"
     with tracked_run(config, folder, name, job_type="evaluate") as run:
@@ -257,6 +265,8 @@ def log_evaluation(config: DictConfig, folder: Path, record: Mapping[str, Any]) 
         for table in sorted(folder.glob("*.csv")):
             log_table(run, table.stem, table)
         log_pictures(run, folder / "plots")
+        if pictures:
+            run.log({"pictures": wandb_table(pictures)})
         sources = [Path(str(path)) for key in ("run", "weights") if (path := config.get(key))]
         files = sorted((*folder.glob("*.json"), *folder.glob("*.csv")))
         log_files(run, name, "evaluation", files, made_from=sources, metadata=figures)
