@@ -85,6 +85,8 @@ def run_command(command: str, workflow: Callable[..., object] | None = None) -> 
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     # Our launcher of the plugin's name is meant to be checked against the plugin's settings.
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/joblib' is validated against")
+    # Said wherever Slurm is installed; a run that is meant for one machine can do nothing about it.
+    warnings.filterwarnings("ignore", message="The `srun` command is available")
     if command == "compare":
         sys.argv[1:] = with_folders(sys.argv[1:])
     sys.argv[1:] = with_sweep_folder(command, sys.argv[1:])

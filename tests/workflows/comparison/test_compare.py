@@ -62,3 +62,14 @@ def test_the_table_fits_a_narrow_terminal(tmp_path: Path) -> None:
     print_comparison(collect_runs([tmp_path]).runs, console=Console(file=text, width=80))
     assert max(map(len, text.getvalue().splitlines())) <= 80
     assert "…" not in text.getvalue()
+
+
+def test_published_points_stand_beside_runs_and_say_what_they_were_measured_on(
+    tmp_path: Path,
+) -> None:
+    write_run(tmp_path / "sweep" / "0")
+    run(f"{tmp_path}/sweep", "references=published")
+    page = (tmp_path / "sweep" / "comparison" / "comparison.html").read_text()
+    assert '"name":"YuNet_s","data":"widerface"' in page
+    front = (tmp_path / "sweep" / "comparison" / "plots" / "front_params_slim.csv").read_text()
+    assert "B-FPGM 50 %,reference,92208.0,0.674" in front

@@ -13,7 +13,7 @@ from tests.workflows.tracking.wandb_files import OfflineRun, read_offline_runs
 
 pytest.importorskip("wandb")
 ROOT = Path(__file__).parents[3]
-TINY = ("trainer=cpu", "trainer.enable_progress_bar=false", "data.num_workers=0")
+CPU = ("trainer=cpu", "trainer.enable_progress_bar=false")
 
 
 def run(command: str, *arguments: str, folder: Path) -> None:
@@ -23,7 +23,13 @@ def run(command: str, *arguments: str, folder: Path) -> None:
         "WANDB_SILENT": "true",
         "WANDB_DATA_DIR": str(folder / "staged"),
     }
-    line = [sys.executable, str(ROOT / f"{command}.py"), *arguments, "logger=wandb", *TINY]
+    line = [
+        sys.executable,
+        str(ROOT / f"{command}.py"),
+        *arguments,
+        "logger=wandb",
+        "data.num_workers=0",
+    ]
     subprocess.run(line, check=True, cwd=folder, env=environment, timeout=1500)
 
 
@@ -36,14 +42,13 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     phases = [f"phases.{name}_epochs=1" for name in ("dense", "prune", "finetune")]
     run(
         *("train", "-m", "rate=0.2,0.4", f"hydra.sweep.dir={folder / 'sweep'}"),
-        *data,
-        *phases,
+        *(*data, *phases, *CPU),
         folder=folder,
     )
-    run("evaluate", f"run={folder / 'sweep' / '0'}", "page_pictures=2", folder=folder)
+    run("evaluate", f"run={folder / 'sweep' / '0'}", "page_pictures=2", *CPU, folder=folder)
     weights = folder / "sweep" / "0" / "checkpoints" / "dense.safetensors"
     run(
-        *("search", "debug=search", "n_trials=2", f"weights={weights}"),
+        *("search", "debug=search", "n_trials=2", "target.sparsity=0.2", f"weights={weights}"),
         f"output_dir={folder / 'search'}",
         *data,
         folder=folder,

@@ -541,9 +541,16 @@
     else if (event.key === "ArrowLeft" || event.key === "ArrowUp") step(at < 0 ? -1 : at - 1);
     else if (event.key === "Home") step(0);
     else if (event.key === "End") step(-1);
-    else if (event.key === "Enter" && at >= 0 && steps[at].run) pick(steps[at].run.index);
+    else if (event.key === "Enter" && at >= 0 && steps[at].run) {
+      const { run } = steps[at];
+      pick(run.index);
+      step(steps.findIndex((point) => point.run === run)); // drawn anew, the plot has lost its place
+    }
     else return;
     event.preventDefault();
+  });
+  $("front").addEventListener("blur", () => {
+    if (clickable) Plotly.Fx.unhover($("front"));
   });
   update();
   for (const name of Object.keys(drawers)) observer.observe($(`s-${name}`));

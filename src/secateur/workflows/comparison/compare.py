@@ -24,6 +24,7 @@ from secateur.reports.comparison.table import (
     terminal_columns,
 )
 from secateur.reports.tables import print_table
+from secateur.workflows.command_line.arguments import CONF
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def compare(config: DictConfig) -> None:
         from secateur.workflows.tracking.wandb_project import fetch_runs
 
         runs = [*runs, *fetch_runs(str(config.wandb))]
-    references = [] if config.references is None else read_references(Path(str(config.references)))
+    references = [] if config.references is None else _references(str(config.references))
     chosen = select_runs(runs, config.where, config.sort)
     for problem in found.problems:
         log.warning("%s", problem)
@@ -66,6 +67,12 @@ def compare(config: DictConfig) -> None:
         title = str(config.title or _title(folders, str(config.wandb or "")))
         path = write_comparison(folder, chosen, title, references, found.problems)
         log.info("page: %s", path)
+
+
+def _references(name: str) -> list[dict[str, str | float]]:
+    """Points of a file, or those that travel in the package under the name ``published``."""
+    path = CONF / "experiment" / "published.csv" if name == "published" else Path(name)
+    return read_references(path)
 
 
 def print_comparison(
