@@ -70,7 +70,7 @@ def wandb_images(pictures: Sequence[MatchedPicture]) -> list[Any]:
     return images
 
 
-def wandb_table(pictures: Sequence[MatchedPicture]) -> Any:
+def wandb_table(pictures: Sequence[MatchedPicture]) -> Any:  # noqa: ANN401  (of W&B)
     """A table with a row for each picture: boxes, and how many faces were found and missed.
 
     Args:

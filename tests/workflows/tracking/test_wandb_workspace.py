@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from secateur.wandb_workspace import build_report, build_workspace, main, specification
+from secateur.workflows.tracking.wandb_workspace import (
+    build_report,
+    build_workspace,
+    main,
+    specification,
+)
 
 pytest.importorskip("wandb_workspaces")
 
