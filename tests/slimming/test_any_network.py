@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from secateur.errors import InputError
 from secateur.pruning import prune
+from secateur.pruning.artifact import load_slim, save_slim
 from secateur.slimming.graph import trace
 from tests.pruning.networks import Normalized
 
@@ -246,6 +248,17 @@ def disturbed(model: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("middle", CASES)
+def test_slim_networks_are_saved_and_loaded(
+    middle: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    model = disturbed(Between(middle()))
+    slim = prune(model, IMAGES, "l1", 0.5).model
+    save_slim(tmp_path, slim, {"name": "between", "arguments": {}})
+    loaded = load_slim(tmp_path, {"between": lambda: Between(middle())})
+    assert torch.equal(loaded(IMAGES), slim(IMAGES))
+
+
+@pytest.mark.parametrize("middle", CASES)
 def test_half_of_the_filters_go_and_the_rest_computes_the_same(
     middle: Callable[[], nn.Module],
 ) -> None:
@@ -256,6 +269,8 @@ def test_half_of_the_filters_go_and_the_rest_computes_the_same(
     assert report.slimming.max_rel_diff < 1e-5
     assert report.account.total.parameters_slim < 0.6 * report.account.total.parameters
     slim(IMAGES).sum().backward()  # it still trains
+    assert slim.half()(IMAGES.half()).dtype == torch.half
+    slim.float()
     again = prune(slim, IMAGES, "l1", 0.5).report.account.total
     assert again.parameters_slim < again.parameters  # one channel of every part stays
 

@@ -18,13 +18,19 @@ from torch import Tensor, nn
 
 from secateur.errors import InputError
 from secateur.files import atomic_write
+from secateur.pruning.slim_description import (
+    LARGEST_NUMBER,
+    describe,
+    is_description,
+    resize,
+    tensors_of,
+)
 from secateur.readers import MEBI, read_bytes, read_json
-from secateur.schema import is_count, is_number
+from secateur.schema import is_number
 from secateur.slimming.equivalence import TOLERANCE, Probe, compare, outputs
 from secateur.slimming.kept_norms import normalized_over_kept
-from secateur.slimming.scattered_conv import ScatteredConv2d, scatter_zero_filters
+from secateur.slimming.scattered_conv import scatter_zero_filters
 from secateur.slimming.slim import slim
-from secateur.slimming.surgery import replace_tensors, update_sizes
 from secateur.tensor_files import parse_safetensors, refuse_not_finite
 
 FORMAT = "secateur-slim"
@@ -37,7 +43,6 @@ SPECIFICATION = "model.json"
 
 _REMEDY = "copy the folder of the run again, or slim the network again"
 _LARGEST = 4096 * MEBI
-_LARGEST_ARGUMENT = 65_536
 
 Builders = Mapping[str, Callable[..., nn.Module]]
 
@@ -129,70 +134,6 @@ def read_slim_architecture(folder: str | Path) -> dict[str, Any]:
     return {"name": architecture["name"], "arguments": architecture["arguments"]}
 
 
-def describe(model: nn.Module) -> dict[str, Any]:
-    """Describe what slimming may have changed beside shapes of tensors, as plain JSON values."""
-    groups = {
-        name: module.groups
-        for name, module in model.named_modules()
-        if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1
-    }
-    identities = [name for name, module in model.named_modules() if type(module) is nn.Identity]
-    scattered = {
-        name: module.width
-        for name, module in model.named_modules()
-        if isinstance(module, ScatteredConv2d)
-    }
-    return {"groups": groups, "identities": identities, "scattered": scattered}
-
-
-def resize(
-    model: nn.Module, specification: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> None:
-    """Turn a dense network into the slim one that was described.
-
-    Args:
-        model: Dense network, changed in place.
-        specification: What ``describe`` returned.
-        tensors: All parameters and buffers of the slim network by name.
-
-    Raises:
-        ValueError: If names or dimensions do not belong together.
-        AttributeError: If the network has no such module.
-    """
-    for name in specification["identities"]:
-        owner, _, attribute = name.rpartition(".")
-        if model.get_submodule(name) is not None:
-            model.get_submodule(owner)._modules[attribute] = nn.Identity()
-    for name, width in specification["scattered"].items():
-        owner, _, attribute = name.rpartition(".")
-        layer, places = model.get_submodule(name), tensors.get(f"{name}.places")
-        if type(layer) is not nn.Conv2d or places is None:
-            raise ValueError(f"{name} is no convolution whose filters could be scattered")
-        scattered = ScatteredConv2d(layer, places, width)
-        model.get_submodule(owner)._modules[attribute] = scattered
-    present = tensors_of(model)
-    for name in [name for name in tensors if name not in present]:
-        owner, _, attribute = name.rpartition(".")
-        module = model.get_submodule(owner)
-        if attribute != "bias" or "bias" not in module._parameters:
-            raise ValueError(f"tensor {name} has no place in {type(model).__name__}")
-        module._parameters["bias"] = nn.Parameter(tensors[name].clone())
-    missing = [name for name in present if name not in tensors]
-    wrong = [n for n, t in present.items() if n in tensors and t.dim() != tensors[n].dim()]
-    if missing or wrong:
-        raise ValueError(f"tensor {[*missing, *wrong][0]} is missing or has another rank")
-    replace_tensors(model, {id(t): tensors[n].to(t.device) for n, t in present.items()})
-    for name, module in model.named_modules():
-        # a depthwise layer of which one channel is left has no groups any more
-        groups = 1 if isinstance(module, nn.modules.conv._ConvNd) else None
-        update_sizes(module, specification["groups"].get(name, groups))
-
-
-def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers, each once, under the first name it is registered with."""
-    return dict(model.named_buffers()) | dict(model.named_parameters())
-
-
 def _folder(path: str | Path) -> Path:
     path = Path(path)
     return path.parent if path.name in (WEIGHTS, SPECIFICATION) else path
@@ -213,9 +154,7 @@ def _read_specification(path: Path) -> dict[str, Any]:
         and isinstance(architecture.get("name"), str)
         and _is_arguments(architecture.get("arguments"))
         and isinstance(specification.get("sha256"), str)
-        and _is_list_of_names(specification.get("identities"))
-        and _is_counts(specification.get("groups"))
-        and _is_counts(specification.setdefault("scattered", {}))
+        and is_description(specification)
     )
     if not fits:
         raise InputError(f"{path} is incomplete; write the slim network again")
@@ -227,19 +166,9 @@ def _is_arguments(value: object) -> bool:
     return isinstance(value, dict) and all(
         argument is None
         or (isinstance(argument, str) and len(argument) < 100)
-        or is_number(argument, -_LARGEST_ARGUMENT, _LARGEST_ARGUMENT)
+        or is_number(argument, -LARGEST_NUMBER, LARGEST_NUMBER)
         or isinstance(argument, bool)
         for argument in value.values()
-    )
-
-
-def _is_list_of_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) and name for name in value)
-
-
-def _is_counts(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        is_count(count, 1, _LARGEST_ARGUMENT) for count in value.values()
     )
 
 

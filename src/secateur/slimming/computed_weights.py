@@ -61,24 +61,72 @@ def with_plain_weights(model: nn.Module, traced: NetworkGraph) -> tuple[nn.Modul
         assert isinstance(old, nn.Conv2d)
         if _is_normed(old):
             continue
-        new = kind(
-            old.in_channels,
-            old.out_channels,
-            old.kernel_size,  # type: ignore[arg-type]
-            old.stride,  # type: ignore[arg-type]
-            0 if kind is SamePaddedConv2d else old.padding,  # type: ignore[arg-type]
-            old.dilation,  # type: ignore[arg-type]
-            old.groups,
-            bias=bias is not None,
-            device=old.weight.device,
-            dtype=old.weight.dtype,
-        )
+        new = _put_plain(plain, name, kind, bias is not None)
         new.weight = nn.Parameter(weight.to(old.weight), old.weight.requires_grad)
         if bias is not None:
             new.bias = nn.Parameter(bias.detach().clone().to(old.weight), old.weight.requires_grad)
-        owner, _, attribute = name.rpartition(".")
-        setattr(plain.get_submodule(owner), attribute, new.train(old.training))
     return plain, tuple(dict.fromkeys((*normed, *standardized)))
+
+
+def plain_layers(model: nn.Module) -> dict[str, str]:
+    """Layers that hold a weight which the dense network computes -> what they are now.
+
+    Args:
+        model: A slim network.
+    """
+    return {
+        name: vars(module)[_PLAIN]
+        for name, module in model.named_modules()
+        if _PLAIN in vars(module)
+    }
+
+
+def make_plain(model: nn.Module, name: str, kind: str, *, bias: bool) -> None:
+    """Do to a layer of the dense network what ``with_plain_weights`` did; its weight is void then.
+
+    Args:
+        model: Changed in place.
+        name: Name of the layer.
+        kind: As ``plain_layers`` gives it.
+        bias: Whether the layer has a bias.
+
+    Raises:
+        ValueError: If there is no such kind, or the layer is of another one.
+    """
+    old = model.get_submodule(name)
+    if kind == _NORMED and _is_normed(old):
+        _remove_norms(old)
+    elif kind in _KINDS and isinstance(old, nn.Conv2d):
+        _put_plain(model, name, _KINDS[kind], bias)
+    else:
+        raise ValueError(f"{name} is no layer that could compute its weight as {kind!r}")
+
+
+_PLAIN = "_plain_layer"  # marks layers that hold what the dense network computes
+_NORMED = "normed"
+_KINDS: dict[str, type[nn.Conv2d]] = {"plain": nn.Conv2d, "same": SamePaddedConv2d}
+
+
+def _put_plain(model: nn.Module, name: str, kind: type[nn.Conv2d], bias: bool) -> nn.Conv2d:
+    """Put a plain convolution of the same geometry in place of one; its weight is random."""
+    old = model.get_submodule(name)
+    assert isinstance(old, nn.Conv2d)
+    new = kind(
+        old.in_channels,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]
+        old.stride,  # type: ignore[arg-type]
+        0 if kind is SamePaddedConv2d else old.padding,  # type: ignore[arg-type]
+        old.dilation,  # type: ignore[arg-type]
+        old.groups,
+        bias=bias,
+        device=old.weight.device,
+        dtype=old.weight.dtype,
+    )
+    vars(new)[_PLAIN] = next(word for word, known in _KINDS.items() if known is kind)
+    owner, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(owner), attribute, new.train(old.training))
+    return new
 
 
 def _is_normed(module: nn.Module) -> bool:
@@ -89,6 +137,7 @@ def _is_normed(module: nn.Module) -> bool:
 
 
 def _remove_norms(module: nn.Module) -> None:
+    vars(module)[_PLAIN] = _NORMED
     for hook in list(module._forward_pre_hooks.values()):
         if isinstance(hook, WeightNorm):
             remove_weight_norm(module, hook.name)

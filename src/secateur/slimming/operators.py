@@ -18,7 +18,8 @@ MOVES = frozenset({
     "index", "index_select", "masked_select", "movedim", "moveaxis", "narrow",
     "native_channel_shuffle", "pad", "permute", "pixel_shuffle", "pixel_unshuffle",
     "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "repeat", "repeat_interleave",
-    "replication_pad1d", "replication_pad2d", "replication_pad3d", "reshape", "roll", "select",
+    "replication_pad1d", "replication_pad2d", "replication_pad3d", "reshape", "reshape_as",
+    "roll", "select",
     "select_scatter", "slice", "slice_scatter", "split", "split_with_sizes", "squeeze", "stack",
     "swapaxes", "t", "tensor_split", "tile", "transpose", "unbind", "unflatten", "unsqueeze",
     "view", "view_as", "vstack",
@@ -26,7 +27,8 @@ MOVES = frozenset({
 
 # They lay the same elements out under new sizes, which the forward may have computed.
 RESHAPES = frozenset({
-    "_reshape_alias", "_unsafe_view", "flatten", "reshape", "unflatten", "view", "view_as",
+    "_reshape_alias", "_unsafe_view", "flatten", "reshape", "reshape_as", "unflatten", "view",
+    "view_as",
 })  # fmt: skip
 
 # They cut equal parts, which still fit when every part loses equally many channels.
@@ -127,7 +129,7 @@ def owner_of(tensor_name: str) -> str:
 PADS = frozenset({"constant_pad_nd", "pad"})
 
 # They refuse tensors that are not laid out in memory as the new sizes need.
-_VIEWS = frozenset({"_reshape_alias", "_unsafe_view", "view", "view_as"})
+_VIEWS = frozenset({"_reshape_alias", "_unsafe_view", "reshape_as", "view", "view_as"})
 
 # Arguments that name positions instead of being moved.
 _INDICES = frozenset({"index", "indices", "mask", "repeats", "tensor_indices_or_sections"})
@@ -167,7 +169,7 @@ def move_elements(
         lookup = known.__getitem__ if key in _INDICES else carried
         arguments[key] = fx.node.map_arg(value, lookup)
     target = torch.ops.aten.reshape.default if name in _VIEWS else node.target
-    if name == "view_as":
+    if name in ("reshape_as", "view_as"):
         arguments = {"self": arguments["self"], "shape": arguments["other"].shape}
     elif name in _VIEWS:
         arguments = {"self": arguments["self"], "shape": arguments["size"]}

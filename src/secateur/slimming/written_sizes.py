@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+_REWRITTEN = "_rewritten_sizes"  # marks modules whose integers a slim network has of its own
+
 
 @dataclass(frozen=True, slots=True)
 class WrittenSize:
@@ -78,6 +80,43 @@ def rewrite_sizes(model: nn.Module, sizes: Sequence[NewSize]) -> None:
                     setattr(module, attribute, kind(lists[value]))
             elif value in numbers:
                 setattr(module, attribute, numbers[value])
+        vars(module)[_REWRITTEN] = True
+
+
+def rewritten_integers(model: nn.Module) -> dict[str, list[int | list[int]]]:
+    """Integers of the modules whose sizes were rewritten, as plain values.
+
+    Args:
+        model: A slim network.
+
+    Returns:
+        Module -> its integers and lists of integers in the order of its attributes.
+    """
+    return {
+        name: [list(v) if isinstance(v, tuple) else v for v in _integers(module).values()]
+        for name, module in model.named_modules()
+        if vars(module).get(_REWRITTEN)
+    }
+
+
+def restore_integers(module: nn.Module, values: Sequence[object]) -> None:
+    """Give a module of the dense network the integers of the slim one.
+
+    Args:
+        module: Changed in place.
+        values: As ``rewritten_integers`` gives them for it.
+
+    Raises:
+        ValueError: If they are not as many, or of another kind, as the module has.
+    """
+    present = _integers(module)
+    kinds = [isinstance(value, tuple) for value in present.values()]
+    if kinds != [isinstance(value, list) for value in values]:
+        raise ValueError(f"{type(module).__name__} holds other integers than the file says")
+    for attribute, value in zip(present, values, strict=True):
+        kind = type(getattr(module, attribute))
+        setattr(module, attribute, kind(value))  # type: ignore[call-arg]
+    vars(module)[_REWRITTEN] = True
 
 
 def _integers(module: nn.Module) -> Mapping[str, int | tuple[int, ...]]:
