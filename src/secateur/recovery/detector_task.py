@@ -116,12 +116,9 @@ class DistilledDetectorTask(DetectorTask):
             and teacher_size == size
             and speak_alike(student, teacher, size)
         ):
-            losses = detector_distances(student, outputs, teacher, wanted, self.picture_share)
-            margins = student.margins(outputs)
-            return {
-                name: self.probabilities * loss if name in margins else loss
-                for name, loss in losses.items()
-            }
+            return detector_distances(
+                student, outputs, teacher, wanted, self.picture_share, self.probabilities
+            )
         with torch.no_grad():
             rows = detect(teacher, images, score_threshold=self.teacher_threshold)
         faces = [_boxes(found) for found in rows]

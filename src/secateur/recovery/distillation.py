@@ -70,6 +70,7 @@ def detector_distances(
     teacher: Distillable,
     wanted: Sequence[Tensor],
     picture_share: float = 0.5,
+    probabilities: float = 1.0,
 ) -> dict[str, Tensor]:
     """``detector_distillation`` of the raw outputs of two detectors that share their candidates.
 
@@ -79,18 +80,23 @@ def detector_distances(
         teacher: Another one whose outputs mean the same.
         wanted: Its raw outputs.
         picture_share: As of ``detector_distillation``.
+        probabilities: Weight of the probabilities.
 
     Returns:
         A scalar by the name of each margin and deviation.
     """
-    return detector_distillation(
+    margins = student.margins(outputs)
+    losses = detector_distillation(
         student.scores(outputs),
         teacher.scores(wanted),
-        student.margins(outputs),
+        margins,
         teacher.margins(wanted),
         student.deviations(outputs, wanted),
         picture_share,
     )
+    return {
+        name: probabilities * loss if name in margins else loss for name, loss in losses.items()
+    }
 
 
 def coin_divergence(margins: Tensor, teacher_margins: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from secateur.search.fixed_batches import FaceBatch, FixedBatches
 from secateur.search.objective import ObjectiveSettings, Training, TrialEvaluator
 
 _MOST_CACHED = 1 << 30  # bytes of training batches that are kept in memory
+_PROBABILITIES = 20.0  # distances of boxes are some twenty times those of probabilities
 _REFIT_BATCH = 4  # pictures of one forward of a reconstruction
 
 
@@ -123,9 +124,10 @@ def _outputs(network: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 def _distance(network: nn.Module, outputs: list[Tensor], wanted: list[Tensor]) -> Tensor:
-    """Sum of the distillation losses of a detector."""
+    """Sum of the distillation losses of a detector; probabilities are what its order hangs on."""
     detector = cast("Distillable", network)
-    return sum_losses(detector_distances(detector, outputs, detector, wanted))
+    losses = detector_distances(detector, outputs, detector, wanted, probabilities=_PROBABILITIES)
+    return sum_losses(losses)
 
 
 def _pictures(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from safetensors.torch import save_file
 
+from secateur.cost.parameters import count_parameters, sparsity
 from secateur.detectors.eresfd import EResFD
 from secateur.errors import InputError
+from secateur.pruning.pruner import Pruner
 from secateur.recognizers.classification_heads import SoftmaxHead
 from secateur.recognizers.squeezenet import SqueezeNet
+from secateur.slimming.slim import slim
 from secateur.workflows.config.pruning_config import group_rates, read_rates_file
 from secateur.workflows.search.layer_sensitivity import sensitivity
 from secateur.workflows.search.rate_search import search
@@ -157,6 +161,35 @@ def test_sensitivity_of_a_detector(tmp_path: Path, weights: Path) -> None:
     assert {row["part"] for row in rows if row["kind"] == "group"} == {f"g{n}" for n in range(1, 7)}
     assert all(float(row["loss"]) > 0 for row in rows)
     assert (tmp_path / "run" / "plots" / "sensitivity_groups.png").stat().st_size > 1000
+
+
+def test_sensitivity_finds_rates_of_layers_for_two_sizes(tmp_path: Path, weights: Path) -> None:
+    config = composed(
+        tmp_path,
+        "try_rates=[0.9]",
+        "search_size=64",
+        "objective.batch_size=2",
+        "objective.batches=1",
+        "objective.calibration_batches=0",
+        "pruning.exclude=[loc.*,conf.*,base.m0.FEM_*,base.m0.b2_[123].*,base.conv*,*lateral*,*shortcut*]",
+        "target.sparsity=0.2",
+        "target.params=0.85",
+        "progress=false",
+        command="sensitivity",
+    )
+    sensitivity(config)
+    path = tmp_path / "run" / "rates.yaml"
+    settings, rates = read_rates_file(path)
+    assert settings is not None
+    assert set(settings.groups) == set(rates)
+    network = EResFD()
+    pruner = Pruner(
+        network, (torch.zeros(1, 3, 64, 64),), replace(settings, rates=rates, mask_batchnorm=True)
+    )
+    pruner.apply(pruner.plan())
+    assert sparsity(network) >= 0.2
+    slimmed = slim(network.eval(), (torch.zeros(1, 3, 64, 64),)).model
+    assert count_parameters(slimmed) <= 0.85 * 92208
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 
 from secateur.errors import InputError
@@ -17,6 +17,7 @@ from secateur.pruning.sensitivity import SensitivityPoint, measure_sensitivity
 from secateur.reports.sensitivity_plots import plot_sensitivity
 from secateur.reports.tables import print_table
 from secateur.workflows.run_folder import RunFolder, open_run_folder
+from secateur.workflows.search.layer_allocation import allocate, wanted_sizes
 from secateur.workflows.search.trial_setup import (
     build_evaluator,
     build_pruner,
@@ -46,10 +47,16 @@ def sensitivity(config: DictConfig) -> None:
     rates = [float(rate) for rate in config.try_rates]
     if not rates or not all(0 < rate < 1 for rate in rates):
         raise InputError(f"try_rates must lie above 0 and below 1, got {rates}")
+    targets = wanted_sizes(config)
     run = open_run_folder(config, f"{config.model.name}-sensitivity-{config.pruning.criterion}")
     log.info("run folder: %s", run.path)
+    if targets:  # a pruner knows one size at most, and here rates are tried as they are
+        config = OmegaConf.merge(config, {"target": None})
     pruner = build_pruner(config)
-    parts: dict[str, Sequence[str]] = {g: names for g, names in pruner.groups.items() if names}
+    # Rates of single layers need no curves of groups, which take as long.
+    parts: dict[str, Sequence[str]] = {
+        g: names for g, names in pruner.groups.items() if names and not targets
+    }
     groups = list(parts)
     parts |= {name: [name] for name in pruner.layers}
     points = list(
@@ -61,6 +68,8 @@ def sensitivity(config: DictConfig) -> None:
         )
     )
     write(run, points, groups, _FIGURES[str(config.objective.kind)])
+    if targets:
+        allocate(config, pruner, points, targets, run.path / "rates.yaml")
 
 
 def write(

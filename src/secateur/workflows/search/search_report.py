@@ -65,7 +65,7 @@ def write_results(
     if chosen is None:
         log.warning("no trial was feasible, so there is no rates.yaml: try space=exact")
         return None
-    log.info("%s", _train_command(config, run.path / "rates.yaml"))
+    log.info("%s", train_command(config, run.path / "rates.yaml"))
     return chosen.objective
 
 
@@ -187,7 +187,7 @@ def _write_rates(path: Path, config: DictConfig, found: TrialRecord) -> None:
         f"# {config.model.name}, {config.pruning.criterion}: {target.quantity} "
         f"{_value(target, found):.4f} for a target of {target}; trial {found.number}, "
         f"objective {found.objective:.4f}\n"
-        f"#   {_train_command(config, path)}\n"
+        f"#   {train_command(config, path)}\n"
     )
     settings = replace(pruning_settings(config), rate=0.0, rates={}, target={}).to_plain()
     for beside in ("rates", "target", "seed"):
@@ -196,7 +196,7 @@ def _write_rates(path: Path, config: DictConfig, found: TrialRecord) -> None:
     atomic_write(path, text + OmegaConf.to_yaml(OmegaConf.create(content)))
 
 
-def _train_command(config: DictConfig, rates: Path) -> str:
+def train_command(config: DictConfig, rates: Path) -> str:
     """The command that prunes as was found: same network, weights and pictures."""
     parts = {"model": config.model.name, "weights": config.weights, "data": config.data.name}
     if config.data.get("root") is not None:

@@ -1,0 +1,157 @@
+"""Layer allocation: rates of single layers for a size, from what each alone bears."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from secateur.errors import InputError
+from secateur.files import atomic_write
+from secateur.pruning.allocation import RateChoice, allocate_rates
+from secateur.pruning.pruner import Pruner
+from secateur.pruning.ranking import plan_masks
+from secateur.pruning.sensitivity import SensitivityPoint
+from secateur.pruning.sizes import SlimSizes
+from secateur.pruning.targets import NominalSparsity, Target, read_target
+from secateur.workflows.config.pruning_config import pruning_settings
+from secateur.workflows.search.search_report import train_command
+
+log = logging.getLogger(__name__)
+
+_REPEATS = 12  # removals are no exact sums: what is missing is asked for again
+
+
+def wanted_sizes(config: DictConfig) -> list[Target]:
+    """All targets of ``target=``: here several may be met at once.
+
+    Raises:
+        InputError: If one is unknown, out of range or a latency.
+    """
+    given = OmegaConf.to_container(config.target) if config.get("target") is not None else {}
+    if not isinstance(given, dict):
+        raise InputError(f"target={given} does not say of what: write target.sparsity={given}")
+    targets = [
+        target
+        for name, value in given.items()
+        if (target := read_target({str(name): value})) is not None
+    ]
+    if any(target.quantity == "latency" for target in targets):
+        raise InputError(
+            "the milliseconds of layers are no sum of what each alone saves: take target.macs, or "
+            "search.py without sensitivity for target.latency"
+        )
+    if targets and config.pruning.scope != "independent":
+        raise InputError(
+            f"rates of single layers need pruning.scope=independent, got {config.pruning.scope}: "
+            "a coupled layer cannot be pruned alone; leave target out, or take search.py without "
+            "sensitivity"
+        )
+    return targets
+
+
+class LayerAllocation:
+    """Finds the rates of all layers for a size.
+
+    Args:
+        pruner: Network, criterion and layers.
+        inputs: Arguments of one forward, for the multiply-accumulates.
+        targets: Sizes that the network shall have, all of them.
+    """
+
+    def __init__(
+        self, pruner: Pruner, inputs: tuple[Tensor, ...], targets: Sequence[Target]
+    ) -> None:
+        self.pruner = pruner
+        self.scores = pruner.score()
+        self.nominal = NominalSparsity(pruner.model, pruner.layers, pruner.batchnorms)
+        self.slim = SlimSizes(pruner.model, inputs)
+        dense = {"params": self.slim.dense_parameters, "macs": self.slim.dense_macs, "sparsity": 1}
+        self.targets = [target.as_share(dense[target.quantity]) for target in targets]
+
+    def removed(self, rates: Mapping[str, float]) -> tuple[float, ...]:
+        """Share of each quantity that is gone when layers are pruned at rates."""
+        keep = plan_masks({name: self.scores[name] for name in rates}, dict(rates))
+        shapes = self.slim.shapes(keep, self.pruner.batchnorms)
+        share = {
+            "sparsity": lambda: self.nominal(keep),
+            "params": lambda: 1 - self.slim.parameters(shapes) / self.slim.dense_parameters,
+            "macs": lambda: 1 - self.slim.macs(shapes) / self.slim.dense_macs,
+        }
+        return tuple(share[target.quantity]() for target in self.targets)
+
+    def __call__(self, points: Sequence[SensitivityPoint]) -> dict[str, float]:
+        """Rate of every layer that loses filters.
+
+        Args:
+            points: The network as it is, then each layer alone at several rates.
+
+        Raises:
+            InputError: If the highest rates do not reach the targets.
+        """
+        start, base = points[0].quality, self.removed({})
+        choices: dict[str, list[RateChoice]] = {}
+        for point in points[1:]:
+            alone = self.removed({point.part: point.rate})
+            gain = tuple(here - there for here, there in zip(alone, base, strict=True))
+            choice = RateChoice(point.rate, start - point.quality, gain)
+            choices.setdefault(point.part, []).append(choice)
+        goal = [1 - target.remaining for target in self.targets]
+        wanted = [max(g - there, 0.0) for g, there in zip(goal, base, strict=True)]
+        rates: dict[str, float] = {}
+        for _ in range(_REPEATS):
+            rates = {n: r for n, r in allocate_rates(choices, wanted).items() if r > 0}
+            missing = [g - got for g, got in zip(goal, self.removed(rates), strict=True)]
+            if max(missing) <= 0:
+                return rates
+            wanted = [w + max(m, 0.0) + 1e-4 for w, m in zip(wanted, missing, strict=True)]
+        return rates
+
+
+def allocate(
+    config: DictConfig,
+    pruner: Pruner,
+    points: Sequence[SensitivityPoint],
+    targets: Sequence[Target],
+    path: Path,
+) -> None:
+    """Find the rates of layers for the targets and write them for ``train.py rates=``.
+
+    Args:
+        config: Composed ``conf/sensitivity.yaml``.
+        pruner: Network, criterion and layers.
+        points: The network as it is, then layers alone at several rates.
+        targets: Sizes to meet.
+        path: File to write.
+    """
+    side = int(config.search_size)
+    inputs = torch.zeros(1, 3, side, side).contiguous(memory_format=torch.channels_last)
+    allocation = LayerAllocation(pruner, (inputs,), targets)
+    rates = allocation(points)
+    removed = allocation.removed(rates)
+    sizes = ", ".join(
+        f"{target.quantity} {share if target.quantity == 'sparsity' else 1 - share:.4f}"
+        for target, share in zip(targets, removed, strict=True)
+    )
+    # Dots would make a name on the command line a path.
+    groups = {name.replace(".", "_"): [name] for name in rates}
+    settings = replace(
+        pruning_settings(config), rate=0.0, rates={}, target={}, groups=groups
+    ).to_plain()
+    for beside in ("rates", "target", "seed"):
+        settings.pop(beside)
+    content = {
+        "model": str(config.model.name),
+        "settings": settings,
+        "rates": {name.replace(".", "_"): rate for name, rate in rates.items()},
+    }
+    command = train_command(config, path)
+    text = f"# {config.model.name}, {config.pruning.criterion}, layer by layer: {sizes}\n"
+    atomic_write(path, f"{text}#   {command}\n" + OmegaConf.to_yaml(OmegaConf.create(content)))
+    log.info("%d layers lose filters: %s", len(rates), sizes)
+    log.info("%s", command)
