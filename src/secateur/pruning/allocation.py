@@ -86,7 +86,7 @@ def _cheapest(
     top = 10 * harms.max() / np.maximum(removed.reshape(-1, len(need)).max(axis=0), 1e-12) + 1e-9
     top *= max(1.0, float((1 / np.maximum(need, 1e-6)).max()))
     scale = np.concatenate([[0.0], np.logspace(-_DECADES, 0, _PRICES)])
-    best = removed.sum(axis=2).argmax(axis=1)
+    best: NDArray[np.int64] = removed.sum(axis=2).argmax(axis=1)
     least = np.inf
     for factors in product(scale, repeat=len(need)):
         columns = (harms - removed @ (top * np.array(factors))).argmin(axis=1)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.progress import track
 
 from secateur.errors import InputError
@@ -51,7 +51,8 @@ def sensitivity(config: DictConfig) -> None:
     run = open_run_folder(config, f"{config.model.name}-sensitivity-{config.pruning.criterion}")
     log.info("run folder: %s", run.path)
     if targets:  # a pruner knows one size at most, and here rates are tried as they are
-        config = OmegaConf.merge(config, {"target": None})
+        config = config.copy()
+        config.target = None
     pruner = build_pruner(config)
     # Rates of single layers need no curves of groups, which take as long.
     parts: dict[str, Sequence[str]] = {
