@@ -35,8 +35,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(onnxruntime.__file__).parent / "capi"
     (library,) = folder.glob("libonnxruntime.so.*")
     target = tmp_path_factory.mktemp("native") / "detect"
+    # the name that the library gives itself, under which the program will look for it
+    (target.parent / "libonnxruntime.so.1").symlink_to(library)
     flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-isystem", headers[0]]
-    linked = [str(library), f"-Wl,-rpath,{folder}"]
+    linked = [str(library), f"-Wl,-rpath,{target.parent}"]
     subprocess.run([compiler, *flags, str(SOURCE), *linked, "-o", str(target)], check=True)
     return target
 

@@ -6,7 +6,9 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -17,9 +19,8 @@ from secateur.errors import InputError
 from secateur.files import replacing
 
 _REMEDY = "pip install 'secateur[mobile]'"
-LARGEST_SIDE = 2048
-"""ExecuTorch plans its memory ahead, for pictures up to this side and this many at once."""
-LARGEST_BATCH = 4
+LARGEST_SIDE = 1280
+"""ExecuTorch plans its memory ahead: for one picture of up to this side, however small it is."""
 
 
 def export_executorch(network: nn.Module, path: Path, description: Description) -> None:
@@ -38,12 +39,13 @@ def export_executorch(network: nn.Module, path: Path, description: Description) 
         from executorch.exir import to_edge_transform_and_lower
     except ImportError as error:
         raise InputError(f"format=executorch needs ExecuTorch: {_REMEDY}") from error
-    shapes = dynamic_shapes(description.pixels, LARGEST_BATCH, LARGEST_SIDE)
+    (shapes,) = dynamic_shapes(description.pixels, LARGEST_SIDE)
+    image = example_input(description.pixels)[:1]
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of what torch itself deprecates
         logging.getLogger("executorch").setLevel(logging.ERROR)
         exported = torch.export.export(
-            network, (example_input(description.pixels),), dynamic_shapes=shapes
+            network, (image,), dynamic_shapes=({**shapes, 0: torch.export.Dim.STATIC},)
         )
         lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
         program = lowered.to_executorch()
@@ -71,7 +73,25 @@ def open_executorch(path: Path) -> tuple[None, Callable[[Array], Sequence[Array]
     assert method is not None
 
     def run(images: Array) -> list[Array]:
-        found = method.execute([torch.from_numpy(images)])
-        return [output.numpy().copy() for output in found]
+        found = [_run_one(method, images[index : index + 1], path) for index in range(len(images))]
+        return [np.concatenate(outputs) for outputs in zip(*found, strict=True)]
 
     return None, run
+
+
+def _run_one(method: Any, image: Array, path: Path) -> list[Array]:  # noqa: ANN401
+    """Outputs of one picture, copied out of the memory that the next one will use.
+
+    Raises:
+        InputError: If the picture is of a size that the file was not planned for.
+    """
+    try:
+        found = method.execute([torch.from_numpy(np.ascontiguousarray(image))])
+    except RuntimeError as error:
+        height, width = image.shape[2:]
+        raise InputError(
+            f"{path} cannot take a picture of {width}x{height} pixels: sides have to be above 128 "
+            f"and at most {LARGEST_SIDE} for most detectors, and those of its JSON where they are "
+            "fixed; resize the picture, or export with format=onnx"
+        ) from error
+    return [output.numpy().copy() for output in found]

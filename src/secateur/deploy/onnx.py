@@ -85,17 +85,16 @@ def example_input(pixels: PixelFormat) -> torch.Tensor:
 
 
 def dynamic_shapes(
-    pixels: PixelFormat, largest_batch: int | None = None, largest_side: int | None = None
+    pixels: PixelFormat, largest_side: int | None = None
 ) -> tuple[dict[int, Any], ...]:
     """What of an input is left open.
 
     Args:
         pixels: What the network takes.
-        largest_batch: Pictures at once, at most.
         largest_side: Pixels of a side, at most.
     """
     dim = torch.export.Dim
-    shapes: dict[int, Any] = {0: dim.AUTO(min=1, max=largest_batch) if largest_batch else dim.AUTO}
+    shapes: dict[int, Any] = {0: dim.AUTO}
     if pixels.size:
         return (shapes,)
     sides = (1, 2) if pixels.type == "uint8" else (2, 3)

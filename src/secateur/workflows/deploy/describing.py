@@ -51,7 +51,12 @@ def describe(
             name=loaded.name,
             format=backend,
             outputs=("embeddings",),
-            pixels=PixelFormat("uint8" if inside else "float32", mean=MEAN, scale=SCALE),
+            pixels=PixelFormat(
+                "uint8" if inside else "float32",
+                mean=MEAN,
+                scale=SCALE,
+                size=(loaded.cut.side, loaded.cut.side),
+            ),
             cut=loaded.cut,
             architecture=loaded.architecture,
             quantization=quantization,
