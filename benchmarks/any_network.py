@@ -8,7 +8,6 @@ other; each network has a process of its own with a limit on processor time and 
 
 from __future__ import annotations
 
-import copy
 import itertools
 import multiprocessing
 import random
@@ -37,9 +36,6 @@ from secateur.errors import InputError
 from secateur.pruning import prune
 from secateur.recognizers.iresnet import IResNet
 from secateur.recognizers.mobilefacenet import MobileFaceNet
-from secateur.slimming.analysis import find_dependencies
-from secateur.slimming.graph import trace
-from secateur.slimming.operators import owner_of
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 SECONDS = 120  # of processor time for each library
@@ -150,51 +146,57 @@ def example(model: nn.Module) -> Tensor:
 
 
 def measure(name: str) -> dict[str, Any]:
-    """Half the filters of every layer by both libraries, each in a process with limits."""
-    row = {"model": name} | _in_own_process(by_secateur, name)
-    return row | {"theirs": _in_own_process(by_torch_pruning, name)}
-
-
-def _in_own_process(job: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any]:
-    """Do a job under limits; one that outlasts them or crashes is a row that says so."""
+    """Half the filters of every layer by both libraries, in a process with limits."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_do_limited, args=(job, name, sender))
+    process = context.Process(target=_measure_limited, args=(name, sender))
     process.start()
     sender.close()
+    stopped = {"failed": f"stopped at {SECONDS} s of processor time or {GIBIBYTES} GiB"}
+    found: list[dict[str, Any]] = []
     try:
-        row: dict[str, Any] = receiver.recv()
+        found += [receiver.recv(), receiver.recv()]
     except EOFError:
-        row = {"failed": f"stopped at {SECONDS} s of processor time or {GIBIBYTES} GiB"}
+        found += [stopped] * (2 - len(found))
     process.join()
-    return row
+    return {"model": name} | found[0] | {"theirs": found[1]}
 
 
-def _do_limited(
-    job: Callable[[str], dict[str, Any]],
-    name: str,
-    sender: Any,  # noqa: ANN401  a Connection
-) -> None:
+def _measure_limited(name: str, sender: Any) -> None:  # noqa: ANN401  a Connection
+    """Send a row of this library and one of Torch-Pruning, each made within the limits."""
     torch.set_num_threads(1)
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    resource.setrlimit(resource.RLIMIT_DATA, (GIBIBYTES * 2**30, GIBIBYTES * 2**30))
-    sender.send(job(name))
+    limit = GIBIBYTES * 2**30
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    model = make_network(name.removesuffix(UNEQUAL))
+    images = example(model)
+    _allow_seconds()
+    row, outputs = by_secateur(model, images, equal=not name.endswith(UNEQUAL))
+    sender.send(row)
+    _allow_seconds()
+    sender.send(by_torch_pruning(model, images, outputs))
     sender.close()
 
 
-def by_secateur(name: str) -> dict[str, Any]:
-    """Half the filters of every layer by this library."""
-    try:
-        model = make_network(name.removesuffix(UNEQUAL))
-        images = example(model)
-        dense = count_parameters(model)
-        macs = count_macs(model, images).total
-    except Exception as error:
-        return {"failed": f"cannot be built: {error}"}
+def _allow_seconds() -> None:
+    """Let the process compute for the limit from now on; the system ends it then."""
+    seconds = int(time.process_time()) + SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+
+
+def by_secateur(
+    model: nn.Module, images: Tensor, *, equal: bool = True
+) -> tuple[dict[str, Any], list[str]]:
+    """Half the filters of every layer by this library; and the layers that write outputs.
+
+    The latter is what users of Torch-Pruning have to tell it; where this library refuses, it is
+    the last linear layer.
+    """
+    dense, macs = count_parameters(model), count_macs(model, images).total
+    outputs = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1:]
     row: dict[str, Any] = {}
     started = time.process_time()
     try:
-        told = prune(model, images, "l1", 0.5, equal=not name.endswith(UNEQUAL)).report
+        told = prune(model, images, "l1", 0.5, equal=equal).report
         total = told.account.total
         row = {
             "params": total.parameters_slim / dense,
@@ -203,6 +205,8 @@ def by_secateur(name: str) -> dict[str, Any]:
             "renormalized": len(told.slimming.renormalized),
             "held": str(told.slimming.held[0])[:300] if told.slimming.held else "",
         }
+        written = [h for h in told.slimming.held if "output of the network" in h.reason]
+        outputs = [name for held in written for name in held.layers]
     except InputError as error:
         row["refused"] = str(error)[:400]
     except Exception as error:
@@ -210,20 +214,17 @@ def by_secateur(name: str) -> dict[str, Any]:
         where = f"{Path(place.filename).name}:{place.lineno}"
         first = (str(error).splitlines() or [""])[0]
         row["failed"] = f"{type(error).__name__} ({where}): {first[:120]}"
-    return row | {"seconds": time.process_time() - started}
+    return row | {"seconds": time.process_time() - started}, outputs
 
 
-def by_torch_pruning(name: str) -> dict[str, Any]:
-    """The same by Torch-Pruning, told which layers write outputs as its users tell it."""
-    model = make_network(name.removesuffix(UNEQUAL))
-    images, dense = example(model), count_parameters(model)
-    subject = copy.deepcopy(model) if _copies(model) else model
+def by_torch_pruning(model: nn.Module, images: Tensor, outputs: Sequence[str]) -> dict[str, Any]:
+    """The same by Torch-Pruning, which changes the network, told which layers write outputs."""
+    dense = count_parameters(model)
     started = time.process_time()
     try:
-        ignored = [subject.get_submodule(name) for name in _output_layers(model, images)]
-        started = time.process_time()
+        ignored = [model.get_submodule(name) for name in outputs]
         torch_pruning.pruner.BasePruner(
-            subject,
+            model,
             images,
             torch_pruning.importance.MagnitudeImportance(p=1),
             pruning_ratio=0.5,
@@ -231,37 +232,14 @@ def by_torch_pruning(name: str) -> dict[str, Any]:
         ).step()
         seconds = time.process_time() - started
         with torch.no_grad():
-            subject(images)
+            model(images)
     except Exception as error:
         lines = str(error).splitlines() or [""]
         return {
             "failed": f"{type(error).__name__}: {lines[0][:80]}",
             "seconds": time.process_time() - started,
         }
-    return {"params": count_parameters(subject) / dense, "seconds": seconds}
-
-
-def _copies(model: nn.Module) -> bool:
-    try:
-        copy.deepcopy(model)
-    except Exception:
-        return False
-    return True
-
-
-def _output_layers(model: nn.Module, images: Tensor) -> set[str]:
-    """Layers that write an output of the network; its classifier where it cannot be traced."""
-    try:
-        dependencies, classes = find_dependencies(model, trace(model, images))
-    except InputError:
-        linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
-        return set(linear[-1:])
-    outputs = {i for i, reason in classes.pinned.items() if "output of the network" in reason}
-    return {
-        owner_of(call.weight)
-        for call in dependencies.calls
-        if outputs & set(classes.of[call.outputs].tolist())
-    }
+    return {"params": count_parameters(model) / dense, "seconds": seconds}
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> str:
