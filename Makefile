@@ -35,15 +35,17 @@ SECONDS ?= 60
 fuzz: setup  ## damaged files for every parser, for SECONDS=600; a table at the end
 	$(BIN)/python -m tests.fuzz $(SECONDS)
 
-KILLS ?= 6
+KILLS ?= 30
 test-faults: setup  ## kills, full disks and damaged files on real runs; a table at the end (root, minutes)
 	$(BIN)/python -m tests.faults $(KILLS)
 
-lint: setup  ## ruff, mypy and the rule about layers
+AUDIT ?= 1
+lint: setup  ## ruff, mypy, the rule about layers, known holes in packages (AUDIT=0 asks no registry)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@[ "$(AUDIT)" = 0 ] || $(BIN)/python -m tests.audit
 
 format: setup  ## put the code into its house style
 	$(BIN)/ruff check --fix .

@@ -173,7 +173,7 @@ def parse_json(text: str, path: str | Path, remedy: str) -> Plain:
         if isinstance(error, InputError):
             raise
         refuse(str(error))
-    if _deeper_than(value, DEEPEST):
+    if is_deeper_than(value, DEEPEST):
         refuse(f"it is nested more than {DEEPEST} levels deep")
     return value
 
@@ -307,7 +307,7 @@ def number_in(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _deeper_than(value: object, levels: int) -> bool:
+def is_deeper_than(value: object, levels: int) -> bool:
     """Whether containers are nested deeper than so many levels."""
     layer: list[object] = [value]
     for _ in range(levels + 1):

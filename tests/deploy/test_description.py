@@ -50,6 +50,22 @@ def test_description_survives_its_text(description: Description) -> None:
         ({"suppression": None}, "a detector has no thresholds"),
         ({"pixels": {"type": "float32", "mean": "x"}}, "incomplete|impossible"),
         ({"anchors": {"evil": 1}}, "not known"),
+        ({"pixels": {"multiple": 10**9}}, r"pixels\.multiple has an impossible value"),
+        ({"pixels": {"multiple": "32"}}, r"pixels\.multiple is '32'"),
+        ({"pixels": {"scale": [1, 0, 1]}}, r"pixels\.scale has an impossible value"),
+        ({"pixels": {"size": [-1, 5]}}, r"pixels\.size is"),
+        ({"pixels": {"order": "grb"}}, r"pixels\.order is"),
+        (
+            {"anchors": {"cell_strides": [0], "strides": [4], "sizes": [16]}},
+            "anchors has an impossible value",
+        ),
+        (
+            {"anchors": {"cell_strides": [4, 8], "strides": [4], "sizes": [16]}},
+            "anchors has an impossible value",
+        ),
+        ({"suppression": {"iou_threshold": 7}}, "suppression has an impossible value"),
+        ({"outputs": 3}, "incomplete"),
+        ({"architecture": []}, "incomplete|not"),
     ],
 )
 def test_description_of_another_kind_is_refused(change: dict[str, object], message: str) -> None:

@@ -6,83 +6,62 @@ the same result as an unbroken one, and a fault that is told takes one sentence.
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).parents[2]
-MEASURED = ("latency", "wall_seconds", "peak_memory", "seconds")
-_LIMIT = 1800  # seconds for one command
+from tests.faults.commands import (
+    Outcome,
+    draw_people,
+    forked,
+    grow,
+    last_line,
+    result,
+    run_command,
+    small_disk,
+    train,
+    used_kibibytes,
+    warm,
+)
 
-
-def train(folder: Path, data: Path) -> list[str]:
-    """A short training run with every phase."""
-    return [
-        *(sys.executable, str(ROOT / "train.py"), "trainer=cpu", "model=extd_32"),
-        *("trainer.enable_progress_bar=false", f"paths.data={data}", f"output_dir={folder}"),
-        *("data.n_train=16", "data.n_val=2", "data.input_size=64", "data.batch_size=4"),
-        *("data.num_workers=1", "phases.dense_epochs=2", "phases.prune_epochs=2"),
-        *("phases.finetune_epochs=1", "optimizer.lr=5e-4"),
-    ]
-
-
-def run(
-    command: list[str],
-    environment: Mapping[str, str] | None = None,
-    kill_after: float | None = None,
-) -> tuple[int, str]:
-    """Status and standard error of a command, which may be killed after some seconds."""
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        start_new_session=True,
-    )
-    try:
-        _, errors = process.communicate(timeout=kill_after or _LIMIT)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        _, errors = process.communicate()
-    return process.returncode, errors
+POINTS = 10  # moments at which a disk is full
+_LARGE = 1 << 20  # KiB
 
 
-def result(folder: Path) -> dict[str, Any]:
-    """What a run found, without what differs between any two runs."""
-    summary = json.loads((folder / "summary.json").read_text())
-    return {k: v for k, v in summary.items() if not any(part in k for part in MEASURED)}
+class Bench:
+    """Drawn people, and an unbroken run to compare with.
+
+    Args:
+        base: An empty folder.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.people = draw_people(base)
+        self.run("first")  # draws nothing and compiles nothing, but fills the caches of the system
+        outcome = self.run("whole")
+        assert outcome.status == 0, outcome.errors
+        self.seconds = outcome.seconds
+        self.wanted = result(base / "whole")
+
+    def run(self, folder: Path | str, **how: object) -> Outcome:
+        """The run, in a folder."""
+        return run_command(train(self.base / folder, self.people), self.base, **how)  # type: ignore[arg-type]
+
+    def ends_alike(self, folder: Path | str) -> str:
+        """Give the same command again; empty if the result is that of the unbroken run."""
+        again = self.run(folder)
+        if again.status != 0:
+            return f"status {again.status}: {last_line(again.errors)}"
+        found = result(self.base / folder)
+        wrong = [k for k in self.wanted | found if self.wanted.get(k) != found.get(k)]
+        return f"another result: {', '.join(wrong)}" if wrong else ""
 
 
-@contextmanager
-def small_disk(megabytes: float) -> Iterator[Path]:
-    """A file system of a size."""
-    with tempfile.TemporaryDirectory() as name:
-        options = f"size={int(megabytes * 1024)}k"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", name], check=True)
-        try:
-            yield Path(name)
-        finally:
-            subprocess.run(["umount", "-l", name], check=True)
-
-
-def is_sentence(errors: str) -> bool:
-    """Whether a command ended with one sentence."""
-    last = errors.strip().splitlines()[-1:] or [""]
-    return "Traceback" not in errors and last[0].startswith("error: ")
-
-
-def kills(count: int, other_disk: bool) -> tuple[int, int]:
+def kills(bench: Bench, count: int, *, other_disk: bool) -> tuple[int, int]:
     """Kill a run at random moments, then give the same command until it ends.
 
     Returns:
@@ -90,96 +69,181 @@ def kills(count: int, other_disk: bool) -> tuple[int, int]:
     """
     generator = random.Random(int(other_disk))
     survived = 0
-    with tempfile.TemporaryDirectory() as name, small_disk(200) as disk:
-        base = Path(name)
+    with small_disk(200 * 1024) as disk:
         environment = {"TMPDIR": str(disk)} if other_disk else {}
-        started = time.monotonic()
-        status, errors = run(train(base / "whole", base / "data"))
-        assert status == 0, errors
-        took = time.monotonic() - started
-        wanted = result(base / "whole")
         for number in range(count):
-            folder = base / f"broken{number}"
-            moment = generator.uniform(0.3, 1.0) * took
-            run(train(folder, base / "data"), environment, kill_after=moment)
-            status, errors = run(train(folder, base / "data"), environment)
-            same = status == 0 and result(folder) == wanted
-            survived += same
-            if not same:
-                print(f"killed after {moment:.1f} s: status {status}: {errors[-300:]}")
+            folder = f"killed{number}{'b' if other_disk else 'a'}"
+            moment = generator.uniform(0.02, 1.0) * bench.seconds
+            bench.run(folder, environment=environment, kill_after=moment)
+            problem = bench.ends_alike(folder)
+            survived += not problem
+            if problem:
+                print(f"{folder}, killed after {moment:.2f} s: {problem}")
+        left = [path.name for path in disk.iterdir()]
+        if left:
+            print(f"left in TMPDIR: {len(left)} ({left[0]}, ...)")
     return count, survived
 
 
-def full_disk(count: int) -> tuple[int, int]:
+def full_disk_of_a_run(bench: Bench) -> tuple[int, int]:
     """Runs on disks that are too small, which then get room.
 
     Returns:
         How many were tried, and how many said so in one sentence and went on.
     """
     survived = 0
-    with tempfile.TemporaryDirectory() as name:
-        base = Path(name)
-        status, errors = run(train(base / "whole", base / "data"))
-        assert status == 0, errors
-        size = sum(f.stat().st_size for f in (base / "whole").rglob("*") if f.is_file()) / 2**20
-        wanted = result(base / "whole")
-        for number in range(count):
-            with small_disk(size * (number + 0.5) / count) as disk:
-                folder = disk / "run"
-                status, errors = run(train(folder, base / "data"))
-                told = status == 2 and is_sentence(errors)
-                subprocess.run(["mount", "-o", "remount,size=400m", str(disk)], check=True)
-                again, more = run(train(folder, base / "data"))
-                same = told and again == 0 and result(folder) == wanted
-                survived += same
-                if not same:
-                    print(f"disk {number}: status {status}, {again}: {errors[-300:]} {more[-300:]}")
-    return count, survived
+    size = used_kibibytes(bench.base / "whole")
+    for number in range(POINTS):
+        with small_disk(max(4, int(size * (number + 0.5) / POINTS))) as disk:
+            first = bench.run(disk / "run")
+            grow(disk, _LARGE)
+            problem = bench.ends_alike(disk / "run")
+            if not first.is_sentence:
+                problem = f"status {first.status}: {last_line(first.errors)}"
+            print(f"full disk {number}: {problem or last_line(first.errors)}")
+            survived += not problem
+    return POINTS, survived
 
 
-def damaged_checkpoints() -> tuple[int, int]:
-    """Damage the last checkpoint, the last two, all of them.
+def full_disk_of_a_study(bench: Bench) -> tuple[int, int]:
+    """Searches whose journal meets a full disk, which then gets room.
 
     Returns:
-        How many were tried, and how many went on or said in a sentence how to.
+        How many were tried, and how many said so in one sentence and went on to the end with all
+        trials that were done before.
+    """
+    trials, survived = 40, 0
+
+    def search(folder: Path, log: Path) -> Callable[[], None]:
+        def body() -> None:
+            from secateur.errors import InputError
+            from secateur.search.workers import run_workers
+            from tests.search.toy import toy_assignment
+
+            log.mkdir(exist_ok=True)
+            job = toy_assignment(log, trials, storage=str(folder / "study.journal"))
+            try:
+                print(run_workers(job, 1).counts())
+            except InputError as error:
+                print(f"error: {error}")
+                sys.exit(2)
+
+        return body
+
+    with small_disk(_LARGE) as disk:
+        whole = forked(search(disk, bench.base / "log"), bench.base)
+        assert whole.status == 0, whole.errors
+        size = used_kibibytes(disk)
+    for number in range(POINTS):
+        log = bench.base / f"log{number}"
+        with small_disk(max(4, int(size * (number + 0.5) / POINTS))) as disk:
+            first = forked(search(disk, log), bench.base)
+            before = _trials(disk)
+            grow(disk, _LARGE)
+            again = forked(search(disk, log), bench.base)
+            after = _trials(disk)
+            problem = "" if first.is_sentence else f"{first.status}: {last_line(first.errors)}"
+            if again.status != 0 or len(after) < trials:
+                problem = f"{again.status}, {len(after)} trials: {last_line(again.errors)}"
+            elif not before.items() <= after.items():
+                problem = "a finished trial changed"
+            print(f"study {number}: {len(before)} done; {problem or last_line(first.errors)}")
+            survived += not problem
+    return POINTS, survived
+
+
+def _trials(disk: Path) -> dict[int, float]:
+    """Value of each finished trial of a study, by number; nothing if there is no study yet."""
+    import optuna
+
+    from secateur.search.journal import open_journal
+
+    journal = disk / "study.journal"
+    if not journal.exists() or not journal.stat().st_size:
+        return {}
+    try:
+        study = optuna.load_study(study_name="toy", storage=open_journal(journal))
+    except KeyError:
+        return {}
+    return {
+        t.number: t.value for t in study.trials if t.state.is_finished() and t.value is not None
+    }
+
+
+def damaged_checkpoints(bench: Bench) -> tuple[int, int]:
+    """Damage the last checkpoint, the last two, all of them, in the middle of a run.
+
+    Returns:
+        How many were tried, and how many went on to the same result, or for the last class said
+        in one sentence how to.
     """
     survived = 0
-    with tempfile.TemporaryDirectory() as name:
-        base = Path(name)
-        for number, names in enumerate((["last"], ["last", "previous"])):
-            folder = base / f"run{number}"
-            status, errors = run(train(folder, base / "data"))
-            assert status == 0, errors
-            wanted = result(folder)
-            (folder / "summary.json").unlink()
-            for one in names:
-                path = folder / "checkpoints" / f"{one}.ckpt"
-                content = bytearray(path.read_bytes())
-                content[len(content) // 2] ^= 0xFF
-                path.write_bytes(content)
-            status, errors = run(train(folder, base / "data"))
-            survived += (
-                status == 0
-                and "Traceback" not in errors
-                and bool(result(folder))
-                and (len(names) > 1 or result(folder) == wanted)
-            )
-    return 2, survived
-
-
-def main(count: int) -> int:
-    """Run every class and print the table; returns how many were lost."""
-    rows = [
-        ("kill -9, one file system", *kills(count, other_disk=False)),
-        ("kill -9, TMPDIR on another", *kills(count, other_disk=True)),
-        ("disk full", *full_disk(count)),
-        ("damaged checkpoint", *damaged_checkpoints()),
+    damages: list[tuple[str, ...]] = [
+        ("last",),
+        ("last", "previous"),
+        ("last", "previous", "best_pruned", "best_dense"),
     ]
+    for number, names in enumerate(damages):
+        folder = bench.base / f"damaged{number}"
+        bench.run(folder)
+        (folder / "summary.json").unlink()
+        for name in names:
+            path = folder / "checkpoints" / f"{name}.ckpt"
+            content = bytearray(path.read_bytes()) if path.exists() else bytearray(9)
+            content[len(content) // 2] ^= 0xFF
+            path.write_bytes(content[: len(content) // (1 + number)])
+        again = bench.run(folder)
+        went_on = again.status == 0 and "going on from" in again.errors
+        same = went_on and result(folder) == bench.wanted
+        told = again.is_sentence and len(names) == 4
+        good = told or same or (went_on and len(names) == 2)
+        print(f"damaged {', '.join(names)}: {last_line(again.errors)}")
+        survived += good
+    return len(damages), survived
+
+
+def interrupts(bench: Bench) -> tuple[int, int]:
+    """Ctrl-C once, and twice, at moments of a run.
+
+    Returns:
+        How many were tried, and how many ended with status 130 and the sentence, and went on.
+    """
+    survived, moments = 0, (0.2, 0.5, 0.8)
+    for number, share in enumerate((*moments, *moments)):
+        folder, first = f"stopped{number}", share * bench.seconds
+        signals = (first,) if number < len(moments) else (first, first + 0.05)
+        stopped = bench.run(folder, signals=signals)
+        problem = bench.ends_alike(folder)
+        if stopped.status != 130 or "stopped, the same command goes on" not in stopped.errors:
+            problem = f"status {stopped.status}: {last_line(stopped.errors)}"
+        if problem:
+            print(f"{folder}: {problem}")
+        survived += not problem
+    return 2 * len(moments), survived
+
+
+def main(count: int, only: str = "") -> int:
+    """Run every class and print the table; returns how many were lost."""
+    warm()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(Path(name))
+        classes: dict[str, Callable[[], tuple[int, int]]] = {
+            "disk full, run": lambda: full_disk_of_a_run(bench),
+            "disk full, study": lambda: full_disk_of_a_study(bench),
+            "damaged checkpoint": lambda: damaged_checkpoints(bench),
+            "Ctrl-C once, twice": lambda: interrupts(bench),
+            "kill -9, one file system": lambda: kills(bench, count, other_disk=False),
+            "kill -9, TMPDIR on another": lambda: kills(bench, count, other_disk=True),
+        }
+        rows = [(label, *tried()) for label, tried in classes.items() if only in label]
+        print(f"one run: {bench.seconds:.1f} s; all of it: {time.monotonic() - started:.0f} s")
     print(f"{'class':32}{'tried':>7}{'survived':>10}{'lost':>6}")
-    for name, tried, survived in rows:
-        print(f"{name:32}{tried:7}{survived:10}{tried - survived:6}")
+    for label, tried, survived in rows:
+        print(f"{label:32}{tried:7}{survived:10}{tried - survived:6}")
     return sum(tried - survived for _, tried, survived in rows)
 
 
 if __name__ == "__main__":
-    sys.exit(bool(main(int(sys.argv[1]) if len(sys.argv) > 1 else 6)))
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 6
+    sys.exit(bool(main(wanted, sys.argv[2] if len(sys.argv) > 2 else "")))

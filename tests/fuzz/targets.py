@@ -22,6 +22,14 @@ from secateur.data.insightface_rec import HEADER, MAGIC, WORDS, read_record_set
 from secateur.data.matlab import read_matlab
 from secateur.data.pairs import read_pairs
 from secateur.data.vggface2_pose import read_pose_list
+from secateur.deploy.description import (
+    AnchorLayout,
+    Description,
+    FaceCut,
+    PixelFormat,
+    Suppression,
+    parse,
+)
 from secateur.detectors.extd import EXTD
 from secateur.metrics.embedding_file import Embeddings, read_embeddings, write_embeddings
 from secateur.metrics.predictions import read_prediction_file
@@ -173,8 +181,6 @@ def _write_journal(folder: Path) -> None:
 
 
 def _read_journal(folder: Path) -> object:
-    logger = __import__("logging").getLogger("secateur.search.journal")
-    logger.disabled = True
     study = optuna.create_study(
         storage=open_journal(folder / "study.journal"),
         study_name="rates",
@@ -225,6 +231,17 @@ EVALUATION = {
 }  # fmt: skip
 LAYERS = {"layers": [{"name": "a.b", "filters": 8, "kept": 6, "slim": 6}]}
 SUMMARY = {"task": "detection", "rate": 0.3, "rates": {"g1": 0.2}, "ap_hard": 0.5, "seed": 0}
+EXPORTED = Description(
+    task="detection",
+    name="eresfd",
+    format="onnx",
+    outputs=("locations", "logits"),
+    pixels=PixelFormat(mean=(123.0, 117.0, 104.0), multiple=32, size=(64, 64)),
+    anchors=AnchorLayout((4, 8), (4, 8), (16, 32), 1.25),
+    suppression=Suppression(),
+    cut=FaceCut(129, 113, thresholds={"1e-3": 0.5}),
+    architecture={"name": "eresfd", "arguments": {}},
+)
 STEP = {"inputs": {"weights": "01"}, "result": "ab", "seconds": 1.5}
 
 TARGETS = [
@@ -240,6 +257,7 @@ TARGETS = [
     _json("pruning.json", LAYERS, read_layers),
     _json("evaluation.json", EVALUATION, lambda path: read_record(path.parent)),
     _json("step.json", STEP, _read_step),
+    _text("model.onnx.json", EXPORTED.text(), lambda p: parse(p.read_text(errors="replace"), "it")),
     *(_picture(suffix) for suffix in (".jpg", ".png", ".bmp", ".webp", ".tiff")),
     *(Target(f"ground truth {n}", n, _write_truth, read_ground_truth) for n in FILES[:2]),
     Target("MATLAB", FILES[1], _write_truth, lambda f: read_matlab(f / FILES[1], "get it again")),

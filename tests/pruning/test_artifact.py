@@ -12,6 +12,7 @@ from torch import nn
 
 from secateur.errors import InputError
 from secateur.pruning.artifact import is_slim, load_slim, save_slim, save_verified_slim
+from secateur.recognizers.mobilefacenet import MobileFaceNet
 from secateur.slimming.slim import slim
 from tests.pruning.networks import Grouped, Plain, Shared, Unused, mask, settle_statistics
 
@@ -134,3 +135,18 @@ def test_a_depthwise_layer_may_keep_one_channel(tmp_path: Path) -> None:
     save_slim(tmp_path, small, {"name": "depthwise", "arguments": {}})
     loaded = load_slim(tmp_path, {"depthwise": build})
     torch.testing.assert_close(loaded(IMAGES), small(IMAGES), rtol=0, atol=0)
+
+
+def test_lists_are_arguments_and_impossible_sizes_are_refused(tmp_path: Path) -> None:
+    network = MobileFaceNet(scale=1, embedding_size=16, blocks=(1, 1, 1)).eval()
+    arguments = {"scale": 1, "embedding_size": 16, "blocks": [1, 1, 1]}
+    save_slim(tmp_path, network, {"name": "mobilefacenet", "arguments": arguments})
+    known = {"mobilefacenet": MobileFaceNet}
+    load_slim(tmp_path, known)
+    path = tmp_path / "model.json"
+    good = json.loads(path.read_text())
+    for wrong in ({"scale": 60_000}, {"blocks": [10**6]}, {"scale": -1}, {"scale": "a"}, {"x": 1}):
+        good["architecture"]["arguments"] = {**arguments, **wrong}
+        path.write_text(json.dumps(good))
+        with pytest.raises(InputError, match=r"model\.json"):
+            load_slim(tmp_path, known)

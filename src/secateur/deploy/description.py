@@ -13,11 +13,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from secateur.errors import InputError
 from secateur.files import write_json
 from secateur.readers import parse_json, read_text
+from secateur.schema import is_count, is_number, shown
 
 FORMAT = "secateur-export"
 VERSION = 1
@@ -230,6 +232,58 @@ def _plain(description: Description) -> dict[str, Any]:
     return values
 
 
+_LARGEST_SIDE = 65_536  # pixels
+
+
+def _is_of(value: object, kind: Any) -> bool:  # noqa: ANN401  (a type)
+    """Whether a value of JSON is of the type of a field above."""
+    inner = get_args(kind)
+    origin = get_origin(kind)
+    if origin is Literal:
+        return value in inner
+    if origin in (Union, UnionType):
+        return any(_is_of(value, one) for one in inner)
+    if origin is tuple and isinstance(value, list):
+        if inner[-1] is Ellipsis:
+            return all(_is_of(item, inner[0]) for item in value)
+        return len(value) == len(inner) and all(map(_is_of, value, inner))
+    if origin is Mapping and isinstance(value, dict):
+        return all(_is_of(item, inner[1]) for item in value.values())
+    if kind is float:
+        return is_number(value)
+    if kind is int:
+        return is_count(value, 0, 1 << 31)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _impossible(description: Description) -> str:
+    """Name of a value that no network can have; empty if there is none."""
+    pixels, anchors = description.pixels, description.anchors
+    suppression, cut = description.suppression, description.cut
+    fits = {
+        "pixels.multiple": 1 <= pixels.multiple <= _LARGEST_SIDE,
+        "pixels.scale": all(value != 0 for value in pixels.scale),
+        "pixels.size": pixels.size is None or all(1 <= n <= _LARGEST_SIDE for n in pixels.size),
+    }
+    if anchors is not None:
+        levels = (anchors.cell_strides, anchors.strides, anchors.sizes)
+        fits |= {
+            "anchors": len({len(level) for level in levels}) == 1
+            and all(1 <= n <= _LARGEST_SIDE for level in levels for n in level),
+            "anchors.ratio": anchors.ratio > 0,
+            "anchors.variance": all(value > 0 for value in anchors.variance),
+        }
+    if suppression is not None:
+        thresholds = (suppression.score_threshold, suppression.iou_threshold)
+        fits["suppression"] = all(0 <= value <= 1 for value in thresholds)
+    if cut is not None:
+        fits["cut"] = (
+            all(1 <= n <= _LARGEST_SIDE for n in (cut.side, cut.shorter_side))
+            and 0 < cut.center <= 1
+        )
+    return next((name for name, good in fits.items() if not good), "")
+
+
 def _description(values: Mapping[str, Any]) -> Description:
     def part(kind: Any, name: str) -> Any:  # noqa: ANN401  (a dataclass, or nothing)
         node = values[name]
@@ -238,6 +292,10 @@ def _description(values: Mapping[str, Any]) -> Description:
         known = {item.name for item in dataclasses.fields(kind)}
         if not isinstance(node, dict) or not known.issuperset(node):
             raise ValueError(f"{name} has keys that are not known")
+        hints = get_type_hints(kind)
+        for key, value in node.items():
+            if not _is_of(value, hints[key]):
+                raise ValueError(f"{name}.{key} is {shown(value)}")
         return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in node.items()})
 
     description = Description(
@@ -254,19 +312,10 @@ def _description(values: Mapping[str, Any]) -> Description:
         provenance=dict(values["provenance"]),
         figures=dict(values["figures"]),
     )
-    pixels = description.pixels
-    if (
-        pixels is None
-        or pixels.type not in ("float32", "uint8")
-        or pixels.order
-        not in (
-            "rgb",
-            "bgr",
-        )
-    ):
-        raise ValueError("pixels are of a kind that is not known")
-    if pixels.multiple < 1 or len(pixels.mean) != 3 or len(pixels.scale) != 3:
-        raise ValueError("pixels have impossible values")
+    if description.pixels is None:
+        raise ValueError("it has no pixels")
+    if wrong := _impossible(description):
+        raise ValueError(f"{wrong} has an impossible value")
     if description.task == "detection":
         if description.suppression is None:
             raise ValueError("a detector has no thresholds")

@@ -16,6 +16,7 @@ from secateur.deploy.description import KEY, Description, parse, read_beside
 from secateur.deploy.executorch import open_executorch
 from secateur.deploy.sessions import Array, open_session
 from secateur.deploy.torchscript import open_torchscript
+from secateur.described_network import build_described
 from secateur.detectors.detection import Detector
 from secateur.errors import InputError
 from secateur.weights.architectures import BUILDERS
@@ -62,7 +63,7 @@ class ExportedDetector(ExportedNetwork):
         builder = BUILDERS.get(str(architecture.get("name")))
         try:
             # only asked how outputs become boxes: its own weights are never used
-            decoder = builder(**architecture["arguments"]) if builder else None
+            decoder = build_described(builder, architecture["arguments"]) if builder else None
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} does not fit its architecture: {error}") from error
         if not callable(getattr(decoder, "decode", None)):

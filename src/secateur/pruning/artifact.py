@@ -16,17 +16,16 @@ from typing import Any, NamedTuple
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from secateur.described_network import are_arguments, build_described
 from secateur.errors import InputError
 from secateur.files import atomic_write
 from secateur.pruning.slim_description import (
-    LARGEST_NUMBER,
     describe,
     is_description,
     resize,
     tensors_of,
 )
 from secateur.readers import MEBI, read_bytes, read_json
-from secateur.schema import is_number
 from secateur.slimming.equivalence import TOLERANCE, Probe, compare, outputs
 from secateur.slimming.kept_norms import normalized_over_kept
 from secateur.slimming.scattered_conv import scatter_zero_filters
@@ -103,7 +102,7 @@ def load_slim(folder: str | Path, builders: Builders) -> nn.Module:
             f"known ones are {', '.join(sorted(builders))}"
         )
     try:
-        model = builder(**architecture["arguments"])
+        model = build_described(builder, architecture["arguments"])
         resize(model, specification, tensors)
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, RuntimeError) as error:
         raise InputError(f"{folder / SPECIFICATION} does not fit its architecture: {error}") from (
@@ -152,24 +151,13 @@ def _read_specification(path: Path) -> dict[str, Any]:
     fits = (
         isinstance(architecture, dict)
         and isinstance(architecture.get("name"), str)
-        and _is_arguments(architecture.get("arguments"))
+        and are_arguments(architecture.get("arguments"))
         and isinstance(specification.get("sha256"), str)
         and is_description(specification)
     )
     if not fits:
         raise InputError(f"{path} is incomplete; write the slim network again")
     return specification
-
-
-def _is_arguments(value: object) -> bool:
-    """Whether these are plain arguments of a network of a size that there is."""
-    return isinstance(value, dict) and all(
-        argument is None
-        or (isinstance(argument, str) and len(argument) < 100)
-        or is_number(argument, -LARGEST_NUMBER, LARGEST_NUMBER)
-        or isinstance(argument, bool)
-        for argument in value.values()
-    )
 
 
 PICTURES = 4  # real pictures on which the slim network is compared with the masked one

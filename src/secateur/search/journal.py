@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.storages.journal._file import get_lock_file
@@ -24,7 +23,7 @@ from optuna.storages.journal._storage import JournalOperation, JournalStorageRep
 
 from secateur.errors import InputError, write_error
 from secateur.files import append_lines, atomic_write
-from secateur.readers import MEBI, open_regular, read_bytes
+from secateur.readers import DEEPEST, MEBI, is_deeper_than, open_regular, read_bytes
 from secateur.schema import is_count, is_number
 
 log = logging.getLogger(__name__)
@@ -180,6 +179,8 @@ def read_entry(line: bytes) -> Entry | None:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
+    if is_deeper_than(entry, DEEPEST):
+        return None  # Optuna copies what it holds, level by level
     if not isinstance(entry, dict) or not is_count(entry.get("op_code"), 0, 10):
         return None
     if not isinstance(entry.get("worker_id"), str):
@@ -239,7 +240,7 @@ def _applies(replay: JournalStorageReplayResult, entry: Entry) -> bool:
     """Apply an entry; False if Optuna cannot."""
     try:
         replay.apply_logs([entry])
-    except (OptunaError, LookupError, TypeError, ValueError, AttributeError, AssertionError):
+    except Exception:  # whatever Optuna meets in an entry that it takes for its own
         return False
     return True
 

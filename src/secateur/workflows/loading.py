@@ -20,6 +20,7 @@ from secateur.deploy.exported import (
     is_exported,
     open_exported,
 )
+from secateur.described_network import build_described
 from secateur.errors import InputError
 from secateur.pruning.artifact import (
     SPECIFICATION,
@@ -223,7 +224,13 @@ def _of_weights(path: Path) -> LoadedNetwork:
             f"{path} belongs to {own['name']!r}; known networks are "
             f"{', '.join(sorted(known_builders))}"
         )
-    network = builder(**own["arguments"])
+    try:
+        network = build_described(builder, own["arguments"])
+    except ValueError as error:
+        raise InputError(
+            f"{path} does not fit {own['name']} ({error}): give the folder of a finished run, or "
+            "other weights"
+        ) from error
     is_detector = callable(getattr(network, "decode", None))
     (load_weights if is_detector else recognizer_weights.load_weights)(network, state, str(path))
     if known is not None and known.model == own["name"]:

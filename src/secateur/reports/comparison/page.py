@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from secateur.data.images import read_image
 from secateur.errors import InputError
 from secateur.metrics.names import QUALITY, RATIO, SIZE, find_figure, label_of
 from secateur.reports.comparison.runs import Run
@@ -164,9 +165,8 @@ def _picture(path: Path) -> str | None:
     from PIL import Image
 
     try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-    except OSError:
+        picture = Image.fromarray(read_image(path))
+    except InputError:
         return None
     if picture.width > _PICTURE_WIDTH:
         picture.thumbnail((_PICTURE_WIDTH, 8 * _PICTURE_WIDTH))

@@ -8,6 +8,7 @@ configuration that is installed, looked up by these names.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -90,7 +91,8 @@ def saved_data(values: Mapping[str, Any], path: Path) -> DictConfig:
         if "download" in node:
             node.download = False
         installed = _installed("data", str(node.name)).get("root")
-        if installed is not None and not (node.root and Path(str(node.root)).is_dir()):
+        # os.path answers for what no file system takes, such as a path of thousands of letters
+        if installed is not None and not (node.root and os.path.isdir(str(node.root))):  # noqa: PTH112
             node.root = installed
     return node
 
