@@ -51,6 +51,9 @@ def upcoming_epoch(trainer: pl.Trainer) -> int:
     return int(progress.processed)
 
 
+_SANE_RATE = 0.01
+
+
 def check_loss(loss: Tensor, trainer: pl.Trainer, batch_idx: int) -> None:
     """Stop a training whose loss is no number any more.
 
@@ -65,7 +68,8 @@ def check_loss(loss: Tensor, trainer: pl.Trainer, batch_idx: int) -> None:
     if torch.isfinite(loss):
         return
     group = trainer.optimizers[0].param_groups[0]
-    lower = group.get("initial_lr", group["lr"]) / 10
+    # Of a rate that no network can be trained with, a tenth is no better.
+    lower = min(group.get("initial_lr", group["lr"]) / 10, _SANE_RATE)
     raise InputError(
         f"the training loss became {loss.item()} in epoch {trainer.current_epoch}, batch "
         f"{batch_idx}: give the command again with optimizer.lr={lower:.3g}, which begins "

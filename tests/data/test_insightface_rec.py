@@ -145,3 +145,11 @@ def test_damaged_records_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "train.idx").write_text("1\t0\n")
     with pytest.raises(InputError, match="lacks a part"):
         RecordFile(tmp_path / "train.rec").read(1)
+
+
+def test_a_range_larger_than_the_file_takes_no_memory(tmp_path: Path) -> None:
+    far = 1 << 38
+    records = {0: data((2.0, 3.0), b"", 0), 1: data((0.0,), png(1), 1)}
+    records |= {2: data((1.0, float(far)), b"", 2), far: data((0.0,), png(1), 3)}
+    with pytest.raises(InputError, match="is no range of pictures"):
+        read_record_set(write(tmp_path, records, 1))

@@ -10,6 +10,7 @@ class TinyEmbedder(nn.Module):
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
+        self.embedding_size = 16
         self.layers = nn.Sequential(
             nn.Conv2d(3, width, 3, stride=2),
             nn.BatchNorm2d(width),

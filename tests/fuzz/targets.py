@@ -31,9 +31,18 @@ from secateur.deploy.description import (
     parse,
 )
 from secateur.detectors.extd import EXTD
+from secateur.errors import InputError
 from secateur.metrics.embedding_file import Embeddings, read_embeddings, write_embeddings
 from secateur.metrics.predictions import read_prediction_file
 from secateur.pruning.artifact import load_slim, save_slim
+from secateur.reports.comparison.page import page_data
+from secateur.reports.comparison.runs import collect_runs
+from secateur.reports.comparison.table import (
+    default_columns,
+    rows_of,
+    terminal_columns,
+    write_csv,
+)
 from secateur.reports.evaluation_files import read_record
 from secateur.reports.metrics_file import read_metrics
 from secateur.reports.run_report import read_layers
@@ -216,6 +225,22 @@ def _read_config(path: Path) -> object:
     return saved_data(values, path), saved_model(values, path)
 
 
+def _write_run(folder: Path) -> None:
+    (folder / "summary.json").write_text(json.dumps(SUMMARY))
+    (folder / "config.yaml").write_text(CONFIG)
+    (folder / "metrics.csv").write_text("epoch,step,name,value\n0,1,val/ap_hard,0.5\n")
+    (folder / "pruning.json").write_text(json.dumps(LAYERS))
+
+
+def _compare(folder: Path) -> object:
+    found = collect_runs([folder])
+    if found.problems:
+        raise InputError(found.problems[0])
+    columns = terminal_columns(default_columns(found.runs))
+    page = json.dumps(page_data(found.runs), allow_nan=False)
+    return rows_of(found.runs, columns), write_csv(found.runs), page
+
+
 def _read_step(path: Path) -> object:
     step = Step("search", path.parent, ("summary.json",))
     return step.is_done({"weights": "01"}), step.record
@@ -230,7 +255,12 @@ EVALUATION = {
     "missing": ["a/b.jpg"],
 }  # fmt: skip
 LAYERS = {"layers": [{"name": "a.b", "filters": 8, "kept": 6, "slim": 6}]}
-SUMMARY = {"task": "detection", "rate": 0.3, "rates": {"g1": 0.2}, "ap_hard": 0.5, "seed": 0}
+SUMMARY = {
+    "task": "detection", "rate": 0.3, "rates": {"g1": 0.2}, "ap_hard": 0.5, "seed": 0,
+    "model": "eresfd", "criterion": "fpgm", "data": "widerface", "input_size": 640,
+    "params_dense": 100, "params_slim": 60, "macs_dense": 500, "macs_slim": 300,
+    "latency_ms_dense": 8.5, "latency_ms_slim": 7.5, "ap_hard_start": 0.6, "wall_seconds": 3.5,
+}  # fmt: skip
 EXPORTED = Description(
     task="detection",
     name="eresfd",
@@ -255,6 +285,10 @@ TARGETS = [
     _text("config.yaml", CONFIG, _read_config, "run configuration"),
     _json("summary.json", SUMMARY, read_summary),
     _json("pruning.json", LAYERS, read_layers),
+    *(
+        Target(f"compared {name}", name, _write_run, _compare, is_text=True)
+        for name in ("summary.json", "pruning.json", "config.yaml", "metrics.csv")
+    ),
     _json("evaluation.json", EVALUATION, lambda path: read_record(path.parent)),
     _json("step.json", STEP, _read_step),
     _text("model.onnx.json", EXPORTED.text(), lambda p: parse(p.read_text(errors="replace"), "it")),

@@ -248,7 +248,9 @@ def _by_ranges(
     last = int(file.keys[-1])
     for key in identity_keys:
         bounds = [_whole(value, file, key) for value in file.read(key).labels]
-        if len(bounds) != 2 or not bounds[0] < bounds[1] <= last + 1:
+        # not more than there are records, before as much memory is set aside
+        count = bounds[-1] - bounds[0]
+        if len(bounds) != 2 or not 0 < count <= len(file.keys) or bounds[1] > last + 1:
             raise InputError(f"record {key} of {file.path} is no range of pictures: {_REMEDY}")
         pictures = np.arange(bounds[0], bounds[1])
         keys.append(pictures)

@@ -249,6 +249,8 @@ def _is_of(value: object, kind: Any) -> bool:  # noqa: ANN401  (a type)
         return len(value) == len(inner) and all(map(_is_of, value, inner))
     if origin is Mapping and isinstance(value, dict):
         return all(_is_of(item, inner[1]) for item in value.values())
+    if kind is Any:
+        return True
     if kind is float:
         return is_number(value)
     if kind is int:
@@ -298,6 +300,11 @@ def _description(values: Mapping[str, Any]) -> Description:
                 raise ValueError(f"{name}.{key} is {shown(value)}")
         return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in node.items()})
 
+    own = {"backend": "format"} | {key: key for key in ("name", "outputs", "quantization")}
+    own |= {key: key for key in ("architecture", "provenance", "figures")}
+    for key, name in own.items():
+        if not _is_of(values[key], get_type_hints(Description)[name]):
+            raise ValueError(f"{key} is {shown(values[key])}")
     description = Description(
         task=values["task"],
         name=str(values["name"]),

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from secateur.data.pairs import Pairs
+from secateur.errors import InputError
 from secateur.learning_rate import RatesOnPlateau
 from secateur.metrics.embeddings import embed
 from secateur.metrics.verification_metric import PairVerification
@@ -179,8 +180,12 @@ class RecognizerTask(pl.LightningModule):
         return cast("PeopleData", self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def _make_head(self, n_identities: int) -> SoftmaxHead | MarginHead:
-        size = self.network.embedding_size
-        assert isinstance(size, int)
+        size = getattr(self.network, "embedding_size", None)
+        if not isinstance(size, int) or size < 1:
+            raise InputError(
+                f"{type(self.network).__name__} does not say how many numbers its embeddings have: "
+                "set self.embedding_size in its constructor"
+            )
         head = make_head(self.head_kind, size, n_identities, self.scale, self.margin)
         if self.head_weights:
             expected = {name: tensor.shape for name, tensor in head.state_dict().items()}

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from secateur.errors import InputError
-from secateur.metrics.names import ratios
+from secateur.metrics.names import find_figure, ratios
 from secateur.readers import number_in, read_json, read_text, read_yaml
 from secateur.reports.metrics_file import read_metrics
 from secateur.reports.run_report import read_layers as read_layer_filters
-from secateur.schema import mapping_in
+from secateur.schema import is_number, mapping_in, shown
 
 Value = str | int | float | bool
 Points = tuple[list[float], list[float]]
@@ -131,7 +131,9 @@ def collect_runs(folders: Sequence[Path]) -> Collection:
                 continue
             seen.add(path)
             try:
-                runs.append(_read_run(path))
+                run = _read_run(path)
+                _check_figures(run.record, path)
+                runs.append(run)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 what = " ".join(str(error).split())[:120]
                 problems.append(f"{path} is left out, one of its files is damaged: {what}")
@@ -227,6 +229,16 @@ def _read_run(path: Path) -> Run:
     for evaluation in sorted((parts / "evaluation").glob("**/*.csv")):
         _read_evaluation_curves(run, evaluation)
     return run
+
+
+_LARGEST = 1e18  # no figure of a network comes near it
+
+
+def _check_figures(record: Mapping[str, Value], path: Path) -> None:
+    """Refuse a record in which a figure is no number, before tables and plots compute with it."""
+    for name, value in record.items():
+        if (name == "rate" or find_figure(name)) and not is_number(value, -_LARGEST, _LARGEST):
+            raise InputError(f"{name} is {shown(value)}, no number ({path})")
 
 
 def _record_of_settings(settings: Mapping[str, Value]) -> dict[str, Value]:
