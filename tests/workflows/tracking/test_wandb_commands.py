@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -80,8 +81,9 @@ def test_jobs_of_a_sweep_have_names_a_group_and_the_figures_of_the_slim_network(
         assert {"train/lr", "pruning/sparsity", "pruning/mask_changes"} <= run.logged
         assert run.artifacts[f"{run.name}-slim"] == "model"
     assert first.summary["params_ratio"] > second.summary["params_ratio"]
-    pictures = list((sweep / "sweep" / "0").rglob("*.boxes2D.json"))
-    assert any('"class_id": 3' in path.read_text() for path in pictures)  # the faces that are there
+    layers = [json.loads(path.read_text()) for path in sweep.rglob("0/wandb/**/*.boxes2D.json")]
+    # the faces that are there, in a layer of their own
+    assert any({box["class_id"] for box in layer["box_data"]} == {3} for layer in layers)
 
 
 @pytest.mark.slow
@@ -98,7 +100,8 @@ def test_an_evaluation_and_a_search_know_the_training_that_they_began_with(sweep
     training = only(sweep / "sweep" / "0")
     (folder,) = (sweep / "sweep" / "0" / "evaluation").iterdir()
     evaluation = only(folder)
-    assert evaluation.job_type == "evaluate"
+    assert (evaluation.job_type, evaluation.group) == ("evaluate", "eresfd-demo_faces")
+    assert evaluation.name == "sweep-0-demo_faces"
     assert evaluation.config["made_from"] == [training.id]
     assert {"pictures", "precision_recall", "plots/pictures"} <= evaluation.logged
     assert "final/ap_hard" in evaluation.summary

@@ -252,8 +252,11 @@ def log_evaluation(
         record: As its JSON file holds it.
         pictures: Some pictures with their boxes, for a table.
     """
-    name = f"{record['name']}-{record.get('data', '')}"
-    with tracked_run(config, folder, name, job_type="evaluate") as run:
+    what, data = str(record["name"]), str(record.get("data", config.data.name))
+    if what.isdecimal():  # a job of a sweep, which its number alone does not tell from others
+        what = f"{Path(str(record.get('path', ''))).parent.name}-{what}"
+    name, group = f"{what}-{data}", f"{config.model.name}-{data}"
+    with tracked_run(config, folder, name, job_type="evaluate", group=group) as run:
         if run is None:
             return
         figures = {f"final/ap_{key}": value for key, value in (record.get("ap") or {}).items()}
