@@ -13,8 +13,9 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Mapping
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
-from typing import Any
 
 from secateur.search.exact_space import Candidate
 from secateur.search.sampling import SamplerSettings, StagedSampler, StartupPoints
@@ -53,7 +54,9 @@ def job(storage: str | Path, n_trials: int) -> SearchJob:
     )
 
 
-def work(storage: str | Path, n_trials: int, ready: Any, start: Any, spent: Any) -> None:
+def work(
+    storage: str | Path, n_trials: int, ready: Semaphore, start: Event, spent: SimpleQueue[float]
+) -> None:
     """One process: open the study, wait for the others, make trials, tell its processor time."""
     search = job(storage, n_trials)
     study = search.open()
