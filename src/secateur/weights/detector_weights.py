@@ -15,6 +15,7 @@ from secateur.detectors.eresfd import Topology
 from secateur.errors import InputError
 from secateur.tensor_files import read_safetensors, read_torch, refuse_not_finite
 from secateur.weights.known import KNOWN, Identity
+from secateur.weights.strict_loading import load_strictly
 
 _RELEASE_NAME = re.compile(r"(?P<stem>.+\.pth)\.(?:base|act_loc|act_conf|loc|conf)\.pth")
 
@@ -22,7 +23,6 @@ _RELEASE_PARTS = ("base", "loc", "conf")  # the files of the activations hold no
 
 _ALIAS = re.compile(r"base\.m0\.layer(?P<layer>\d+)\.|(?P<head>loc|conf)(?P<level>\d)\.")
 
-_LISTED_TENSORS = 3
 _FINITE = "such a network computes nothing, so take an earlier checkpoint"
 
 _YUNET = "bbox_head."
@@ -108,23 +108,13 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
         InputError: If a tensor is missing, left over or of another shape.
     """
     found = fold_aliases(network_part(state))
-    expected = network.state_dict()
-    misfits = [
-        f"{name} should be {_shape(expected.get(name))} and is {_shape(found.get(name))}"
-        for name in [*expected, *(name for name in found if name not in expected)]
-        if _shape(expected.get(name)) != _shape(found.get(name))
-    ]
-    if misfits:
-        listed = ", ".join(misfits[:_LISTED_TENSORS])
-        rest = len(misfits) - _LISTED_TENSORS
+
+    def remedy() -> str:
         identity = identify(state)
         guess = f"looks like {identity}" if identity else "is neither EResFD, EXTD nor YuNet"
-        raise InputError(
-            f"{source} does not fit {type(network).__name__}: {listed}"
-            f"{f', and {rest} tensors more' if rest > 0 else ''}; it {guess}, so choose the model "
-            "that it belongs to, or other weights"
-        )
-    network.load_state_dict(found)
+        return f"it {guess}, so choose the model that it belongs to, or other weights"
+
+    load_strictly(network, found, source, remedy)
 
 
 def network_part(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -216,8 +206,3 @@ def _canonical_prefix(alias: re.Match[str]) -> str:
     if layer == 6:
         return "base.m0.fpn."
     return f"base.m0.b2_{layer}." if layer < 6 else f"base.m0.FEM_{layer - 7}."
-
-
-def _shape(tensor: Tensor | None) -> str:
-    """Shape for an error message."""
-    return "absent" if tensor is None else str(tuple(tensor.shape))

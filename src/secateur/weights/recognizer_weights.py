@@ -9,14 +9,13 @@ import torchvision.models
 from torch import Tensor, nn
 
 from secateur.errors import InputError
+from secateur.weights.strict_loading import load_strictly
 
 log = logging.getLogger(__name__)
 
 IMAGENET = "imagenet"
 
 _FAMILIES = {"squeezenet": "squeezenet1_1", "mobilenetv2": "mobilenet_v2", "resnet50": "resnet50"}
-
-_LISTED = 3
 
 
 def is_imagenet(weights: object) -> bool:
@@ -85,19 +84,8 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], source: str) -
     if absent and all("activation.0." in n or n.startswith(_ADDED_NORMS) for n in absent):
         log.info("%s has no batch norm: scales start at 1 and shifts at 0", source)
         found |= {name: expected[name] for name in absent}
-    misfits = [
-        f"{name} should be {_shape(expected.get(name))} and is {_shape(found.get(name))}"
-        for name in [*expected, *(name for name in found if name not in expected)]
-        if _shape(expected.get(name)) != _shape(found.get(name))
-    ]
-    if misfits:
-        rest = len(misfits) - _LISTED
-        raise InputError(
-            f"{source} does not fit {type(network).__name__}: {', '.join(misfits[:_LISTED])}"
-            f"{f', and {rest} tensors more' if rest > 0 else ''}; choose the model that it "
-            "belongs to, or other weights"
-        )
-    network.load_state_dict(found)
+    remedy = "choose the model that it belongs to, or other weights"
+    load_strictly(network, found, source, lambda: remedy)
 
 
 def head_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -106,8 +94,3 @@ def head_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 _ADDED_NORMS = ("features.1.0.", "classifier.2.0.")
-
-
-def _shape(tensor: Tensor | None) -> str:
-    """Shape for an error message."""
-    return "absent" if tensor is None else str(tuple(tensor.shape))
