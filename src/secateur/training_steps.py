@@ -1,8 +1,9 @@
-"""Where a training stands: its steps, which epoch comes next, and whether it goes on."""
+"""Where a training stands: its steps, which epoch comes next, what a step lost."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -75,3 +76,33 @@ def check_loss(loss: Tensor, trainer: pl.Trainer, batch_idx: int) -> None:
         f"{batch_idx}: give the command again with optimizer.lr={lower:.3g}, which begins "
         "another run, in another output_dir if one was given"
     )
+
+
+def log_training_loss(
+    task: pl.LightningModule,
+    loss: Tensor,
+    terms: Mapping[str, Tensor],
+    batch_idx: int,
+    batch_size: int,
+) -> None:
+    """Log what a batch lost: means of the epoch for the record, the latest for the progress bar.
+
+    Args:
+        task: The task in training.
+        loss: Scalar that is trained on.
+        terms: Further scalars of the batch by name; each is logged as ``train/NAME``.
+        batch_idx: Number of the batch.
+        batch_size: Number of its pictures.
+
+    Raises:
+        InputError: If the loss is not a finite number.
+    """
+    check_loss(loss, task.trainer, batch_idx)
+    task.log_dict(
+        {f"train/{name}": value.detach() for name, value in {"loss": loss, **terms}.items()},
+        on_step=False,
+        on_epoch=True,
+        batch_size=batch_size,
+        sync_dist=True,
+    )
+    task.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=batch_size)

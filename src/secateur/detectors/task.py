@@ -16,7 +16,7 @@ from secateur.data.face_dataset import Picture
 from secateur.detectors.detection import Detector, batch_losses, detect, sum_losses
 from secateur.metrics.landmark_error import LandmarkError
 from secateur.metrics.wider_face_metric import WiderFaceAP
-from secateur.training_steps import check_loss, count_training_steps
+from secateur.training_steps import count_training_steps, log_training_loss
 
 SETTINGS = ("easy", "medium", "hard", "unlisted")
 
@@ -72,16 +72,7 @@ class DetectorTask(pl.LightningModule):
         images, faces = batch
         terms = self.losses(images, faces)
         total = sum_losses(terms)
-        check_loss(total, self.trainer, batch_idx)
-        values = {"train/loss": total, **{f"train/{name}": term for name, term in terms.items()}}
-        self.log_dict(
-            {name: value.detach() for name, value in values.items()},
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(images),
-            sync_dist=True,
-        )
-        self.log("loss", total.detach(), prog_bar=True, logger=False, batch_size=len(images))
+        log_training_loss(self, total, terms, batch_idx, len(images))
         return total
 
     def transfer_batch_to_device(

@@ -23,7 +23,7 @@ from secateur.learning_rate import RatesOnPlateau
 from secateur.metrics.embeddings import embed
 from secateur.metrics.verification_metric import PairVerification
 from secateur.recognizers.classification_heads import HeadKind, MarginHead, SoftmaxHead, make_head
-from secateur.training_steps import check_loss, count_training_steps
+from secateur.training_steps import count_training_steps, log_training_loss
 
 log = logging.getLogger(__name__)
 
@@ -106,16 +106,8 @@ class RecognizerTask(pl.LightningModule):
         assert self.head is not None
         logits = self.head(self.network(images).float(), identities)
         loss = cross_entropy(logits, identities)
-        check_loss(loss, self.trainer, batch_idx)
         hits = (logits.detach().argmax(1) == identities).float().mean()
-        self.log_dict(
-            {"train/loss": loss.detach(), "train/identified": hits},
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(images),
-            sync_dist=True,
-        )
-        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(images))
+        log_training_loss(self, loss, {"identified": hits}, batch_idx, len(images))
         return loss
 
     def on_validation_epoch_start(self) -> None:

@@ -13,7 +13,7 @@ from secateur.detectors.detection import Detector, Distillable, detect, run, sum
 from secateur.detectors.task import DetectorTask
 from secateur.evaluation_mode import freeze_batchnorms
 from secateur.recovery.distillation import detector_distances
-from secateur.training_steps import check_loss
+from secateur.training_steps import log_training_loss
 
 Batch = tuple[Tensor, list[Tensor]] | tuple[Tensor, list[Tensor], Tensor]
 
@@ -90,16 +90,7 @@ class DistilledDetectorTask(DetectorTask):
             parts |= {name: self.labels * value for name, value in labeled.items()}
         # Without labels and teacher a batch teaches nothing.
         total = sum_losses(parts) if parts else sum_losses({"none": outputs[0].sum() * 0})
-        check_loss(total, self.trainer, batch_idx)
-        self.log_dict(
-            {"train/loss": total.detach()}
-            | {f"train/{name}": value.detach() for name, value in parts.items()},
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(images),
-            sync_dist=True,
-        )
-        self.log("loss", total.detach(), prog_bar=True, logger=False, batch_size=len(images))
+        log_training_loss(self, total, parts, batch_idx, len(images))
         return total
 
     def _distill(

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from secateur.evaluation_mode import freeze_batchnorms
 from secateur.recognizers.task import RecognizerTask
 from secateur.recovery.distillation import embedding_distillation, logit_distillation
-from secateur.training_steps import check_loss
+from secateur.training_steps import log_training_loss
 
 
 class DistilledRecognizerTask(RecognizerTask):
@@ -87,15 +87,6 @@ class DistilledRecognizerTask(RecognizerTask):
                     logits, taught, self.temperature
                 )
         total = torch.stack(list(parts.values())).sum()
-        check_loss(total, self.trainer, batch_idx)
         hits = (logits.detach().argmax(1) == identities).float().mean()
-        self.log_dict(
-            {"train/loss": total.detach(), "train/identified": hits}
-            | {f"train/{name}": value.detach() for name, value in parts.items()},
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(images),
-            sync_dist=True,
-        )
-        self.log("loss", total.detach(), prog_bar=True, logger=False, batch_size=len(images))
+        log_training_loss(self, total, {"identified": hits, **parts}, batch_idx, len(images))
         return total
