@@ -14,6 +14,25 @@ Plain = dict[str, Any] | list[Any] | str | int | float | bool | None
 """What JSON and YAML hold."""
 
 
+def check_version(values: Mapping[str, object], version: int, source: str, remedy: str) -> None:
+    """Refuse a file of another version of its format.
+
+    Args:
+        values: What the file holds.
+        version: The version that is understood.
+        source: What to call the file in the message.
+        remedy: What to do about it; ends the sentence.
+
+    Raises:
+        InputError: If its ``version`` is another.
+    """
+    if (found := values.get("version")) != version:
+        raise InputError(
+            f"{source} has version {found!r} of the format and this program reads {version}: "
+            f"{remedy}"
+        )
+
+
 class Fields:
     """A mapping of a file; what is taken from it is what it has to be, or refused with its key.
 

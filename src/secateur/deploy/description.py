@@ -19,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from secateur.errors import InputError
 from secateur.files import write_json
 from secateur.readers import parse_json, read_text
-from secateur.schema import is_count, is_number, shown
+from secateur.schema import check_version, is_count, is_number, shown
 
 FORMAT = "secateur-export"
 VERSION = 1
@@ -159,11 +159,7 @@ def parse(text: str, source: str) -> Description:
     values = parse_json(text, source, _REMEDY)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(f"{source} does not describe a network that export.py wrote: {_REMEDY}")
-    if values.get("version") != VERSION:
-        raise InputError(
-            f"{source} has version {values.get('version')!r} of the format and this program reads "
-            f"{VERSION}: {_REMEDY}"
-        )
+    check_version(values, VERSION, source, _REMEDY)
     try:
         return _description(values)
     except (KeyError, TypeError, ValueError) as error:

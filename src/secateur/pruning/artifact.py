@@ -26,6 +26,7 @@ from secateur.pruning.slim_description import (
     tensors_of,
 )
 from secateur.readers import MEBI, read_bytes, read_json
+from secateur.schema import check_version
 from secateur.slimming.equivalence import TOLERANCE, Probe, compare, outputs
 from secateur.slimming.kept_norms import normalized_over_kept
 from secateur.slimming.scattered_conv import scatter_zero_filters
@@ -142,11 +143,7 @@ def _read_specification(path: Path) -> dict[str, Any]:
     specification = read_json(path, _REMEDY, 16 * MEBI)
     if not isinstance(specification, dict) or specification.get("format") != FORMAT:
         raise InputError(f"{path} does not describe a slim network")
-    if specification.get("version") != VERSION:
-        raise InputError(
-            f"{path} has version {specification.get('version')!r} of the format and this program "
-            f"reads {VERSION}; use the program that wrote it"
-        )
+    check_version(specification, VERSION, str(path), "use the program that wrote it")
     architecture = specification.get("architecture")
     fits = (
         isinstance(architecture, dict)

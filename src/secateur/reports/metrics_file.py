@@ -84,6 +84,28 @@ def read_metrics(path: Path) -> list[MetricRow]:
     return rows
 
 
+def read_curves(path: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Read logged values with their epochs.
+
+    Args:
+        path: The file; where there is none, there are no curves.
+
+    Returns:
+        Epochs and values of each name; rows without an epoch are passed over.
+
+    Raises:
+        InputError: If it is no CSV.
+    """
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    if path.is_file():
+        for row in read_metrics(path):
+            if row.epoch is not None:
+                epochs, values = curves.setdefault(row.name, ([], []))
+                epochs.append(float(row.epoch))
+                values.append(row.value)
+    return curves
+
+
 def _row(fields: list[str]) -> MetricRow | None:
     """A row, or None if the fields are none."""
     if len(fields) != len(COLUMNS) or not fields[2].isprintable() or len(fields[3]) > 40:

@@ -11,7 +11,7 @@ from rich.console import Console
 from secateur.metrics.names import QUALITY, STAGES
 from secateur.readers import read_json
 from secateur.reports import tables
-from secateur.reports.metrics_file import read_metrics
+from secateur.reports.metrics_file import read_curves
 from secateur.reports.plots import LayerFilters, Span, plot_curves, plot_kept_filters
 from secateur.reports.summary import NOT_EQUAL
 from secateur.schema import Fields
@@ -122,25 +122,6 @@ def draw_plots(folder: Path, spans: Sequence[Span] = ()) -> list[Path]:
         path = plots / "kept_filters.png"
         written.append(plot_kept_filters(path, layers, title="Filters kept in each layer"))
     return written
-
-
-def read_curves(path: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """Read the logged values.
-
-    Args:
-        path: A ``metrics.csv`` with the columns epoch, step, name and value.
-
-    Returns:
-        Epochs and values of each name; rows without an epoch are passed over.
-    """
-    curves: dict[str, tuple[list[float], list[float]]] = {}
-    if path.exists():
-        for row in read_metrics(path):
-            if row.epoch is not None:
-                epochs, values = curves.setdefault(row.name, ([], []))
-                epochs.append(float(row.epoch))
-                values.append(row.value)
-    return curves
 
 
 def read_layers(path: Path) -> list[LayerFilters]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.data.augmentations.window import Window, boxes_in_window, whole_picture
-from secateur.data.augmentations.window_transforms import WindowCrop, to_pixels
+from secateur.data.augmentations.window import Window
+from secateur.data.augmentations.window_transforms import WindowCrop
 from secateur.errors import InputError
 
 View = Literal["whole", "zoom", "native", "scale"]
 VIEWS: tuple[View, ...] = get_args(View)
 ZOOM = (100.0, 500.0)
 SCALES = (-2.2, 0.2)
-_REDRAWS = 5
 
 
 def draw_scale_window(
@@ -81,6 +80,8 @@ class ScaleSampling(WindowCrop):
         InputError: If a view is unknown or no weight is above 0.
     """
 
+    without_faces = True
+
     def __init__(
         self, size: int, views: Mapping[str, float], min_area: float = 36.0, p: float = 1.0
     ) -> None:
@@ -102,20 +103,3 @@ class ScaleSampling(WindowCrop):
         """Draw a window for boxes (G, 4) of corners in pixels, of which there may be none."""
         view = VIEWS[int(self.random_generator.choice(len(VIEWS), p=self.shares))]
         return draw_scale_window(view, boxes, height, width, self.size, self.random_generator)
-
-    def get_params_dependent_on_data(
-        self, params: dict[str, Any], data: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Draw the window; of a picture with faces one that keeps a face.
-
-        Args:
-            params: Holds ``shape`` of the picture.
-            data: Holds ``bboxes`` (G, 4 or more) in 0..1.
-        """
-        height, width = params["shape"][:2]
-        boxes = to_pixels(np.asarray(data["bboxes"]), height, width)
-        for _ in range(_REDRAWS):
-            drawn = self.draw_window(boxes, height, width)
-            if not len(boxes) or len(boxes_in_window(boxes, drawn, self.size, self.min_area)[1]):
-                return {"drawn": drawn, "smallest": self.min_area}
-        return {"drawn": whole_picture(height, width), "smallest": 0.0}

@@ -53,6 +53,9 @@ class WindowCrop(albumentations.DualTransform):  # type: ignore[misc]
 
     _targets = (Targets.IMAGE, Targets.BBOXES)
 
+    without_faces = False
+    """Whether a picture without faces is cropped too."""
+
     def __init__(self, size: int, min_area: float = 36.0, p: float = 1.0) -> None:
         super().__init__(p=p)
         self.size = size
@@ -70,7 +73,7 @@ class WindowCrop(albumentations.DualTransform):  # type: ignore[misc]
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
-        """Draw the window.
+        """Draw the window; of a picture with faces one that keeps a face.
 
         Args:
             params: Holds ``shape`` of the picture.
@@ -78,11 +81,11 @@ class WindowCrop(albumentations.DualTransform):  # type: ignore[misc]
         """
         height, width = params["shape"][:2]
         boxes = to_pixels(np.asarray(data["bboxes"]), height, width)
-        for _ in range(_REDRAWS if len(boxes) else 0):
+        for _ in range(_REDRAWS if len(boxes) or self.without_faces else 0):
             drawn = self.draw_window(boxes, height, width)
             if drawn is None:
                 break
-            if len(boxes_in_window(boxes, drawn, self.size, self.min_area)[1]):
+            if not len(boxes) or len(boxes_in_window(boxes, drawn, self.size, self.min_area)[1]):
                 return {"drawn": drawn, "smallest": self.min_area}
         return {"drawn": whole_picture(height, width), "smallest": 0.0}
 

@@ -14,8 +14,9 @@ from typing import Any
 from secateur.errors import InputError
 from secateur.metrics.names import find_figure, ratios
 from secateur.readers import number_in, read_json, read_text, read_yaml
-from secateur.reports.metrics_file import read_metrics
-from secateur.reports.run_report import read_layers as read_layer_filters
+from secateur.reports.metrics_file import read_curves
+from secateur.reports.plots import LayerFilters
+from secateur.reports.run_report import read_layers
 from secateur.schema import is_number, mapping_in, shown
 
 Value = str | int | float | bool
@@ -44,16 +45,6 @@ _PLACES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LayerRow:
-    """Filters of one layer: before pruning, kept by the mask, and in the slim network."""
-
-    name: str
-    filters: int
-    kept: int
-    slim: int
-
-
 @dataclass(slots=True)
 class Run:
     """One row of a comparison.
@@ -77,7 +68,7 @@ class Run:
     settings: dict[str, Value] = field(default_factory=dict)
     name: str = ""
     curves: dict[str, Points] = field(default_factory=dict)
-    layers: list[LayerRow] = field(default_factory=list)
+    layers: list[LayerFilters] = field(default_factory=list)
     precision_recall: dict[str, Points] = field(default_factory=dict)
     roc: dict[str, Points] = field(default_factory=dict)
     picture: Path | None = None
@@ -302,24 +293,6 @@ def _read_evaluation_curves(run: Run, path: Path) -> None:
             ys.append(value)
     for label, points in found.items():
         curves.setdefault(label, thin(points))
-
-
-def read_curves(path: Path) -> dict[str, Points]:
-    """Read logged values with their epochs; empty where there is no such file."""
-    curves: dict[str, Points] = {}
-    if not path.is_file():
-        return curves
-    for row in read_metrics(path):
-        if row.epoch is not None:
-            epochs, values = curves.setdefault(row.name, ([], []))
-            epochs.append(float(row.epoch))
-            values.append(row.value)
-    return curves
-
-
-def read_layers(path: Path) -> list[LayerRow]:
-    """Read the filters of each layer from a ``pruning.json``."""
-    return [LayerRow(row.name, row.filters, row.kept, row.slim) for row in read_layer_filters(path)]
 
 
 def thin(points: Points, step: float = 0.002) -> Points:
