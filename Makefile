@@ -23,7 +23,7 @@ $(DONE): pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup  ## train, prune, slim and measure a detector of drawn faces: some minutes, no data needed
-	$(BIN)/python train.py model=eresfd pruning=fpgm rate=0.3 resume=never
+	$(BIN)/python train.py model=eresfd pruning=fpgm rate=0.3 phases=demo resume=never
 
 test: setup  ## the tests that CI runs
 	$(BIN)/python -m pytest -m "not slow and not cluster and not gpu"

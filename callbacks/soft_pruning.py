@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.filters import filters_of
+from secateur.network_copy import copy_network
 from secateur.pruning.masks import MaskHolder
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.reconstruction import reconstruct
@@ -28,12 +28,15 @@ class Repair:
 
     Args:
         pictures: Gives inputs of one shape, (B, 3, H, W) each.
-        dense: Network that the masked one is refitted to; None only lets biases and running means
-            take over what batch norms of final masks emitted.
+        refit: Whether layers are refitted by least squares; False only lets biases and running
+            means take over what batch norms of final masks emitted.
+        dense: Network that is matched after every masking; None matches the network as it was
+            just before.
         exclude: Patterns of layers that are not refitted, such as the heads.
     """
 
     pictures: Callable[[], Sequence[Tensor]]
+    refit: bool = False
     dense: nn.Module | None = None
     exclude: Sequence[str] = ()
 
@@ -83,24 +86,23 @@ class SoftPruningCallback(pl.Callback):
         self.keep = trainer.strategy.broadcast(keep, src=0)
         self.renewals += 1
         self._holder = None
-        if not final:
-            self.pruner.apply(self.keep, soft=True)
-            self._reconstruct(trainer)
+        model, repair = self.pruner.model, self.repair
+        if repair is not None and repair.refit:
+            dense = copy_network(model) if repair.dense is None else repair.dense
+            self.pruner.apply(self.keep, soft=not final)
+            if final:
+                self.states["masked"] = _state_of(model)
+            self._reconstruct(trainer, dense)
+            if final:
+                self.states["reconstructed"] = _state_of(model)
             return
         self.pruner.apply(self.keep, soft=True)
-        soft = copy.deepcopy(self.pruner.model) if self.repair is not None else None
-        self.pruner.apply(self.keep)
-        if self.repair is not None and self.repair.dense is not None:
-            self.states["masked"] = _state_of(self.pruner.model)
-        if self.repair is None:
-            return
-        if self.repair.dense is not None:
-            self._reconstruct(trainer)
-            self.states["reconstructed"] = _state_of(self.pruner.model)
-        elif self.pruner.batchnorms:
-            # What batch norms of masked filters emitted moves on into those that read it.
-            assert soft is not None
-            reconstruct(soft, self.pruner.model, self._pictures(), refit=False)
+        if final:
+            soft = copy_network(model) if repair is not None else None
+            self.pruner.apply(self.keep)
+            if soft is not None and self.pruner.batchnorms:
+                # What batch norms of masked filters emitted moves on into those that read it.
+                reconstruct(soft, model, self._pictures(), refit=False)
 
     def hold(self) -> None:
         """Put pruned filters back to zero."""
@@ -132,13 +134,12 @@ class SoftPruningCallback(pl.Callback):
                 values = {"pruning/nonzero": grown, "pruning/regrown": _regrown(before, self.keep)}
                 pl_module.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
 
-    def _reconstruct(self, trainer: pl.Trainer) -> None:
-        """Refit the network, if that is asked for; all processes go on with the same weights."""
-        if self.repair is None or self.repair.dense is None:
-            return
+    def _reconstruct(self, trainer: pl.Trainer, dense: nn.Module) -> None:
+        """Refit the network to a dense one; all processes go on with the same weights."""
+        assert self.repair is not None
         started = time.perf_counter()
         model = self.pruner.model
-        dense = self.repair.dense.to(next(model.parameters()).device)
+        dense = dense.to(next(model.parameters()).device)
         fits = reconstruct(dense, model, self._pictures(), exclude=self.repair.exclude)
         if trainer.world_size > 1:
             model.load_state_dict(trainer.strategy.broadcast(_state_of(model), src=0))
@@ -182,6 +183,8 @@ class SoftPruningCallback(pl.Callback):
         self.keep = dict(state_dict["keep"])
         self.renewals = int(state_dict.get("renewals", 0))
         self.states = {name: dict(state) for name, state in state_dict.get("states", {}).items()}
+        if "states" not in state_dict:
+            self.repair = None  # begun by a version that mended nothing: it goes on as it began
         self._holder = None
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -214,7 +214,7 @@ def test_readers_take_over_what_batch_norms_emitted_when_a_mask_becomes_final() 
 
 def test_a_final_mask_is_reconstructed_and_both_states_are_kept(tmp_path: Path) -> None:
     dense = make_network().eval()
-    task, callback = repaired(tmp_path, Repair(lambda: [PICTURES], dense, exclude=[]))
+    task, callback = repaired(tmp_path, Repair(lambda: [PICTURES], True, dense, exclude=[]))
     assert set(callback.states) == {"masked", "reconstructed"}
     readers = [callback.states[name]["3.weight"] for name in ("masked", "reconstructed")]
     assert not torch.equal(*readers)

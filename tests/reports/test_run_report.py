@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from secateur.reports.plots import Span
 from secateur.reports.metrics_file import read_curves
+from secateur.reports.plots import Span
 from secateur.reports.run_report import closing_rows, closing_table, draw_plots
 
 SUMMARY = {

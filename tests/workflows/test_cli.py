@@ -30,6 +30,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["train.py", "modle=eresfd"], 2, "error: there is no key modle; did you mean model"),
         (["train.py", "model=nope"], 2, "choose model from: eresfd"),
         (["train.py", "trainer.max_epochs=3"], 2, "phases.prune_epochs"),
+        (["train.py", "data.batch_size=4", "data.n_pictures=3"], 2, "no key data.n_pictures"),
         (["train.py", "--cfg", "job"], 0, "print_config: false"),
     ],
 )

@@ -137,7 +137,7 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
     except MissingConfigException as error:
         _fail(hint_for(sys.argv[1:]) or _unknown_option(error))
     except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
-        _fail(hint_for(sys.argv[1:]) or _override_problem(error, known_names(command)))
+        _fail(_override_problem(error, known_names(command)))
     except (Interrupted, KeyboardInterrupt):
         print(_STOPPED, file=sys.stderr)
         sys.exit(_STOPPED_STATUS)
@@ -197,6 +197,9 @@ def _override_problem(error: Exception, names: list[str]) -> str:
     text = str(error).splitlines()[0].rstrip(".")
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown:
+        # Of the key that is refused, not of others that happen to stand beside it.
+        if (elsewhere := hint_for([unknown[1]])) is not None:
+            return elsewhere
         close = get_close_matches(unknown[1], names, n=1)
         hint = f"did you mean {close[0]}" if close else "--help lists what there is"
         return f"there is no key {unknown[1]}; {hint}"

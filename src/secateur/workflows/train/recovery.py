@@ -1,4 +1,4 @@
-"""What ``recover=`` adds to a run that starts from weights: teacher, repair, averaged weights."""
+"""What ``recover=`` adds to a run that prunes: repair and, from weights, teacher and average."""
 
 from __future__ import annotations
 
@@ -38,6 +38,14 @@ def recovers(config: DictConfig) -> bool:
     )
 
 
+def reconstructs(config: DictConfig) -> bool:
+    """Whether layers are refitted: to the given weights, from scratch to those before a mask."""
+    recover = config.get("recover")
+    return (
+        recover is not None and bool(recover.reconstruct) and config.pruning.criterion is not None
+    )
+
+
 def resolve_recovery(config: DictConfig) -> DictConfig:
     """Write out what recovery means for phases, data, optimizer and trainer.
 
@@ -48,7 +56,8 @@ def resolve_recovery(config: DictConfig) -> DictConfig:
         phases = config.phases.pop("recovering", None)
         if not recovers(config):
             if config.get("recover") is not None:
-                config.recover = {"reconstruct": False, "distill": False}
+                refit = {"pictures": config.recover.pictures} if reconstructs(config) else {}
+                config.recover = {"reconstruct": bool(refit), "distill": False, **refit}
             return config
         recover = config.recover
         if phases:
@@ -104,12 +113,13 @@ def build_repair(config: DictConfig, network: nn.Module, data: Any) -> Repair | 
 
     Args:
         config: Of the run.
-        network: As given in ``weights=``, before anything is masked.
+        network: As given in ``weights=``, before anything is masked; from scratch there is nothing
+            to match but what training has made of the network by each masking.
         data: Datamodule, set up.
     """
     if not hasattr(data, "recovery_pictures"):
         return None
-    refits = recovers(config) and bool(config.recover.reconstruct)
+    refits = reconstructs(config)
     count = int(config.recover.pictures) if refits else 8
 
     def pictures() -> list[Tensor]:
@@ -117,8 +127,10 @@ def build_repair(config: DictConfig, network: nn.Module, data: Any) -> Repair | 
         size = next(size for size in (4, 2, 1) if len(images) % size == 0)
         return list(images.split(size))
 
+    if refits and not recovers(config):
+        return Repair(pictures, refit=True)  # heads too: no teacher holds them in place
     dense = copy.deepcopy(network).eval() if refits else None
-    return Repair(pictures, dense, excluded_layers(config))
+    return Repair(pictures, refits, dense, excluded_layers(config))
 
 
 def build_average(
