@@ -225,3 +225,29 @@ def test_a_final_mask_is_reconstructed_and_both_states_are_kept(tmp_path: Path) 
     again.load_state_dict(callback.state_dict())
     assert again.renewals == callback.renewals == 3
     assert torch.equal(again.states["masked"]["3.weight"], readers[0])
+
+
+def test_from_scratch_the_network_just_before_a_mask_is_matched() -> None:
+    """Equal filters: what is left can give all that the network gave, if it is refitted."""
+    network = make_network().eval()
+    with torch.no_grad():
+        for tensor in (network[0].weight, network[1].weight, network[1].bias):
+            tensor[4:] = tensor[:4]
+        before = network(PICTURES)
+    pruner = Pruner(network, EXAMPLE, PruningSettings("fpgm", rate=0.5, exclude=["3"]))
+    half = {"0": torch.arange(8) < 4}
+    pruner.plan = lambda fraction: half  # type: ignore[method-assign, assignment]
+    callback = SoftPruningCallback(pruner, Schedule("oneshot"), Repair(lambda: [PICTURES], True))
+    callback.prune(pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False))
+    assert bool((network[0].weight[4:] == 0).all())
+    with torch.no_grad():
+        torch.testing.assert_close(network(PICTURES), before, atol=0.02, rtol=0.02)
+        network.load_state_dict(callback.states["masked"])
+        assert float((network(PICTURES) - before).abs().max()) > 0.1
+
+
+def test_a_run_that_an_earlier_version_began_goes_on_without_repair() -> None:
+    pruner = Pruner(make_network(), EXAMPLE, PruningSettings("fpgm", rate=0.5, exclude=["3"]))
+    callback = SoftPruningCallback(pruner, Schedule("oneshot"), Repair(lambda: [PICTURES], True))
+    callback.load_state_dict({"keep": {"0": torch.arange(8) < 4}})
+    assert callback.repair is None

@@ -1,0 +1,75 @@
+"""What ``recover=`` means for a run: nothing, refitting alone, or refitting and a teacher."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from torch import nn
+
+from secateur.workflows.command_line.arguments import CONF
+from secateur.workflows.train.recovery import (
+    build_repair,
+    build_teacher,
+    reconstructs,
+    recovers,
+    resolve_recovery,
+)
+
+
+def resolved(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return resolve_recovery(compose("train", list(overrides)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "refits", "learns"),
+    [
+        ((), True, False),
+        (("recover=none",), False, False),
+        (("pruning=none",), False, False),
+        (("model=squeezenet", "weights=imagenet"), True, False),
+        (("weights=official.pth",), True, True),
+        (("weights=official.pth", "recover=none"), False, False),
+        (("weights=official.pth", "recover.reconstruct=false"), False, True),
+    ],
+)
+def test_runs_from_scratch_are_refitted_and_those_from_weights_learn_from_them(
+    overrides: tuple[str, ...], refits: bool, learns: bool
+) -> None:
+    config = resolved(*overrides)
+    assert reconstructs(config) is refits
+    assert recovers(config) is learns
+
+
+def test_the_published_method_leaves_no_trace_in_the_configuration() -> None:
+    """Else a run of recover=none would be another run than before there was anything to recover."""
+    nothing = {"reconstruct": False, "distill": False}
+    assert resolved("recover=none").recover == resolved("pruning=none").recover == nothing
+
+
+def test_from_scratch_there_is_no_teacher_and_the_network_before_a_mask_is_matched() -> (
+    None
+):
+    config = resolved()
+    network = nn.Conv2d(3, 4, 1)
+    data = SimpleNamespace(recovery_pictures=lambda count: torch.zeros(count, 3, 8, 8))
+    repair = build_repair(config, network, data)
+    assert repair is not None
+    assert repair.refit
+    assert repair.dense is None
+    assert sum(len(batch) for batch in repair.pictures()) == config.recover.pictures
+    assert build_teacher(config, network) is None
+
+
+def test_weights_are_matched_with_a_copy_of_them() -> None:
+    network = nn.Conv2d(3, 4, 1)
+    data = SimpleNamespace(recovery_pictures=lambda count: torch.zeros(count, 3, 8, 8))
+    repair = build_repair(resolved("weights=official.pth"), network, data)
+    assert repair is not None
+    assert repair.refit
+    assert repair.dense is not None
+    assert repair.dense is not network
