@@ -51,9 +51,7 @@ def test_the_published_method_leaves_no_trace_in_the_configuration() -> None:
     assert resolved("recover=none").recover == resolved("pruning=none").recover == nothing
 
 
-def test_from_scratch_there_is_no_teacher_and_the_network_before_a_mask_is_matched() -> (
-    None
-):
+def test_from_scratch_there_is_no_teacher_and_the_network_before_a_mask_is_matched() -> None:
     config = resolved()
     network = nn.Conv2d(3, 4, 1)
     data = SimpleNamespace(recovery_pictures=lambda count: torch.zeros(count, 3, 8, 8))
