@@ -7,6 +7,7 @@ the same result as an unbroken one, and a fault that is told takes one sentence.
 from __future__ import annotations
 
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -41,7 +42,6 @@ class Bench:
     def __init__(self, base: Path) -> None:
         self.base = base
         self.people = draw_people(base)
-        self.run("first")  # draws nothing and compiles nothing, but fills the caches of the system
         outcome = self.run("whole")
         assert outcome.status == 0, outcome.errors
         self.seconds = outcome.seconds
@@ -77,8 +77,8 @@ def kills(bench: Bench, count: int, *, other_disk: bool) -> tuple[int, int]:
             bench.run(folder, environment=environment, kill_after=moment)
             problem = bench.ends_alike(folder)
             survived += not problem
-            if problem:
-                print(f"{folder}, killed after {moment:.2f} s: {problem}")
+            print(f"{folder}, killed after {moment:.2f} s: {problem or 'same result'}", flush=True)
+            shutil.rmtree(bench.base / folder, ignore_errors=True)
         left = [path.name for path in disk.iterdir()]
         if left:
             print(f"left in TMPDIR: {len(left)} ({left[0]}, ...)")
@@ -100,7 +100,7 @@ def full_disk_of_a_run(bench: Bench) -> tuple[int, int]:
             problem = bench.ends_alike(disk / "run")
             if not first.is_sentence:
                 problem = f"status {first.status}: {last_line(first.errors)}"
-            print(f"full disk {number}: {problem or last_line(first.errors)}")
+            print(f"full disk {number}: {problem or last_line(first.errors)}", flush=True)
             survived += not problem
     return POINTS, survived
 
@@ -147,7 +147,8 @@ def full_disk_of_a_study(bench: Bench) -> tuple[int, int]:
                 problem = f"{again.status}, {len(after)} trials: {last_line(again.errors)}"
             elif not before.items() <= after.items():
                 problem = "a finished trial changed"
-            print(f"study {number}: {len(before)} done; {problem or last_line(first.errors)}")
+            said = problem or last_line(first.errors)
+            print(f"study {number}: {len(before)} done; {said}", flush=True)
             survived += not problem
     return POINTS, survived
 
@@ -197,7 +198,7 @@ def damaged_checkpoints(bench: Bench) -> tuple[int, int]:
         same = went_on and result(folder) == bench.wanted
         told = again.is_sentence and len(names) == 4
         good = told or same or (went_on and len(names) == 2)
-        print(f"damaged {', '.join(names)}: {last_line(again.errors)}")
+        print(f"damaged {', '.join(names)}: {last_line(again.errors)}", flush=True)
         survived += good
     return len(damages), survived
 
@@ -216,8 +217,7 @@ def interrupts(bench: Bench) -> tuple[int, int]:
         problem = bench.ends_alike(folder)
         if stopped.status != 130 or "stopped, the same command goes on" not in stopped.errors:
             problem = f"status {stopped.status}: {last_line(stopped.errors)}"
-        if problem:
-            print(f"{folder}: {problem}")
+        print(f"{folder}: {problem or last_line(stopped.errors)}", flush=True)
         survived += not problem
     return 2 * len(moments), survived
 
@@ -236,7 +236,11 @@ def main(count: int, only: str = "") -> int:
             "kill -9, one file system": lambda: kills(bench, count, other_disk=False),
             "kill -9, TMPDIR on another": lambda: kills(bench, count, other_disk=True),
         }
-        rows = [(label, *tried()) for label, tried in classes.items() if only in label]
+        rows = []
+        for label, tried in classes.items():
+            if only in label:
+                rows.append((label, *tried()))
+                print(f"{label}: {rows[-1][1]} tried, {rows[-1][2]} survived", flush=True)
         print(f"one run: {bench.seconds:.1f} s; all of it: {time.monotonic() - started:.0f} s")
     print(f"{'class':32}{'tried':>7}{'survived':>10}{'lost':>6}")
     for label, tried, survived in rows:

@@ -147,3 +147,14 @@ def test_a_checkpoint_of_another_make_is_refused(tmp_path: Path, part: str, valu
     torch.save({**state(1), part: value}, tmp_path / LAST)
     with pytest.raises(InputError, match=str(tmp_path / LAST)):
         read_resume_point(tmp_path / LAST)
+
+
+def test_a_head_that_is_made_later_makes_no_other_network(tmp_path: Path) -> None:
+    saved = state(0)
+    saved["state_dict"]["head.weight"] = torch.zeros(3, 3)
+    CheckpointFiles().save_checkpoint(saved, tmp_path / LAST)
+    point = read_resume_point(tmp_path / LAST)
+    point.check_fits({"network.weight": torch.zeros(64, 64)})
+    for wrong in ({}, {"network.weight": torch.zeros(64, 32)}):
+        with pytest.raises(InputError, match=r"another network \(tensor network\.weight differs"):
+            point.check_fits(wrong)
