@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -24,7 +26,8 @@ from secateur.workflows.search.search_report import train_command
 
 log = logging.getLogger(__name__)
 
-_REPEATS = 12  # removals are no exact sums: what is missing is asked for again
+_REPEATS = 12
+_SLACK = 1e-4
 
 
 def wanted_sizes(config: DictConfig) -> list[Target]:
@@ -95,22 +98,36 @@ class LayerAllocation:
             InputError: If the highest rates do not reach the targets.
         """
         start, base = points[0].quality, self.removed({})
-        choices: dict[str, list[RateChoice]] = {}
+        harms: dict[str, dict[float, float]] = {}
         for point in points[1:]:
-            alone = self.removed({point.part: point.rate})
-            gain = tuple(here - there for here, there in zip(alone, base, strict=True))
-            choice = RateChoice(point.rate, start - point.quality, gain)
-            choices.setdefault(point.part, []).append(choice)
+            harm = max(start - point.quality, 0.0)
+            harms.setdefault(point.part, {0.0: 0.0})[point.rate] = harm
+        choices: dict[str, list[RateChoice]] = {}
+        for layer, measured in harms.items():
+            for rate in _rates(measured):
+                alone = self.removed({layer: rate})
+                gain = tuple(here - there for here, there in zip(alone, base, strict=True))
+                harm = float(np.interp(rate, list(measured), list(measured.values())))
+                choices.setdefault(layer, []).append(RateChoice(rate, harm, gain))
         goal = [1 - target.remaining for target in self.targets]
         wanted = [max(g - there, 0.0) for g, there in zip(goal, base, strict=True)]
-        rates: dict[str, float] = {}
+        best: dict[str, float] = {}
+        least = math.inf
         for _ in range(_REPEATS):
             rates = {n: r for n, r in allocate_rates(choices, wanted).items() if r > 0}
             missing = [g - got for g, got in zip(goal, self.removed(rates), strict=True)]
-            if max(missing) <= 0:
-                return rates
-            wanted = [w + max(m, 0.0) + 1e-4 for w, m in zip(wanted, missing, strict=True)]
-        return rates
+            harm = sum(c.harm for n, row in choices.items() for c in row if c.rate == rates.get(n))
+            if max(missing) <= 0 and harm < least:
+                best, least = rates, harm
+            # What is removed together is more or less than the sum: ask for the difference.
+            wanted = [max(w + m + _SLACK, 0.0) for w, m in zip(wanted, missing, strict=True)]
+        return best or rates
+
+
+def _rates(measured: Mapping[float, float]) -> list[float]:
+    """Rates that were measured, and between them eighths, whose harm is interpolated."""
+    between = {eighth / 8 for eighth in range(1, 8) if eighth / 8 < max(measured)}
+    return sorted((between | set(measured)) - {0.0})
 
 
 def allocate(
