@@ -34,7 +34,7 @@ class _Logged(DistilledDetectorTask):
 
 @pytest.fixture(autouse=True)
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secateur.recovery.detector_task.check_loss", lambda *_: None)
+    monkeypatch.setattr("secateur.training_steps.check_loss", lambda *_: None)
 
 
 def network(kind: str = "yunet", seed: int = 0) -> nn.Module:

@@ -13,6 +13,8 @@ from secateur.detectors.detection import Detector, Distillable, detect, run, sum
 from secateur.detectors.task import DetectorTask
 from secateur.evaluation_mode import freeze_batchnorms
 from secateur.recovery.distillation import detector_distances
+from secateur.runtime.folding import FoldedBatchNorms
+from secateur.runtime.fusion import fuse
 from secateur.training_steps import log_training_loss
 
 Batch = tuple[Tensor, list[Tensor]] | tuple[Tensor, list[Tensor], Tensor]
@@ -52,6 +54,8 @@ class DistilledDetectorTask(DetectorTask):
         super().__init__(network, **options)
         # In a list, so that it is no submodule: neither trained nor saved in checkpoints.
         self._teacher = [] if teacher is None else [teacher.eval().requires_grad_(False)]
+        self._fused: list[nn.Module] = []
+        self._norms: list[FoldedBatchNorms] = []
         self.distillation = distillation
         self.probabilities = probabilities
         self.labels = labels
@@ -80,7 +84,10 @@ class DistilledDetectorTask(DetectorTask):
         images, faces = batch[0], batch[1]
         images = images.contiguous(memory_format=torch.channels_last)
         teaching = batch[2] if len(batch) > 2 else torch.full((len(faces),), Teaching.BOXES)
-        outputs, size = run(self.detector, images)
+        if not self._norms:
+            self._norms = [FoldedBatchNorms(self.network)]
+        with self._norms[0].folded():
+            outputs, size = run(self.detector, images)
         parts: dict[str, Tensor] = {}
         if self._teacher and self.distillation > 0:
             taught = self._distill(images, outputs, size)
@@ -97,7 +104,7 @@ class DistilledDetectorTask(DetectorTask):
         self, images: Tensor, outputs: Sequence[Tensor], size: tuple[int, int]
     ) -> dict[str, Tensor]:
         """Losses against the teacher, through its boxes where its outputs mean something else."""
-        teacher = cast("Detector", self._teacher[0].to(images.device))
+        teacher = cast("Detector", self._teacher_for(images))
         student = self.detector
         with torch.no_grad():
             wanted, teacher_size = run(teacher, images)
@@ -114,6 +121,14 @@ class DistilledDetectorTask(DetectorTask):
             rows = detect(teacher, images, score_threshold=self.teacher_threshold)
         faces = [_boxes(found) for found in rows]
         return self._label(outputs, size, faces, torch.full((len(faces),), Teaching.BOXES))
+
+    def _teacher_for(self, images: Tensor) -> nn.Module:
+        """The teacher where the images are; fused on a CPU, where it then takes half the time."""
+        if images.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+            return self._teacher[0].to(images.device)
+        if not self._fused:
+            self._fused = [fuse(self._teacher[0].to(images.device))]
+        return self._fused[0]
 
     def _label(
         self,
