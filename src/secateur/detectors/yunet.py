@@ -32,15 +32,37 @@ _COUPLED: dict[str, tuple[str, ...]] = {
     "g5": ("neck.lateral_convs.0.*",),
 }
 _HEAD_UNITS = {"g6": ("bbox_head.multi_level_share_convs.*",)}
+_SETS: dict[str, tuple[str, ...]] = {
+    "stem": ("backbone.model0.conv1",),
+    "m0": ("backbone.model0.conv2.*",),
+    "m1_mid": ("backbone.model1.conv1.*",),
+    "m1": ("backbone.model1.conv2.*",),
+    "m2_mid": ("backbone.model2.conv1.*",),
+    "m2": ("backbone.model2.conv2.*",),
+    "m3_mid": ("backbone.model3.conv1.*",),
+    "sum8": ("backbone.model3.conv2.*", "neck.lateral_convs.1.*"),
+    "m4_mid": ("backbone.model4.conv1.*",),
+    "sum16": ("backbone.model4.conv2.*", "neck.lateral_convs.2.*"),
+    "m5_mid": ("backbone.model5.conv1.*",),
+    "m5": ("backbone.model5.conv2.*",),
+    "lateral8": ("neck.lateral_convs.0.*",),
+}
+_HEAD_SETS: dict[str, tuple[str, ...]] = {
+    f"head{stride}": (f"bbox_head.multi_level_share_convs.{level}.*",)
+    for level, stride in enumerate(STRIDES)
+}
 
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     # by where the layers stand, as for the other detectors
     "script": _SCRIPT | _HEAD_UNITS,
     # layers whose outputs are added share a group, so that one rate can remove their channels
     "coupled": _COUPLED | _HEAD_UNITS,
+    # one group for every set of channels that go together
+    "sets": _SETS | _HEAD_SETS,
     # the same for yunet_s
     "script_without_head_units": _SCRIPT,
     "coupled_without_head_units": _COUPLED,
+    "sets_without_head_units": _SETS,
 }
 HEADS: tuple[str, ...] = ("bbox_head.multi_level_[!s]*",)  # all but the share_convs
 
