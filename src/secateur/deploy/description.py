@@ -71,6 +71,21 @@ class AnchorLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class PointLayout:
+    """What a detector of points says at the cells of its levels; see ``secateur.detectors.points``.
+
+    Attributes:
+        strides: Pixels per cell of each level; the sides of an input are multiples of all.
+        root: Whether a score is the square root of class times objectness, or their product.
+        landmarks: Whether five landmarks of every face are told.
+    """
+
+    strides: tuple[int, ...] = (8, 16, 32)
+    root: bool = True
+    landmarks: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Suppression:
     """Thresholds from the outputs of a detector to faces.
 
@@ -120,6 +135,7 @@ class Description:
         outputs: Names of the outputs in order.
         pixels: What the network takes.
         anchors: Of a detector with anchors.
+        points: Of a detector of points.
         suppression: Of a detector.
         cut: Of a recognizer.
         architecture: Name and arguments that build the dense network.
@@ -134,6 +150,7 @@ class Description:
     outputs: tuple[str, ...]
     pixels: PixelFormat
     anchors: AnchorLayout | None = None
+    points: PointLayout | None = None
     suppression: Suppression | None = None
     cut: FaceCut | None = None
     architecture: Mapping[str, Any] = field(default_factory=dict)
@@ -284,7 +301,7 @@ def _impossible(description: Description) -> str:
 
 def _description(values: Mapping[str, Any]) -> Description:
     def part(kind: Any, name: str) -> Any:  # noqa: ANN401  (a dataclass, or nothing)
-        node = values[name]
+        node = values.get(name) if kind is PointLayout else values[name]  # newer than the format
         if node is None:
             return None
         known = {item.name for item in dataclasses.fields(kind)}
@@ -308,6 +325,7 @@ def _description(values: Mapping[str, Any]) -> Description:
         outputs=tuple(values["outputs"]),
         pixels=part(PixelFormat, "pixels"),
         anchors=part(AnchorLayout, "anchors"),
+        points=part(PointLayout, "points"),
         suppression=part(Suppression, "suppression"),
         cut=part(FaceCut, "cut"),
         architecture=dict(values["architecture"]),

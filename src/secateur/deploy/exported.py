@@ -111,11 +111,13 @@ class ExportedFaces(ExportedNetwork):
             pixels: (B, H, W, 3) RGB of uint8.
 
         Returns:
-            Per picture (K, 5): x1, y1, x2, y2 in fractions of the picture, and the score.
+            Per picture (K, 5): x1, y1, x2, y2 in fractions of the picture, and the score; or
+            (K, 15) with x and y of five landmarks after it.
         """
         faces, pictures = self(pixels)
         height, width = pixels.shape[1:3]
-        faces = faces / faces.new_tensor([width, height, width, height, 1.0])
+        pairs = (faces.shape[1] - 5) // 2
+        faces = faces / faces.new_tensor([width, height] * 2 + [1.0] + [width, height] * pairs)
         return [faces[pictures == index] for index in range(len(pixels))]
 
 

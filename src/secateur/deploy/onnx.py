@@ -38,11 +38,13 @@ def export_onnx(network: nn.Module, path: Path, description: Description) -> Non
         raise InputError(f"format=onnx needs onnx and onnxscript: {_REMEDY}") from error
     suppression = description.suppression
     inside = suppression is not None and suppression.inside
-    outputs = ("boxes", "scores") if inside else description.outputs
+    landmarks = description.points is not None and description.points.landmarks
+    inner = ("boxes", "scores", "landmarks") if landmarks else ("boxes", "scores")
+    outputs = inner if inside else description.outputs
     model = _trace(network, description.pixels, outputs)
     if inside:
         assert suppression is not None
-        _append_suppression(model, suppression)
+        _append_suppression(model, suppression, landmarks)
     _write(model, path, description)
 
 
@@ -130,11 +132,16 @@ def _trace(network: nn.Module, pixels: PixelFormat, outputs: Sequence[str]) -> A
     return program.model_proto
 
 
-def _append_suppression(model: Any, suppression: Suppression) -> None:  # noqa: ANN401
-    """Let a graph that ends in boxes and scores end in faces.
+def _append_suppression(
+    model: Any,  # noqa: ANN401  (a ModelProto)
+    suppression: Suppression,
+    landmarks: bool,
+) -> None:
+    """Let a graph that ends in boxes, scores and maybe landmarks end in faces.
 
-    Outputs become ``faces`` (K, 5), x1, y1, x2, y2 in pixels and score, the best first within each
-    picture, and ``pictures`` (K,), which picture of the batch each face is on.
+    Outputs become ``faces`` (K, 5), x1, y1, x2, y2 in pixels and score, or (K, 15) with x and y of
+    five landmarks after it, the best first within each picture, and ``pictures`` (K,), which
+    picture of the batch each face is on.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -151,6 +158,11 @@ def _append_suppression(model: Any, suppression: Suppression) -> None:  # noqa: 
     first, last = (constant(f"axis_{i}", [i], torch.int64) for i in (0, 1))
     end = constant("end", [3], torch.int64)
     two = constant("two", [2], torch.int64)
+    columns = ["chosen_boxes", "score_column"]
+    chosen = []
+    if landmarks:
+        columns.append("chosen_landmarks")
+        chosen = [helper.make_node("GatherND", ["landmarks", "places"], ["chosen_landmarks"])]
     nodes = [
         helper.make_node("Unsqueeze", ["scores", last], ["scores_of_class"]),
         helper.make_node("NonMaxSuppression", ["boxes", "scores_of_class", *limits], ["selected"]),
@@ -160,15 +172,18 @@ def _append_suppression(model: Any, suppression: Suppression) -> None:  # noqa: 
         helper.make_node("Concat", ["picture_column", "anchor_column"], ["places"], axis=1),
         helper.make_node("GatherND", ["boxes", "places"], ["chosen_boxes"]),
         helper.make_node("GatherND", ["scores", "places"], ["chosen_scores"]),
+        *chosen,
         helper.make_node("Unsqueeze", ["chosen_scores", last], ["score_column"]),
-        helper.make_node("Concat", ["chosen_boxes", "score_column"], ["faces"], axis=1),
+        helper.make_node("Concat", columns, ["faces"], axis=1),
         helper.make_node("Squeeze", ["picture_column", last], ["pictures"]),
     ]
     model.graph.node.extend(nodes)
     del model.graph.output[:]
     model.graph.output.extend(
         [
-            helper.make_tensor_value_info("faces", TensorProto.FLOAT, ["faces", 5]),
+            helper.make_tensor_value_info(
+                "faces", TensorProto.FLOAT, ["faces", 15 if landmarks else 5]
+            ),
             helper.make_tensor_value_info("pictures", TensorProto.INT64, ["faces"]),
         ]
     )

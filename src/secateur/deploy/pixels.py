@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secateur.deploy.description import AnchorLayout, PixelFormat
+from secateur.deploy.description import AnchorLayout, PixelFormat, PointLayout
 from secateur.detectors.boxes import LARGEST_GROWTH
+from secateur.detectors.points import decode_boxes, decode_landmarks, make_points, point_scores
 
 
 class FromPixels(nn.Module):
@@ -87,6 +88,41 @@ class BoxesFromPixels(FromPixels):
         low = center - size / 2
         boxes = torch.cat([low, low + size], dim=2)
         return boxes, torch.sigmoid(logits[..., 1] - logits[..., 0])
+
+
+class PointsFromPixels(FromPixels):
+    """A detector of points from pixels to boxes and landmarks, before suppression.
+
+    Args:
+        network: Gives class (B, P, 1), boxes (B, P, 4), objectness (B, P, 1) and, with landmarks,
+            (B, P, 10).
+        pixels: How it wants images preprocessed.
+        points: What its outputs mean.
+    """
+
+    def __init__(self, network: nn.Module, pixels: PixelFormat, points: PointLayout) -> None:
+        super().__init__(network, pixels)
+        self.points = points
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Detect.
+
+        Args:
+            pixels: (B, H, W, 3) RGB of 0..255.
+
+        Returns:
+            Boxes (B, P, 4) x1, y1, x2, y2 in pixels, scores (B, P), and with landmarks their x and
+            y (B, P, 10) in pixels.
+        """
+        images = self.images(pixels)
+        outputs = self.network(images)
+        height, width = images.shape[-2:]
+        points = make_points(height, width, self.points.strides)
+        boxes = decode_boxes(outputs[1], points)
+        scores = point_scores(outputs[0], outputs[2], self.points.root)
+        if not self.points.landmarks:
+            return boxes, scores
+        return boxes, scores, decode_landmarks(outputs[3], points)
 
 
 def _anchors(images: Tensor, layout: AnchorLayout) -> tuple[Tensor, Tensor]:

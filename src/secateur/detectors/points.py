@@ -43,6 +43,25 @@ def make_points(
     return torch.cat(levels)
 
 
+def point_scores(classes: Tensor, objectness: Tensor, root: bool = True) -> Tensor:
+    """Scores of faces: class times objectness, or the square root of it.
+
+    Args:
+        classes: (B, P, 1) logits.
+        objectness: (B, P, 1) logits.
+        root: Whether the root is taken.
+
+    Returns:
+        (B, P) in 0..1.
+
+    Examples:
+        >>> point_scores(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
+        tensor([[0.5000]])
+    """
+    product = classes[..., 0].sigmoid() * objectness[..., 0].sigmoid()
+    return product.sqrt() if root else product
+
+
 def decode_boxes(offsets: Tensor, points: Tensor) -> Tensor:
     """Boxes that a network predicts.
 

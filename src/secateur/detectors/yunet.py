@@ -12,7 +12,13 @@ from torch.nn import functional
 from secateur.data.preprocessing import BGR, Preprocessing
 from secateur.detectors.point_deviation import box_deviation, landmark_deviation
 from secateur.detectors.point_loss import point_loss
-from secateur.detectors.points import LANDMARKS, STRIDES, decode_faces, make_points
+from secateur.detectors.points import (
+    LANDMARKS,
+    STRIDES,
+    decode_faces,
+    make_points,
+    point_scores,
+)
 
 STEM_WIDTH = 16
 BIAS = 0.02
@@ -152,8 +158,7 @@ class YuNet(nn.Module):
 
     def scores(self, outputs: Sequence[Tensor]) -> Tensor:
         """Scores (B, P) of faces."""
-        product = outputs[0][..., 0].sigmoid() * outputs[2][..., 0].sigmoid()
-        return product.sqrt() if self.score == "root" else product
+        return point_scores(outputs[0], outputs[2], root=self.score == "root")
 
     def decode(self, outputs: Sequence[Tensor], chosen: Tensor, size: tuple[int, int]) -> Tensor:
         """Corners (B, K, 4), and landmarks (B, K, 14), in fractions of the input."""

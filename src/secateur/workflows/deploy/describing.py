@@ -8,14 +8,22 @@ from typing import Any, cast
 from torch import nn
 
 from secateur.data.face_crop import MEAN, SCALE
-from secateur.deploy.description import AnchorLayout, Description, PixelFormat, Suppression
+from secateur.deploy.description import (
+    AnchorLayout,
+    Description,
+    PixelFormat,
+    PointLayout,
+    Suppression,
+)
 from secateur.deploy.exported import ExportedNetwork
 from secateur.deploy.folding import fold
-from secateur.deploy.pixels import BoxesFromPixels, EmbeddingsFromPixels
+from secateur.deploy.pixels import BoxesFromPixels, EmbeddingsFromPixels, PointsFromPixels
 from secateur.detectors.anchors import SIZES
 from secateur.detectors.boxes import VARIANCE
 from secateur.detectors.detection import Detector
+from secateur.detectors.points import STRIDES
 from secateur.detectors.prediction_heads import AnchorDetector
+from secateur.detectors.yunet import YuNet
 from secateur.errors import InputError
 from secateur.workflows.loading import LoadedNetwork, figures_of
 
@@ -66,10 +74,11 @@ def describe(
     detector = cast("Detector", network)
     seen = detector.preprocessing
     anchors = anchor_layout(network)
-    if inside and anchors is None:
+    points = point_layout(network)
+    if inside and anchors is None and points is None:
         raise InputError(
-            f"postprocess=true is there for detectors with anchors, not for {loaded.name}: export "
-            "it without, and decode as detectors/points.py does"
+            f"postprocess=true is there for detectors of anchors and of points, and {loaded.name} "
+            "is neither: export it without, and decode its outputs yourself"
         )
     suppression = Suppression(inside, **dict(limits or {}))
     if inside:  # see secateur.deploy.onnx: sorting all anchors would cost more than the network
@@ -89,6 +98,7 @@ def describe(
             seen.multiple,
         ),
         anchors=anchors,
+        points=points,
         suppression=suppression,
         architecture=loaded.architecture,
         quantization=quantization,
@@ -118,6 +128,8 @@ def exportable(loaded: LoadedNetwork, description: Description) -> nn.Module:
         return network
     if description.anchors is not None:
         return BoxesFromPixels(network, description.pixels, description.anchors).eval()
+    if description.points is not None:
+        return PointsFromPixels(network, description.pixels, description.points).eval()
     return EmbeddingsFromPixels(network, description.pixels).eval()
 
 
@@ -127,3 +139,10 @@ def anchor_layout(network: nn.Module) -> AnchorLayout | None:
         return None
     cache = network.anchor_cache
     return AnchorLayout(cache.cell_strides, cache.strides, SIZES, cache.ratio, VARIANCE)
+
+
+def point_layout(network: nn.Module) -> PointLayout | None:
+    """What the outputs of a detector of points mean; None for another."""
+    if not isinstance(network, YuNet):
+        return None
+    return PointLayout(STRIDES, network.score == "root", network.bbox_head.landmarks)
