@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -39,10 +38,10 @@ def test_what_is_exported_decodes_as_the_network(landmarks: bool, score: str) ->
     source = loaded(landmarks, score)
     description = describe(source, "onnx", inside=True)
     assert parse(description.text(), "text") == description
-    found = exportable(source, description)(pictures())
     network = source.network
     assert isinstance(network, YuNet)
     images = network.preprocessing.pad(pictures().permute(0, 3, 1, 2).flip(1).float())
+    found = exportable(source, description)(images)
     outputs = network(images)
     everything = torch.arange(outputs[0].shape[1]).expand(2, -1)
     rows = network.decode(outputs, everything, (96, 128))
@@ -65,7 +64,7 @@ def test_files_from_before_points_can_still_be_read() -> None:
 @torch.no_grad()
 def test_the_file_gives_the_faces_of_the_network(tmp_path: Path) -> None:
     source = loaded()
-    limits = {"score_threshold": 0.3, "iou_threshold": 0.3, "max_faces": 50}
+    limits = {"score_threshold": 0.3, "iou_threshold": 0.3, "max_faces": 1000}
     description = describe(source, "onnx", inside=True, limits=limits)
     path = tmp_path / "faces.onnx"
     export_onnx(exportable(source, description), path, description)
@@ -78,4 +77,8 @@ def test_the_file_gives_the_faces_of_the_network(tmp_path: Path) -> None:
     expected = detect(network, images, max_candidates=10**6, **limits)
     for ours, theirs in zip(opened.detect(pictures()), expected, strict=True):
         assert ours.shape == theirs.shape
-        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-3)
+        assert len(ours) < 1000
+        # scores that are equal but for rounding may come in another order
+        apart = (ours[:, None] - theirs).abs().amax(dim=2)
+        assert float(apart.amin(dim=1).max()) < 1e-3
+        assert float(apart.amin(dim=0).max()) < 1e-3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import warnings
 from collections.abc import Sequence
@@ -41,7 +42,12 @@ def export_onnx(network: nn.Module, path: Path, description: Description) -> Non
     landmarks = description.points is not None and description.points.landmarks
     inner = ("boxes", "scores", "landmarks") if landmarks else ("boxes", "scores")
     outputs = inner if inside else description.outputs
-    model = _trace(network, description.pixels, outputs)
+    pixels = description.pixels
+    if inside and description.points is not None:
+        pixels = dataclasses.replace(pixels, type="float32")
+    model = _trace(network, pixels, outputs)
+    if pixels != description.pixels:
+        _prepend_preprocessing(model, pixels)
     if inside:
         assert suppression is not None
         _append_suppression(model, suppression, landmarks)
@@ -130,6 +136,55 @@ def _trace(network: nn.Module, pixels: PixelFormat, outputs: Sequence[str]) -> A
         )
     assert program is not None
     return program.model_proto
+
+
+def _prepend_preprocessing(model: Any, pixels: PixelFormat) -> None:  # noqa: ANN401  (a ModelProto)
+    """Let a graph of preprocessed ``images`` take ``pixels`` (B, H, W, 3), RGB bytes of any size.
+
+    torch cannot follow sizes through padding to a multiple, so this part is put together by hand.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    def constant(name: str, values: object, dtype: torch.dtype) -> str:
+        array = torch.tensor(values, dtype=dtype).numpy()
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+        return name
+
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["values"], ["planes"], perm=[0, 3, 1, 2]),
+    ]
+    last = "planes"
+
+    def append(kind: str, inputs: Sequence[str], output: str, **attributes: int) -> None:
+        nonlocal last
+        nodes.append(helper.make_node(kind, [last, *inputs], [output], **attributes))
+        last = output
+
+    def per_channel(name: str, values: Sequence[float]) -> str:
+        return constant(name, [[[value]] for value in values], torch.float32)
+
+    if any(pixels.mean):
+        append("Sub", [per_channel("mean", pixels.mean)], "centered")
+    if set(pixels.scale) != {1.0}:
+        append("Div", [per_channel("scale", pixels.scale)], "scaled")
+    multiple = constant("multiple", pixels.multiple, torch.int64)
+    before = constant("no_padding", [0] * 6, torch.int64)
+    nodes += [
+        helper.make_node("Shape", ["planes"], ["sides"], start=2),
+        helper.make_node("Neg", ["sides"], ["negative_sides"]),
+        helper.make_node("Mod", ["negative_sides", multiple], ["missing"]),
+        helper.make_node("Concat", [before, "missing"], ["padding"], axis=0),
+    ]
+    append("Pad", ["padding"], "padded")
+    order = [2, 1, 0] if pixels.order == "bgr" else [0, 1, 2]
+    append("Gather", [constant("channel_order", order, torch.int64)], "images", axis=1)
+    graph = model.graph
+    body = list(graph.node)
+    del graph.node[:], graph.input[:]
+    graph.node.extend([*nodes, *body])
+    shape = ["batch", "rows_of_picture", "columns_of_picture", 3]
+    graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, shape))
 
 
 def _append_suppression(

@@ -90,31 +90,32 @@ class BoxesFromPixels(FromPixels):
         return boxes, torch.sigmoid(logits[..., 1] - logits[..., 0])
 
 
-class PointsFromPixels(FromPixels):
-    """A detector of points from pixels to boxes and landmarks, before suppression.
+class PointDecoder(nn.Module):
+    """A detector of points from preprocessed images to boxes and landmarks, before suppression.
+
+    Padding to multiples of 32 is no part of it: torch cannot follow sizes through it.
 
     Args:
         network: Gives class (B, P, 1), boxes (B, P, 4), objectness (B, P, 1) and, with landmarks,
             (B, P, 10).
-        pixels: How it wants images preprocessed.
         points: What its outputs mean.
     """
 
-    def __init__(self, network: nn.Module, pixels: PixelFormat, points: PointLayout) -> None:
-        super().__init__(network, pixels)
+    def __init__(self, network: nn.Module, points: PointLayout) -> None:
+        super().__init__()
+        self.network = network
         self.points = points
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Detect.
 
         Args:
-            pixels: (B, H, W, 3) RGB of 0..255.
+            images: (B, 3, H, W) as the network takes them.
 
         Returns:
             Boxes (B, P, 4) x1, y1, x2, y2 in pixels, scores (B, P), and with landmarks their x and
             y (B, P, 10) in pixels.
         """
-        images = self.images(pixels)
         outputs = self.network(images)
         height, width = images.shape[-2:]
         points = make_points(height, width, self.points.strides)

@@ -17,7 +17,7 @@ from secateur.deploy.description import (
 )
 from secateur.deploy.exported import ExportedNetwork
 from secateur.deploy.folding import fold
-from secateur.deploy.pixels import BoxesFromPixels, EmbeddingsFromPixels, PointsFromPixels
+from secateur.deploy.pixels import BoxesFromPixels, EmbeddingsFromPixels, PointDecoder
 from secateur.detectors.anchors import SIZES
 from secateur.detectors.boxes import VARIANCE
 from secateur.detectors.detection import Detector
@@ -122,14 +122,17 @@ def torch_network(loaded: LoadedNetwork) -> nn.Module:
 
 
 def exportable(loaded: LoadedNetwork, description: Description) -> nn.Module:
-    """What is exported: the folded network, behind its preprocessing where that is inside."""
+    """What is exported: the folded network, behind its preprocessing where that is inside.
+
+    That of a detector of points is added to the graph later, see ``export_onnx``.
+    """
     network = fold(torch_network(loaded))
     if description.pixels.type == "float32":
         return network
     if description.anchors is not None:
         return BoxesFromPixels(network, description.pixels, description.anchors).eval()
     if description.points is not None:
-        return PointsFromPixels(network, description.pixels, description.points).eval()
+        return PointDecoder(network, description.points).eval()
     return EmbeddingsFromPixels(network, description.pixels).eval()
 
 
