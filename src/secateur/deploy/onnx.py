@@ -156,7 +156,7 @@ def _prepend_preprocessing(model: Any, pixels: PixelFormat) -> None:  # noqa: AN
     ]
     last = "planes"
 
-    def append(kind: str, inputs: Sequence[str], output: str, **attributes: int) -> None:
+    def append(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:  # noqa: ANN401
         nonlocal last
         nodes.append(helper.make_node(kind, [last, *inputs], [output], **attributes))
         last = output
@@ -183,7 +183,7 @@ def _prepend_preprocessing(model: Any, pixels: PixelFormat) -> None:  # noqa: AN
     body = list(graph.node)
     del graph.node[:], graph.input[:]
     graph.node.extend([*nodes, *body])
-    shape = ["batch", "rows_of_picture", "columns_of_picture", 3]
+    shape: list[str | int | None] = ["batch", "rows_of_picture", "columns_of_picture", 3]
     graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, shape))
 
 
