@@ -234,15 +234,7 @@ def build_trainer(
     chosen = [build_callback(node, run.path) for node in config.callbacks.values() if node]
     for callback in chosen:
         if isinstance(callback, PruningCurve):
-            size = int(config.data.input_size)
-            callback.saver = StepSaver(
-                run.path,
-                architecture,
-                builders(config),
-                size,
-                align=int(config.pruning.align),
-                equal=bool(config.pruning.get("equal", True)),
-            )
+            callback.saver = step_saver(config, run, architecture)
     callbacks += [
         recorder,
         DenseWeights(run.checkpoints, architecture, schedule),
@@ -277,6 +269,13 @@ def build_trainer(
         plugins=plugins,
         enable_model_summary=False,
     )
+
+
+def step_saver(config: DictConfig, run: RunFolder, architecture: dict[str, Any]) -> StepSaver:
+    """What saves the slim network after each step of an iterative pruning."""
+    align = int(config.pruning.get("align", 1))  # pruning=none has none
+    size = int(config.data.input_size)
+    return StepSaver(run.path, architecture, builders(config), size, align=align)
 
 
 def build_callback(node: DictConfig, folder: Path) -> pl.Callback:
