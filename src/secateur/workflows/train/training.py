@@ -274,8 +274,9 @@ def build_trainer(
 def step_saver(config: DictConfig, run: RunFolder, architecture: dict[str, Any]) -> StepSaver:
     """What saves the slim network after each step of an iterative pruning."""
     align = int(config.pruning.get("align", 1))  # pruning=none has none
+    equal = bool(config.pruning.get("equal", True))
     size = int(config.data.input_size)
-    return StepSaver(run.path, architecture, builders(config), size, align=align)
+    return StepSaver(run.path, architecture, builders(config), size, align=align, equal=equal)
 
 
 def build_callback(node: DictConfig, folder: Path) -> pl.Callback:
