@@ -26,7 +26,7 @@ from secateur.detectors.extd import EXTD
 from secateur.workflows.checkpoints import CheckpointFiles
 
 _ROUNDS = 25
-_STEPS, _EPOCHS = 20, 12
+_STEPS, _EPOCHS = 10, 8
 
 
 def state_of(network: nn.Module) -> dict[str, Any]:

@@ -79,9 +79,11 @@ def warm() -> None:
 def train(folder: Path, data: Path, *more: str) -> list[str]:
     """Arguments of a short run with every phase on the drawn people of `draw_people`."""
     return [
-        *("train.py", "model=tiny", "trainer=cpu", "callbacks={}", "data=lfw", f"data.root={data}"),
+        *("train.py", "model=tiny", "trainer=cpu", "data=lfw", f"data.root={data}"),
         *("data.input_size=24", "data.batch_size=4", "data.num_workers=1", "data.holdout=0.2"),
         *("data.centre=1.0", "trainer.enable_progress_bar=false", "phases.dense_epochs=1"),
+        *("callbacks.sample_pictures=null", "callbacks.pruning_curve=null"),
+        "callbacks.trial_reporter=null",
         *("phases.prune_epochs=2", "phases.finetune_epochs=1", f"output_dir={folder}", *more),
     ]
 
