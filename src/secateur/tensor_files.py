@@ -64,7 +64,8 @@ def read_torch(path: Path, remedy: str) -> Any:  # noqa: ANN401 - whatever was s
             f"{path} is no intact PyTorch file ({type(error).__name__}): {remedy}"
         ) from error
     for name, tensor in tensors_in(value):
-        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        ordinary = tensor.layout == torch.strided and tensor.device.type == "cpu"
+        if not ordinary or tensor.is_quantized or tensor.is_complex():
             raise InputError(f"{path}: tensor {name} is no ordinary one: {remedy}")
         if tensor.numel() * tensor.element_size() > size:
             raise InputError(f"{path}: tensor {name} is larger than the file: {remedy}")

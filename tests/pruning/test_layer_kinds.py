@@ -176,6 +176,37 @@ def test_what_no_mask_can_zero_stays_or_is_refused_in_a_sentence(name: str, scop
     assert outcome == "pruned" or "no channels that can be removed" in outcome
 
 
+class Silent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x: Tensor) -> None:
+        self.conv(x)
+
+
+def negative_variance() -> nn.Module:
+    model = with_norm(nn.BatchNorm2d(8))
+    model.get_buffer("1.running_var")[0] = -1.0
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "message"),
+    [
+        (lambda: with_norm(nn.BatchNorm2d(8)), PICTURE[:0], "example inputs are empty"),
+        (Silent, PICTURE, "Silent returns no tensor"),
+        (negative_variance, PICTURE, "computes NaN for the example inputs"),
+        (lambda: with_norm(nn.BatchNorm2d(8)), PICTURE * torch.nan, "computes NaN"),
+    ],
+)
+def test_what_nothing_can_be_proved_of_is_refused(
+    make: Callable[[], nn.Module], inputs: Tensor, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        prune(made(make), inputs, "l1", 0.5)
+
+
 def test_sparsity_counts_frozen_scales_as_no_parameters() -> None:
     model = made(PRUNED["instance norm with statistics"][0])
     report = prune(model, PICTURE, "l1", target={"sparsity": 0.5}, scope="coupled").report

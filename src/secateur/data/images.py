@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from secateur.errors import InputError
 from secateur.readers import MEBI, open_regular, read_bytes
@@ -87,6 +87,10 @@ def read_size(path: str | Path) -> tuple[int, int]:
             return image.height, image.width
     except InputError:
         raise
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{path} is not a readable picture (of no kind that is known here): {_REMEDY}"
+        ) from None
     except Exception as error:  # Pillow lets struct, syntax and memory errors escape
         raise InputError(f"{path} is not a readable picture ({error}): {_REMEDY}") from error
 
@@ -120,6 +124,10 @@ def _read_with_pillow(name: str, content: bytes, apply_exif: bool) -> Picture8:
             return np.array(upright.convert("RGB"), dtype=np.uint8)
     except InputError:
         raise
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{name} is not a readable picture (of no kind that is known here): {_REMEDY}"
+        ) from None
     except Exception as error:  # Pillow lets struct, syntax and memory errors escape
         raise InputError(
             f"{name} is not a readable picture, perhaps cut short ({error}): {_REMEDY}"

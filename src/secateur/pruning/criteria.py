@@ -228,6 +228,8 @@ def _own_scores(criterion: str, name: str, layer: nn.Module) -> Tensor:
             f"criterion {criterion} must give scores ({len(filters)},) for the filters of {name}, "
             f"got {found}"
         )
+    if bool(scores.isnan().any()):
+        raise InputError(f"criterion {criterion} gives NaN for filters of {name}: give numbers")
     return scores.detach().float()
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from secateur.errors import InputError
+from secateur.schema import is_number, shown
 
 
 def prunable_layers(
@@ -170,8 +171,8 @@ def check_rate(rate: float, what: str) -> None:
     Raises:
         InputError: If ``rate`` is not in [0, 1).
     """
-    if not 0 <= rate < 1:
+    if not is_number(rate) or not 0 <= rate < 1:
         raise InputError(
-            f"{what} must be at least 0 and below 1, got {rate:g}; "
+            f"{what} must be at least 0 and below 1, got {shown(rate)}; "
             f"it is the fraction of filters to remove"
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from secateur.errors import InputError
 from secateur.evaluation_mode import evaluation_mode
 from secateur.network_copy import copy_network
 from secateur.slimming.surgery import Cut
@@ -86,6 +87,9 @@ def make_probes(model: nn.Module, arguments: Arguments) -> list[Probe]:
     Args:
         model: Network that gives the expected outputs.
         arguments: Example arguments of its forward.
+
+    Raises:
+        InputError: If it computes NaN for the example, which is equal to nothing.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -98,10 +102,15 @@ def make_probes(model: nn.Module, arguments: Arguments) -> list[Probe]:
         return torch.randn(size, generator=generator).to(value) * (scale or 1.0)
 
     found = [Probe(arguments, outputs(model, arguments))]
+    if any(bool(expected.isnan().any()) for expected in found[0].expected):
+        raise InputError(
+            f"{type(model).__name__} computes NaN for the example inputs, so nothing can be proved "
+            "of it: give other inputs, or take an earlier checkpoint"
+        )
     larger = tree_map(lambda value: noise(value, _LARGER), arguments)
     try:
         found.append(Probe(larger, outputs(model, larger)))
-    except (RuntimeError, AssertionError, ValueError, IndexError):
+    except Exception:  # whatever the forward of a network of the user raises
         same = tree_map(lambda value: noise(value, 0), arguments)
         found.append(Probe(same, outputs(model, same)))
     return found

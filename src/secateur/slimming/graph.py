@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from secateur.errors import InputError
 from secateur.filters import as_arguments
@@ -109,17 +109,20 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> NetworkGr
     Raises:
         InputError: If the forward cannot be recorded; the message carries the reason.
     """
+    given = tree_leaves(as_arguments(example_inputs))
+    if any(isinstance(value, Tensor) and not value.numel() for value in given):
+        raise InputError("the example inputs are empty: give at least one picture")
     names = {id(t): n for n, t in model.named_buffers()}
     names |= {id(t): n for n, t in model.named_parameters()}
     originals: dict[str, Tensor] = dict(model.named_buffers(remove_duplicate=False))
     originals |= dict(model.named_parameters(remove_duplicate=False))
-    # A copy, because a forward that caches tensors would cache the tracer's fake ones.
-    subject = copy_network(model).cpu().eval()
-    arguments = tree_map(_on_cpu, as_arguments(example_inputs))
     exporter = logging.getLogger("torch.export")
     level = exporter.level
     try:
         exporter.setLevel(logging.ERROR)
+        # A copy, because a forward that caches tensors would cache the tracer's fake ones.
+        subject = copy_network(model).cpu().eval()
+        arguments = tree_map(_on_cpu, as_arguments(example_inputs))
         # When it fails, the exporter prints the graph.
         with (
             contextlib.redirect_stdout(io.StringIO()),
@@ -169,7 +172,10 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> NetworkGr
         elif spec.kind is InputKind.CONSTANT_TENSOR:
             constants[node] = program.constants[spec.target]
     tensors = {name: _on_cpu(originals[name]) for name in names.values()}
-    return NetworkGraph(nodes, tuple(inputs), names_of, constants, tensors, arguments)
+    traced = NetworkGraph(nodes, tuple(inputs), names_of, constants, tensors, arguments)
+    if not traced.output.all_input_nodes:
+        raise InputError(f"{type(model).__name__} returns no tensor: pass one that does")
+    return traced
 
 
 def module_name(node: fx.Node) -> str:

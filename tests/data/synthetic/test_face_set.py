@@ -22,6 +22,7 @@ from secateur.data.synthetic.face_set import (
     picture_name,
     write_drawn_set,
 )
+from secateur.data.synthetic.identity_set import write_drawn_identities
 from secateur.data.synthetic.scene import LARGEST, SIZES, draw_picture
 from secateur.data.wider_layout import find_layout
 from secateur.errors import InputError
@@ -182,3 +183,10 @@ def test_a_set_tells_five_landmarks_of_every_face(tmp_path: Path) -> None:
             centers = one.boxes[:, :2] + one.boxes[:, 2:] / 2
             offsets = np.abs(one.landmarks[..., :2] - centers[:, None])
             assert (offsets <= one.boxes[:, None, 2:].max(axis=2, keepdims=True)).all()
+
+
+def test_no_file_can_ask_for_endless_drawing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="100,000 are the most"):
+        write_drawn_set(tmp_path / "set", n_train=10**12, n_val=1)
+    with pytest.raises(InputError, match="100,000 are the most"):
+        write_drawn_identities(tmp_path / "set", n_train=10**12, n_images=2, n_test=20)

@@ -100,8 +100,18 @@ def test_values_that_do_not_fit_are_named(
 
 
 def test_nothing_is_downloaded_or_drawn_where_the_file_says(tmp_path: Path) -> None:
-    path = saved(tmp_path, {"data.root": str(tmp_path / "elsewhere")})
-    assert saved_data(read_saved_config(path), path).root != str(tmp_path / "elsewhere")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "drawn").mkdir()
+    (tmp_path / "drawn" / "drawn.json").write_text("{}")
+    for name, kept in (
+        ("elsewhere", False),
+        ("empty", False),
+        ("drawn", True),
+        ("x" * 9000, False),
+    ):
+        path = saved(tmp_path, {"data.root": str(tmp_path / name)})
+        found = saved_data(read_saved_config(path), path).root
+        assert (found == str(tmp_path / name)) == kept
     path = saved(tmp_path, {"data": {"name": "widerface", "download": True}})
     assert saved_data(read_saved_config(path), path).download is False
 

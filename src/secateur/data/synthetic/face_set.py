@@ -14,7 +14,7 @@ from secateur.data.annotations import Annotation, write_annotations
 from secateur.data.ground_truth import OFFICIAL_SETTINGS, GroundTruth, write_ground_truth
 from secateur.data.landmark_annotations import write_landmark_annotations
 from secateur.data.synthetic.scene import DrawnPicture, draw_picture
-from secateur.data.synthetic.stored_set import write_once
+from secateur.data.synthetic.stored_set import check_count, write_once
 from secateur.data.wider_layout import Split, WiderLayout
 from secateur.errors import InputError
 
@@ -64,6 +64,7 @@ def write_drawn_set(root: str | Path, n_train: int, n_val: int, seed: int = 0) -
             "drawn faces need at least one training and one validation picture and a seed from 0, "
             f"got n_train={n_train}, n_val={n_val}, seed={seed}"
         )
+    check_count(n_train + n_val)
     record = {
         "n_train": n_train,
         "n_val": n_val,

@@ -22,7 +22,7 @@ from secateur.data.synthetic.appearance import FaceLooks, draw_looks, random_col
 from secateur.data.synthetic.background import draw_background
 from secateur.data.synthetic.canvas import Pen, ellipse_points
 from secateur.data.synthetic.face import paint_face
-from secateur.data.synthetic.stored_set import write_once
+from secateur.data.synthetic.stored_set import check_count, write_once
 from secateur.errors import InputError
 
 SIDE = 129
@@ -82,6 +82,7 @@ def write_drawn_identities(
             f"a seed from 0, got n_train={n_train}, n_images={n_images}, n_test={n_test}, "
             f"seed={seed}"
         )
+    check_count(n_train * n_images + n_test * TEST_IMAGES)
     record = {
         "n_train": n_train,
         "n_images": n_images,

@@ -12,6 +12,20 @@ from secateur.errors import InputError
 from secateur.readers import read_json
 
 RECORD = "drawn.json"
+MOST = 100_000  # pictures: hours of drawing
+
+
+def check_count(pictures: int) -> None:
+    """Refuse to draw more pictures than anybody needs of drawn ones, before the first one.
+
+    Raises:
+        InputError: If there are more than `MOST`.
+    """
+    if pictures > MOST:
+        raise InputError(
+            f"{pictures:,} pictures are not drawn, {MOST:,} are the most: set data.n_train and "
+            "the like lower"
+        )
 
 
 def write_once(root: str | Path, record: Mapping[str, int], write: Callable[[Path], None]) -> bool:

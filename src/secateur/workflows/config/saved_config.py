@@ -19,6 +19,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from secateur.data.synthetic.stored_set import RECORD
 from secateur.errors import InputError
 from secateur.readers import read_yaml
 from secateur.schema import expect, mapping_in, shown, walk
@@ -91,8 +92,9 @@ def saved_data(values: Mapping[str, Any], path: Path) -> DictConfig:
         if "download" in node:
             node.download = False
         installed = _installed("data", str(node.name)).get("root")
-        # os.path answers for what no file system takes, such as a path of thousands of letters
-        if installed is not None and not (node.root and os.path.isdir(str(node.root))):  # noqa: PTH112
+        # A drawn set is drawn where nothing is, so that no file may say where that is. os.path
+        # answers for what no file system takes, such as a path of thousands of letters.
+        if installed is not None and not os.path.isfile(os.path.join(str(node.root), RECORD)):  # noqa: PTH113, PTH118
             node.root = installed
     return node
 
