@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from secateur.errors import InputError
@@ -195,3 +196,17 @@ def test_guided_points_give_networks_that_nobody_measured(tmp_path: Path) -> Non
     study = run_workers(job, 1)
     guided = study.trials()[5:]
     assert not any(trial.user_attrs[RESULT]["reused"] for trial in guided)
+
+
+def test_a_process_that_was_held_up_while_it_began_a_trial_goes_on_with_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = toy_assignment(tmp_path, 3).open()
+
+    def lost() -> None:
+        raise UpdateFinishedTrialError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(study.study, "ask", lost)
+        assert study.claim() is None
+    assert study.claim() is not None

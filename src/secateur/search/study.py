@@ -124,7 +124,11 @@ class RateStudy:
         counts = self.counts()
         if counts.spent + counts.running >= self.n_trials:
             return None
-        trial = self.study.ask()
+        try:
+            trial = self.study.ask()
+        except UpdateFinishedTrialError:
+            # held up for so long that another process took it for lost before it had an owner
+            return None
         earlier = [other for other in self.trials() if other.number < trial.number]
         if sum(is_spent(other) or other.state in _IN_WORK for other in earlier) >= self.n_trials:
             self._fail(trial._trial_id, _SURPLUS)

@@ -137,7 +137,10 @@ def draw_front(
             )
         if others:
             xs, ys = [p[2] for p in others], [p[3] for p in others]
-            axes.plot(xs, ys, "*", color="#555555", fillstyle="none", label="references")
+            label = ", ".join(
+                ["references", *sorted({str(o["data"]) for o in references if "data" in o})]
+            )
+            axes.plot(xs, ys, "*", color="#555555", fillstyle="none", label=label)
         if size.startswith(("params", "macs")):
             axes.xaxis.set_major_formatter(lambda value, _: _short(value))
         axes.margins(x=0.08, y=0.12)
@@ -169,7 +172,7 @@ def draw_parallel(path: Path, runs: Sequence[Run], names: Sequence[str], quality
     low, high = float(tints.min()), float(tints.max())
     with new_figure(path, (max(6.0, 1.3 * len(names)), 4.4)) as figure:
         axes = figure.add_subplot()
-        axes.set_title("Rates and figures side by side")
+        axes.set_title("Rates and figures side by side", pad=26)  # above the ends of the axes
         heights = np.full((len(values), len(names)), np.nan)
         for column, name in enumerate(names):
             cells = [value.get(name) for value in values]

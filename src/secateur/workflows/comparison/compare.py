@@ -149,10 +149,11 @@ def write_comparison(
     from secateur.reports.comparison.table import write_csv
 
     atomic_write(folder / "runs.csv", write_csv(runs))
-    draw_comparison(folder / "plots", runs, page_data(runs, references=references))
-    return write_page(
+    page = write_page(
         folder / "comparison.html", runs, title=title, references=references, problems=problems
     )
+    draw_comparison(folder / "plots", runs, page_data(runs, references=references))
+    return page
 
 
 def _folder(config: DictConfig, folders: Sequence[Path]) -> Path:
