@@ -27,6 +27,7 @@ from secateur.data.images import decode_image, read_image
 from secateur.deploy.conversion import converted
 from secateur.deploy.exported import open_exported
 from secateur.deploy.pixels import preprocess
+from secateur.runtime.allocator import keep_large_blocks
 from secateur.workflows.deploy.describing import describe, exportable
 from secateur.workflows.load import as_detector
 from secateur.workflows.loading import LoadedNetwork, load_network
@@ -42,6 +43,7 @@ def main() -> None:
     if not reference:
         print("product_path: left out, SECATEUR_REFERENCE is not set")
         return
+    keep_large_blocks()  # as detect.py does
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     root = Path(reference)
@@ -57,7 +59,8 @@ def main() -> None:
         exported = open_exported(file, 1)
         images = preprocess(np.asarray(pixels, np.uint8), exported.description.pixels).numpy()
         calls[f"{name}, ONNX Runtime, bare forward"] = forward(exported.run, images)
-        calls[f"{name}, `load()`"] = product(file, jpeg)
+        calls[f"{name}, `load()`, faces above 0.05"] = product(file, jpeg, 0.05)
+        calls[f"{name}, `load()`, faces above 0.5"] = product(file, jpeg, 0.5)
     yunet = next((root / "weights" / "peers").glob("yunet_n*.onnx"))
     calls["YuNet n, `cv2.FaceDetectorYN`"] = opencv(yunet, jpeg)
     timed = time_calls(calls, runs=RUNS, warmup=2, max_seconds=300)
@@ -87,11 +90,11 @@ def forward(run: Callable[[NDArray[np.float32]], object], images: NDArray[np.flo
     return lambda: run(images)
 
 
-def product(file: Path, jpeg: bytes) -> Call:
-    """What ``detect.py`` does with one picture."""
+def product(file: Path, jpeg: bytes, min_score: float) -> Call:
+    """What ``detect.py`` does with one picture; 0.5 is its own choice of a score."""
     detector = as_detector(load_network(file), threads=1)
     looks = detector.protocol("single")
-    return lambda: detector.detect(decode_image(jpeg, "the picture"), looks)
+    return lambda: detector.detect(decode_image(jpeg, "the picture"), looks, min_score)
 
 
 def opencv(path: Path, jpeg: bytes) -> Call:

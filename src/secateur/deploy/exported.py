@@ -104,11 +104,12 @@ class ExportedFaces(ExportedNetwork):
         """(H, W, 3) as it is: the file preprocesses by itself."""
         return torch.from_numpy(np.ascontiguousarray(rgb))
 
-    def detect(self, pixels: Tensor) -> list[Tensor]:
+    def detect(self, pixels: Tensor, min_score: float = 0.0) -> list[Tensor]:
         """Faces of pictures.
 
         Args:
             pixels: (B, H, W, 3) RGB of uint8.
+            min_score: Of no use here: the thresholds are inside the file.
 
         Returns:
             Per picture (K, 5): x1, y1, x2, y2 in fractions of the picture, and the score; or

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from secateur.deploy.pictures import Picture, Pixels, as_list, to_pixels
 from secateur.detectors.protocols import (
-    Detect,
     EvaluationProtocol,
     LongerSide,
     MultiScale,
@@ -24,7 +24,12 @@ from secateur.errors import InputError
 
 PROTOCOLS = ("single", "vga", "multiscale")
 
+_MARGIN = 1e-3  # of a score, which rounding does not reach
+
 Floats = NDArray[np.float32]
+Find = Callable[..., list[Tensor]]
+"""Takes a batch of inputs and ``min_score``, below which faces may be left out; gives (K, 5) or
+(K, 15) for each: x1, y1, x2, y2 in fractions of the input, score and landmarks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +70,7 @@ class FaceDetector:
     """Finds faces; what ``secateur.load`` gives for a detector.
 
     Args:
-        detect: Takes a batch of inputs; gives (K, 5) or (K, 15) for each: x1, y1, x2, y2 in
-            fractions of the input, score and landmarks.
+        find: Finds faces in a batch of inputs.
         preprocessing: Makes one input of (H, W, 3) RGB.
         name: Short name of the network.
         backend: What runs the network, such as ``onnx``.
@@ -81,7 +85,7 @@ class FaceDetector:
 
     def __init__(
         self,
-        detect: Detect,
+        find: Find,
         preprocessing: Callable[[Pixels], Tensor],
         *,
         name: str = "detector",
@@ -89,7 +93,7 @@ class FaceDetector:
         device: torch.device | str = "cpu",
         keeps_singles: bool = False,
     ) -> None:
-        self._detect, self._preprocessing = detect, preprocessing
+        self._find, self._preprocessing = find, preprocessing
         self.name, self.backend, self.device = name, backend, torch.device(device)
         self.keeps_singles = keeps_singles
 
@@ -117,7 +121,7 @@ class FaceDetector:
         """
         listed, single = as_list(pictures)
         looks = self.protocol(protocol)
-        found = [self.detect(to_pixels(picture), looks).above(min_score) for picture in listed]
+        found = [self.detect(to_pixels(picture), looks, min_score) for picture in listed]
         return found[0] if single else found
 
     def protocol(self, name: str) -> EvaluationProtocol:
@@ -131,11 +135,19 @@ class FaceDetector:
         raise InputError(f"protocol={name} does not exist; choose from {', '.join(PROTOCOLS)}")
 
     @torch.inference_mode()
-    def detect(self, pixels: Pixels, protocol: EvaluationProtocol) -> Faces:
-        """Faces of one picture (H, W, 3) RGB, of any score that the thresholds let through."""
-        (rows,) = detect_pictures(
-            self._detect, [pixels], protocol, self._preprocessing, device=self.device
-        )
+    def detect(self, pixels: Pixels, protocol: EvaluationProtocol, min_score: float = 0.0) -> Faces:
+        """Faces of one picture.
+
+        Args:
+            pixels: (H, W, 3) RGB.
+            protocol: How to look at it.
+            min_score: Faces of a lower score are left out, beside those below the thresholds.
+        """
+        find: Callable[[Tensor], list[Tensor]] = self._find
+        if isinstance(protocol, SingleScale | LongerSide):
+            # a face is suppressed by better ones alone; box voting would count the others
+            find = functools.partial(self._find, min_score=min_score - _MARGIN)
+        (rows,) = detect_pictures(find, [pixels], protocol, self._preprocessing, device=self.device)
         values = rows.float().numpy()
         landmarks = values[:, 5:].reshape(-1, 5, 2) if values.shape[1] == 15 else None
-        return Faces(values[:, :4], values[:, 4], landmarks)
+        return Faces(values[:, :4], values[:, 4], landmarks).above(min_score)

@@ -39,6 +39,9 @@ def select_faces(
         Per image (K, 5): corners as decoded, not clipped, and the score, then the other decoded
         columns, in falling order of the score; of equal scores the first candidate comes first.
     """
+    if scores.numel():  # what does not count need not be sorted or decoded
+        above = int((scores > score_threshold).sum(dim=1).max())
+        max_candidates = min(max_candidates, max(1, above))
     faces, counts = select_faces_padded(
         scores, decode, score_threshold, iou_threshold, max_candidates, max_faces
     )

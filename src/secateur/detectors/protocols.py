@@ -189,7 +189,9 @@ def detect_pictures(
         for start in range(0, len(members), batch_size):
             batch = members[start : start + batch_size]
             images = [preprocessing(_render(pictures[i], views[i][j])) for i, j in batch]
-            faces = detect(torch.stack(images).to(device))
+            # the usual batch of one picture is not copied
+            shown = images[0][None] if len(images) == 1 else torch.stack(images)
+            faces = detect(shown.to(device))
             for (i, j), rows in zip(batch, faces, strict=True):
                 found[i][j] = _to_picture(rows.cpu(), views[i][j], size, pictures[i].shape[1])
     return [protocol.merge(detections) for detections in found]

@@ -24,7 +24,7 @@ CONF = Path(__file__).parents[3] / "conf"
 Run = Callable[..., Path]
 
 
-def _find(images: Tensor) -> list[Tensor]:
+def _find(images: Tensor, min_score: float = 0.0) -> list[Tensor]:
     """One face in the middle of every picture, and one that is hardly one."""
     rows = torch.tensor([[0.25, 0.25, 0.75, 0.75, 0.9], [0.0, 0.0, 0.2, 0.2, 0.2]])
     return [rows for _ in images]

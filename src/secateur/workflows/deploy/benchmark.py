@@ -30,6 +30,7 @@ from secateur.files import write_json
 from secateur.readers import read_bytes
 from secateur.reports import tables
 from secateur.reports.latency_plot import plot_latency
+from secateur.runtime.allocator import keep_large_blocks
 from secateur.runtime.fusion import fuse
 from secateur.workflows.deploy.describing import describe, exportable
 from secateur.workflows.load import as_detector
@@ -42,6 +43,7 @@ Pixels = NDArray[np.uint8]
 
 BACKENDS = ("eager", "fused", "onnx")
 _JPEG_QUALITY = 90
+_MIN_SCORE = 0.5  # as detect.py asks for
 
 
 def benchmark(config: DictConfig) -> dict[str, Timing]:
@@ -56,6 +58,7 @@ def benchmark(config: DictConfig) -> dict[str, Timing]:
     Raises:
         InputError: If there is no network, backend or picture of that name.
     """
+    keep_large_blocks()
     loaded = _networks(config)
     torch.set_num_threads(int(config.threads))
     cv2.setNumThreads(int(config.threads))
@@ -198,7 +201,7 @@ def _end_to_end(config: DictConfig, loaded: LoadedNetwork, jpeg: bytes) -> dict[
 
 def _faces(detector: FaceDetector, jpeg: bytes) -> Call:
     looks = detector.protocol("single")
-    return lambda: detector.detect(decode_image(jpeg, "the picture"), looks)
+    return lambda: detector.detect(decode_image(jpeg, "the picture"), looks, _MIN_SCORE)
 
 
 def _opencv(config: DictConfig, jpeg: bytes, pixels: Pixels) -> Call:

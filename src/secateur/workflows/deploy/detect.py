@@ -24,6 +24,7 @@ from secateur.files import replacing, write_json
 from secateur.metrics.predictions import from_corners, write_predictions
 from secateur.reports import tables
 from secateur.reports.face_drawing import draw_faces
+from secateur.runtime.allocator import keep_large_blocks
 from secateur.workflows.deploy.sources import Frame, Source, count_frames, find_source, frame_rate
 from secateur.workflows.deploy.sources import frames as frames_of
 from secateur.workflows.load import as_detector
@@ -65,6 +66,7 @@ def detect(config: DictConfig) -> Path:
     Raises:
         InputError: If there is no network, no source or no place to write to.
     """
+    keep_large_blocks()
     source = find_source(str(config.source))
     loaded = network_of(config)
     detector = as_detector(loaded, backend=str(config.backend), threads=config.threads)
@@ -82,7 +84,7 @@ def detect(config: DictConfig) -> Path:
                 continue
             began = time.perf_counter()
             looks = detector.protocol(str(config.protocol))
-            faces = detector.detect(frame.pixels, looks).above(float(config.min_score))
+            faces = detector.detect(frame.pixels, looks, float(config.min_score))
             tally.busy += time.perf_counter() - began
             tally.faces[frame.name] = faces
             tally.records.append(_record(frame, frame.pixels, faces))
