@@ -68,7 +68,7 @@ def test_every_convolution_is_in_one_group_or_a_head(name: str, suffix: str) -> 
     layers = [n for n, m in build(name).named_modules() if isinstance(m, nn.Conv2d)]
     heads = [layer for pattern in HEADS for layer in match_layers(pattern, layers, "heads")]
     assert len(heads) == 24
-    for table in ("script", "coupled"):
+    for table in ("script", "coupled", "sets"):
         groups = resolve_groups(GROUPS[table + suffix], layers)
         assert sorted([*heads, *(layer for group in groups.values() for layer in group)]) == (
             sorted(layers)
