@@ -23,7 +23,7 @@
       case "count": return value.toLocaleString("en", { maximumFractionDigits: 0 });
       case "fraction": return name.startsWith("rate") ? String(+value.toPrecision(3)) : value.toFixed(4);
       case "ratio": return value.toFixed(3);
-      case "milliseconds": return value.toPrecision(3) + " ms";
+      case "milliseconds": return (value < 100 ? value.toPrecision(3) : value.toFixed(0)) + " ms";
       case "seconds": return value.toLocaleString("en", { maximumFractionDigits: 0 }) + " s";
       case "megabytes": return value.toFixed(0) + " MB";
       default: return String(+value.toPrecision(4));
@@ -174,19 +174,25 @@
 
   // ---- plots ---------------------------------------------------------------------------------
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const narrow = () => window.innerWidth < 560;
+  const isDark = () => {
+    const theme = document.documentElement.dataset.theme;
+    return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  };
+  // Viridis begins with a violet that cannot be seen on dark paper.
+  const scale = () => (isDark() ? [[0, "#6d8df2"], [0.5, "#4fd1a5"], [1, "#ffe066"]] : "Viridis");
   const CONFIG = { responsive: true, displaylogo: false, displayModeBar: false };
 
   function layout(more) {
     const axis = { gridcolor: color("--line"), linecolor: color("--line"), zeroline: false,
       automargin: true, tickcolor: color("--line") };
-    const narrow = window.innerWidth < 560;
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: color("--ink"), family: "system-ui, sans-serif", size: narrow ? 11 : 12 },
+      font: { color: color("--ink"), family: "system-ui, sans-serif", size: narrow() ? 11 : 12 },
       margin: { l: 8, r: 12, t: 12, b: 8 },
       hoverlabel: { align: "left", bgcolor: color("--paper"), bordercolor: color("--line"),
         font: { color: color("--ink") } },
-      legend: narrow ? { orientation: "h", y: -0.25, yanchor: "top", font: { size: 10 } } : {},
+      legend: narrow() ? { orientation: "h", y: -0.25, yanchor: "top", font: { size: 10 } } : {},
       ...more,
       xaxis: { ...axis, ...(more.xaxis || {}) }, yaxis: { ...axis, ...(more.yaxis || {}) },
     };
@@ -301,9 +307,11 @@
   // Axes on which runs differ, and the runs that have the figure that tints them.
   function parallelParts(shown) {
     const tint = $("parallel-color").value;
-    const names = data.axes.filter((name) =>
-      new Set(shown.map((run) => run.values[name]).filter((v) => v !== undefined)).size > 1);
-    return { names, tint, kept: shown.filter((run) => typeof run.values[tint] === "number") };
+    const kept = shown.filter((run) => typeof run.values[tint] === "number");
+    // an axis that some runs lack would show them at a value that they do not have
+    const names = data.axes.filter((name) => kept.every((run) => run.values[name] !== undefined) &&
+      new Set(kept.map((run) => run.values[name])).size > 1);
+    return { names, tint, kept };
   }
 
   function drawParallel(shown) {
@@ -311,21 +319,19 @@
     const dimensions = names.map((name) => {
       const values = kept.map((run) => run.values[name]);
       const label = data.heads[name] || name;
-      if (values.every((value) => typeof value === "number" || value === undefined)) {
-        const present = values.filter((value) => value !== undefined);
-        const low = Math.min(...present);
-        return { label, values: values.map((value) => (value === undefined ? low : value)),
+      if (values.every((value) => typeof value === "number")) {
+        return { label, values,
           tickformat: { count: "~s", fraction: "~g", ratio: "~g" }[figure(name).unit] || "~g" };
       }
-      const kinds = [...new Set(values.map((value) => String(value ?? "–")))].sort();
-      return { label, values: values.map((value) => kinds.indexOf(String(value ?? "–"))),
+      const kinds = [...new Set(values.map(String))].sort();
+      return { label, values: values.map((value) => kinds.indexOf(String(value))),
         tickvals: kinds.map((_, i) => i), ticktext: kinds };
     });
     const element = $("parallel");
     element.style.minWidth = `${Math.max(300, 115 * names.length)}px`;
     return plot("parallel", [{
       type: "parcoords", dimensions,
-      line: { color: kept.map((run) => run.values[tint]), colorscale: "Viridis",
+      line: { color: kept.map((run) => run.values[tint]), colorscale: scale(),
         reversescale: figure(tint).goal === "min", showscale: true,
         colorbar: { title: { text: figure(tint).label, side: "right" }, thickness: 12 } },
       labelfont: { size: 12, color: color("--ink") }, tickfont: { size: 10, color: color("--ink") },
@@ -342,7 +348,9 @@
         name: run.label, line: { color: tint, dash, width: 2 }, marker: { size: 4 },
         hovertemplate: `<b>${escape(run.label)}</b><br>%{x}: %{y:.4f}<extra></extra>` };
     });
-    return plot(id, traces, { height: 420, showlegend: true, hovermode: "closest", ...more });
+    // below a narrow plot a long legend would leave no plot; pointing at a line names it too
+    const showlegend = !narrow() || traces.length <= 8;
+    return plot(id, traces, { height: 420, showlegend, hovermode: "closest", ...more });
   }
 
   function drawCurves(shown) {
@@ -377,7 +385,7 @@
     }));
     $("layers").style.minWidth = `${140 + 26 * with_layers.length}px`;
     return plot("layers", [{
-      type: "heatmap", x: with_layers.map((run) => run.label), y: names,
+      type: "heatmap", x: with_layers.map((run) => (narrow() ? run.name : run.label)), y: names,
       z: cells((row) => row[column] / row[1]),
       text: cells((row) => `${row[2]} of ${row[1]} kept, ${row[3]} in the slim network`),
       hovertemplate: "<b>%{x}</b><br>%{y}<br>%{text}<extra></extra>",
@@ -524,10 +532,7 @@
   $("unpick").addEventListener("click", () => { state.picked.clear(); update(); });
   $("front-log").addEventListener("change", update);
   $("theme").addEventListener("click", () => {
-    const root = document.documentElement;
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" :
-      matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
+    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
     update();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
