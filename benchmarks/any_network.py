@@ -12,6 +12,7 @@ import itertools
 import multiprocessing
 import random
 import resource
+import statistics
 import sys
 import time
 import traceback
@@ -280,16 +281,15 @@ def headline(rows: Sequence[Mapping[str, Any]], what: str) -> str:
     small = [row for row in slim if row["params"] <= GOOD]
     theirs = [row for row in plain if "params" in row.get("theirs", {})]
     both = [row for row in slim if row in theirs]
-    within = sum(row["seconds"] <= 3 * row["theirs"]["seconds"] for row in both)
-    ratio = sum(row["seconds"] for row in both) / max(
-        sum(row["theirs"]["seconds"] for row in both), 1e-9
-    )
+    ratios = [row["seconds"] / row["theirs"]["seconds"] for row in both]
+    within = sum(ratio <= 3 for ratio in ratios)
+    time = f"a median of {statistics.median(ratios or [0]):.0f} times"
     return (
         f"**Of {len(plain)} {what}, {len(slim)} became slim and equal ({len(small)} at or under "
         f"{GOOD:.0%} of the parameters), {sum('refused' in row for row in plain)} were refused "
         f"with a reason and {sum('failed' in row for row in plain)} failed; Torch-Pruning "
-        f"succeeded on {len(theirs)}.** Where both succeed, this library takes {ratio:.1f} times "
-        f"its processor time, and at most three times as long on {within} of {len(both)}."
+        f"succeeded on {len(theirs)}.** Where both succeed, this library takes {time} its processor "
+        f"time, and at most three times as long on {within} of {len(both)}."
     )
 
 
