@@ -283,13 +283,13 @@ def headline(rows: Sequence[Mapping[str, Any]], what: str) -> str:
     both = [row for row in slim if row in theirs]
     ratios = [row["seconds"] / row["theirs"]["seconds"] for row in both]
     within = sum(ratio <= 3 for ratio in ratios)
-    time = f"a median of {statistics.median(ratios or [0]):.0f} times"
+    often = f"a median of {statistics.median(ratios or [0]):.0f} times"
     return (
         f"**Of {len(plain)} {what}, {len(slim)} became slim and equal ({len(small)} at or under "
         f"{GOOD:.0%} of the parameters), {sum('refused' in row for row in plain)} were refused "
         f"with a reason and {sum('failed' in row for row in plain)} failed; Torch-Pruning "
-        f"succeeded on {len(theirs)}.** Where both succeed, this library takes {time} its processor "
-        f"time, and at most three times as long on {within} of {len(both)}."
+        f"succeeded on {len(theirs)}.** Where both succeed, this library takes {often} its "
+        f"processor time, and at most three times as long on {within} of {len(both)}."
     )
 
 
