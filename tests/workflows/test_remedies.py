@@ -57,6 +57,14 @@ def test_a_loss_that_is_no_number(
     assert (base / "lower" / "summary.json").exists()
 
 
+def test_an_override_that_does_not_parse(
+    base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = command(base, "a=b", monkeypatch, capsys)
+    assert f"output_dir={base / 'a=b'} cannot be read" in said
+    assert "put quotes around a value" in said
+
+
 @pytest.mark.slow
 def test_checkpoints_that_are_all_damaged(
     base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -106,6 +114,6 @@ def test_options_of_lightning(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder = "-".join(options).replace(".", "_")
+    folder = re.sub(r"\W", "_", "-".join(options))
     assert not command(base, folder, monkeypatch, capsys, *options)
     assert "params_slim" in json.loads((base / folder / "summary.json").read_text())

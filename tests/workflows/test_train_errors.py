@@ -50,6 +50,14 @@ def test_rate_out_of_range(
     assert "rate must be at least 0 and below 1, got 1.2" in said
 
 
+def test_half_precision_throughout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    said = fail(monkeypatch, capsys, tmp_path, "trainer.precision=bf16-true")
+    assert "take trainer.precision=bf16-mixed" in said
+    assert not any(tmp_path.iterdir())
+
+
 def test_unknown_model(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

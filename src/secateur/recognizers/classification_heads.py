@@ -32,7 +32,8 @@ class SoftmaxHead(nn.Linear):
 
     def forward(self, embeddings: Tensor, identity: Tensor | None = None) -> Tensor:
         """Logits (B, I) of embeddings (B, D); the true identity changes nothing."""
-        return super().forward(embeddings)
+        # Training in half precision throughout gives the head weights of it, too.
+        return super().forward(embeddings.to(self.weight.dtype))
 
 
 class MarginHead(nn.Module):
@@ -71,6 +72,7 @@ class MarginHead(nn.Module):
         Returns:
             (B, I).
         """
+        embeddings = embeddings.to(self.weight.dtype)
         cosine = linear(normalize(embeddings), normalize(self.weight)).clamp(-1, 1)
         if identity is not None:
             cosine = self.add_margin(cosine, identity, self.margin)

@@ -104,7 +104,7 @@ class RecognizerTask(pl.LightningModule):
         """
         images, identities = batch
         assert self.head is not None
-        logits = self.head(self.network(images).float(), identities)
+        logits = self.head(self.network(images).float(), identities).float()
         loss = cross_entropy(logits, identities)
         hits = (logits.detach().argmax(1) == identities).float().mean()
         log_training_loss(self, loss, {"identified": hits}, batch_idx, len(images))
@@ -124,7 +124,7 @@ class RecognizerTask(pl.LightningModule):
         assert self.verification is not None
         self.verification.update(embeddings[in_pairs], indices[in_pairs])
         if self.head is not None and bool(known.any()):
-            logits, truth = self.head(embeddings[known]), identities[known]
+            logits, truth = self.head(embeddings[known]).float(), identities[known]
             self.identified.update((logits.argmax(1) == truth).float())
             self.identification_loss.update(cross_entropy(logits, truth, reduction="none"))
 

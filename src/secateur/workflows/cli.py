@@ -195,6 +195,11 @@ def _override_problem(error: Exception, names: list[str]) -> str:
             f"conf/group_rates); for a group of your own in model.groups say +rates.{match[1]}=RATE"
         )
     text = str(error).splitlines()[0].rstrip(".")
+    if override := getattr(error, "override", None):  # it does not parse
+        return (
+            f"{override} cannot be read ({text}): put quotes around a value that holds = or a "
+            "comma, as in 'output_dir=\"a=b\"'"
+        )
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown:
         # Of the key that is refused, not of others that happen to stand beside it.

@@ -69,7 +69,8 @@ class RunFinalizer:
     ) -> None:
         self.config = config
         self.run = run
-        self.masked = copy.deepcopy(network).cpu().eval()
+        # In single precision, whatever it was trained in: proofs and exports need it.
+        self.masked = copy.deepcopy(network).cpu().float().eval()
         self.architecture = architecture
         self.data = data
         self.recorder = recorder

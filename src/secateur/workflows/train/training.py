@@ -86,6 +86,7 @@ def train(config: DictConfig) -> float | list[float | None] | None:
     """
     _quieten()
     keep_large_blocks()
+    _check_precision(config)
     given = [Path(path) for path in (config.weights, config.rates) if isinstance(path, str)]
     config = resolve_learning_rate(resolve_recovery(resolve_config(config)))
     # A teacher runs in every step, and filters of trained networks are full of denormal numbers.
@@ -340,6 +341,24 @@ def _validate_before(
         pruning.prune(trainer)
         trainer.validate(task, datamodule=data, verbose=False)
         recorder.record("masked", trainer.callback_metrics)
+
+
+# Lightning then converts every number of a batch, boxes of the ground truth among them.
+_CONVERTS_ALL = ("16-true", "bf16-true", "64-true", "64")
+
+
+def _check_precision(config: DictConfig) -> None:
+    """Refuse a precision in which boxes are no whole pixels.
+
+    Raises:
+        InputError: If a detector is to be trained in one.
+    """
+    precision = str(config.trainer.get("precision"))
+    if config.model.task == "detection" and precision in _CONVERTS_ALL:
+        raise InputError(
+            f"trainer.precision={precision} converts boxes too, which then lie on no pixel: take "
+            "trainer.precision=bf16-mixed or 32"
+        )
 
 
 def _quieten() -> None:
