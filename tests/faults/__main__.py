@@ -136,7 +136,9 @@ def full_disk_of_a_study(bench: Bench) -> tuple[int, int]:
         size = used_kibibytes(disk)
     for number in range(POINTS):
         log = bench.base / f"log{number}"
-        with small_disk(max(4, int(size * (number + 0.5) / POINTS))) as disk:
+        # Whole pages of 4 KiB, and at least two fewer than the journal takes in the end.
+        kibibytes = min(int(size * (number + 0.5) / POINTS), size - 8) // 4 * 4
+        with small_disk(max(4, kibibytes)) as disk:
             first = forked(search(disk, log), bench.base)
             before = _trials(disk)
             grow(disk, _LARGE)
