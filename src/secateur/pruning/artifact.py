@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from secateur.described_network import are_arguments, build_described
 from secateur.errors import InputError
 from secateur.files import atomic_write
-from secateur.pruning.slim_description import (
+from secateur.readers import MEBI, read_bytes, read_json
+from secateur.schema import check_version
+from secateur.slimming.description import (
     describe,
     is_description,
     resize,
     tensors_of,
 )
-from secateur.readers import MEBI, read_bytes, read_json
-from secateur.schema import check_version
 from secateur.slimming.equivalence import TOLERANCE, Probe, compare, outputs
 from secateur.slimming.kept_norms import normalized_over_kept
 from secateur.slimming.scattered_conv import scatter_zero_filters
