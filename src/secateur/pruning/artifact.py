@@ -21,16 +21,16 @@ from secateur.errors import InputError
 from secateur.files import atomic_write
 from secateur.readers import MEBI, read_bytes, read_json
 from secateur.schema import check_version
-from secateur.slimming.description import (
+from secateur.slimming.equivalence import TOLERANCE, Probe, compare, outputs
+from secateur.slimming.kept_norms import normalized_over_kept
+from secateur.slimming.scattered_conv import scatter_zero_filters
+from secateur.slimming.slim import slim
+from secateur.slimming.slim_description import (
     describe,
     is_description,
     resize,
     tensors_of,
 )
-from secateur.slimming.equivalence import TOLERANCE, Probe, compare, outputs
-from secateur.slimming.kept_norms import normalized_over_kept
-from secateur.slimming.scattered_conv import scatter_zero_filters
-from secateur.slimming.slim import slim
 from secateur.tensor_files import parse_safetensors, refuse_not_finite
 
 FORMAT = "secateur-slim"
