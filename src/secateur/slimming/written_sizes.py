@@ -76,7 +76,7 @@ def rewrite_sizes(model: nn.Module, sizes: Sequence[NewSize]) -> None:
         for attribute, value in _integers(module).items():
             if isinstance(value, tuple):
                 if value in lists:
-                    kind = type(getattr(module, attribute))
+                    kind: Any = type(getattr(module, attribute))
                     setattr(module, attribute, kind(lists[value]))
             elif value in numbers:
                 setattr(module, attribute, numbers[value])
@@ -114,8 +114,8 @@ def restore_integers(module: nn.Module, values: Sequence[object]) -> None:
     if kinds != [isinstance(value, list) for value in values]:
         raise ValueError(f"{type(module).__name__} holds other integers than the file says")
     for attribute, value in zip(present, values, strict=True):
-        kind = type(getattr(module, attribute))
-        setattr(module, attribute, kind(value))  # type: ignore[call-arg]
+        kind: Any = type(getattr(module, attribute))
+        setattr(module, attribute, kind(value))
     vars(module)[_REWRITTEN] = True
 
 
