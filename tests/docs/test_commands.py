@@ -17,7 +17,13 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CALL = re.compile(r"^(?:python (\w+)\.py|secateur (\w+))\s+(.*)$")
 # of a project that a page makes as it goes along
-OF_A_PAGE = ("model=tiny", "callbacks=mine", "callbacks=mask_counter", "data=my_faces")
+OF_A_PAGE = (
+    "model=tiny",
+    "callbacks=mine",
+    "callbacks=mask_counter",
+    "data=my_faces",
+    "pruning=largest_weight",
+)
 
 
 def commands(page: Path) -> list[tuple[str, list[str]]]:
