@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.faults.commands import (
@@ -51,6 +52,39 @@ class Bench:
         """The run, in a folder."""
         return run_command(train(self.base / folder, self.people), self.base, **how)  # type: ignore[arg-type]
 
+    def interrupted(
+        self,
+        folder: str,
+        status: int,
+        share: float,
+        how: Callable[[float], dict[str, object]],
+        environment: Mapping[str, str] | None = None,
+    ) -> Outcome | None:
+        """A run that something ends at a share of the time that an unbroken one takes.
+
+        A machine that became faster or slower has other times: a run that ended by itself says
+        the new one and is begun anew.
+
+        Args:
+            folder: Its folder.
+            status: With what it ends where the interruption hits it.
+            share: Of the time of an unbroken run.
+            how: Arguments of `run_command` for the moment in seconds.
+            environment: Changes of the environment.
+
+        Returns:
+            How it ended; None if it was over before in five attempts.
+        """
+        for _ in range(5):
+            moment = share * self.seconds
+            outcome = self.run(folder, environment=environment, **how(moment))
+            if outcome.status != 0:
+                return outcome
+            self.seconds = outcome.seconds
+            shutil.rmtree(self.base / folder)
+        print(f"{folder}: over before {moment:.1f} s, no status {status}", flush=True)
+        return None
+
     def ends_alike(self, folder: Path | str) -> str:
         """Give the same command again; empty if the result is that of the unbroken run."""
         again = self.run(folder)
@@ -64,25 +98,38 @@ class Bench:
 def kills(bench: Bench, count: int, *, other_disk: bool) -> tuple[int, int]:
     """Kill a run at random moments, then give the same command until it ends.
 
+    Only runs that the kill has hit are counted: one that had ended is begun anew.
+
     Returns:
-        How many were tried, and how many ended with the result of the unbroken run.
+        How many were killed, and how many ended with the result of the unbroken run.
     """
     generator = random.Random(int(other_disk))
-    survived = 0
+    tried = survived = 0
     with small_disk(200 * 1024) as disk:
         environment = {"TMPDIR": str(disk)} if other_disk else {}
         for number in range(count):
             folder = f"killed{number}{'b' if other_disk else 'a'}"
-            moment = generator.uniform(0.02, 1.0) * bench.seconds
-            bench.run(folder, environment=environment, kill_after=moment)
+            share = generator.uniform(0.02, 1.0)
+            killed = bench.interrupted(
+                folder, -signal.SIGKILL, share, lambda at: {"kill_after": at}, environment
+            )
+            if killed is None:
+                continue
+            left = sorted(path.name for path in (bench.base / folder).glob("checkpoints/*"))
             problem = bench.ends_alike(folder)
+            if killed.status != -signal.SIGKILL:  # it failed by itself
+                problem = f"status {killed.status}: {last_line(killed.errors)}"
+            tried += 1
             survived += not problem
-            print(f"{folder}, killed after {moment:.2f} s: {problem or 'same result'}", flush=True)
+            print(
+                f"{folder}, killed after {killed.seconds:.2f} s with {', '.join(left) or 'nothing'}"
+                f": {problem or 'same result'}",
+                flush=True,
+            )
             shutil.rmtree(bench.base / folder, ignore_errors=True)
-        left = [path.name for path in disk.iterdir()]
-        if left:
-            print(f"left in TMPDIR: {len(left)} ({left[0]}, ...)")
-    return count, survived
+        strays = [path.name for path in disk.iterdir()]
+        print(f"left in TMPDIR: {', '.join(strays) or 'nothing'}", flush=True)
+    return tried, survived
 
 
 def full_disk_of_a_run(bench: Bench) -> tuple[int, int]:
@@ -211,17 +258,28 @@ def interrupts(bench: Bench) -> tuple[int, int]:
     Returns:
         How many were tried, and how many ended with status 130 and the sentence, and went on.
     """
-    survived, moments = 0, (0.2, 0.5, 0.8)
-    for number, share in enumerate((*moments, *moments)):
-        folder, first = f"stopped{number}", share * bench.seconds
-        signals = (first,) if number < len(moments) else (first, first + 0.05)
-        stopped = bench.run(folder, signals=signals)
+    tried, survived = 0, 0
+    for number, share in enumerate((0.2, 0.5, 0.8, 0.2, 0.5, 0.8)):
+        folder, twice = f"stopped{number}", number >= 3
+        stopped = bench.interrupted(
+            folder,
+            130,
+            share,
+            lambda at, more=(0.05,) if twice else (): {"signals": (at, *(at + s for s in more))},  # type: ignore[misc]
+        )
+        if stopped is None:
+            continue
         problem = bench.ends_alike(folder)
         if stopped.status != 130 or "stopped, the same command goes on" not in stopped.errors:
             problem = f"status {stopped.status}: {last_line(stopped.errors)}"
-        print(f"{folder}: {problem or last_line(stopped.errors)}", flush=True)
+        print(
+            f"{folder}, Ctrl-C {'twice' if twice else 'once'} after {stopped.seconds:.1f} s: "
+            f"{problem or last_line(stopped.errors)}",
+            flush=True,
+        )
+        tried += 1
         survived += not problem
-    return 2 * len(moments), survived
+    return tried, survived
 
 
 def main(count: int, only: str = "") -> int:
@@ -231,12 +289,12 @@ def main(count: int, only: str = "") -> int:
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name))
         classes: dict[str, Callable[[], tuple[int, int]]] = {
+            "kill -9, one file system": lambda: kills(bench, count, other_disk=False),
+            "kill -9, TMPDIR on another": lambda: kills(bench, count, other_disk=True),
             "disk full, run": lambda: full_disk_of_a_run(bench),
             "disk full, study": lambda: full_disk_of_a_study(bench),
             "damaged checkpoint": lambda: damaged_checkpoints(bench),
             "Ctrl-C once, twice": lambda: interrupts(bench),
-            "kill -9, one file system": lambda: kills(bench, count, other_disk=False),
-            "kill -9, TMPDIR on another": lambda: kills(bench, count, other_disk=True),
         }
         rows = []
         for label, tried in classes.items():
