@@ -126,12 +126,18 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
             refused.append(InputError(sentence))  # raised here, Hydra would print overrides first
             return None
 
-    _catch_interrupts()
+    interrupts = _catch_interrupts()
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)
     try:
-        main(guarded)()
+        try:
+            main(guarded)()
+        except Exception as error:
+            # Whatever an interrupt breaks off may fail in its own way: an import, a teardown.
+            if interrupts:
+                raise Interrupted from error
+            raise
         if refused:
-            raise refused[0]
+            raise Interrupted if interrupts else refused[0]
     except InputError as error:
         _fail(str(error))
     except MissingConfigException as error:
@@ -145,12 +151,16 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
         _fail(machine_sentence(error) or str(error))
 
 
-def _catch_interrupts() -> None:
-    """Stop in good order at the first Ctrl-C, and at once at the second."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-    process = os.getpid()
+def _catch_interrupts() -> list[int]:
+    """Stop in good order at the first Ctrl-C, and at once at the second.
+
+    Returns:
+        A list that holds something once there was one.
+    """
     seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        return seen
+    process = os.getpid()
 
     def handle(number: int, frame: object) -> None:
         if os.getpid() != process:  # a process that was forked, which torch ends quietly
@@ -162,6 +172,7 @@ def _catch_interrupts() -> None:
         raise Interrupted
 
     signal.signal(signal.SIGINT, handle)
+    return seen
 
 
 def _load(address: str) -> Callable[..., object]:
