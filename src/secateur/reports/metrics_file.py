@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -91,7 +92,8 @@ def read_curves(path: Path) -> dict[str, tuple[list[float], list[float]]]:
         path: The file; where there is none, there are no curves.
 
     Returns:
-        Epochs and values of each name; rows without an epoch are passed over.
+        Epochs and values of each name; rows without an epoch or a finite value are passed
+            over.
 
     Raises:
         InputError: If it is no CSV.
@@ -99,7 +101,8 @@ def read_curves(path: Path) -> dict[str, tuple[list[float], list[float]]]:
     curves: dict[str, tuple[list[float], list[float]]] = {}
     if path.is_file():
         for row in read_metrics(path):
-            if row.epoch is not None:
+            # A page holds plain numbers only, and nothing draws what is none.
+            if row.epoch is not None and math.isfinite(row.value):
                 epochs, values = curves.setdefault(row.name, ([], []))
                 epochs.append(float(row.epoch))
                 values.append(row.value)
