@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from secateur.errors import InputError
-from secateur.files import atomic_write
 from secateur.pruning.allocation import RateChoice, allocate_rates
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.ranking import plan_masks
 from secateur.pruning.sensitivity import SensitivityPoint
 from secateur.pruning.sizes import SlimSizes
 from secateur.pruning.targets import NominalSparsity, Target, read_target
-from secateur.workflows.config.pruning_config import pruning_settings
-from secateur.workflows.search.search_report import train_command
+from secateur.workflows.search.search_report import train_command, write_rates
 
 log = logging.getLogger(__name__)
 
@@ -73,20 +70,23 @@ class LayerAllocation:
         self.pruner = pruner
         self.scores = pruner.score()
         self.nominal = NominalSparsity(pruner.model, pruner.layers, pruner.batchnorms)
-        self.slim = SlimSizes(pruner.model, inputs)
+        self.slim = SlimSizes(pruner.model, inputs, traced=pruner.traced)
         dense = {"params": self.slim.dense_parameters, "macs": self.slim.dense_macs, "sparsity": 1}
         self.targets = [target.as_share(dense[target.quantity]) for target in targets]
 
     def removed(self, rates: Mapping[str, float]) -> tuple[float, ...]:
         """Share of each quantity that is gone when layers are pruned at rates."""
         keep = plan_masks({name: self.scores[name] for name in rates}, dict(rates))
+        return tuple(self._removed(target.quantity, keep) for target in self.targets)
+
+    def _removed(self, quantity: str, keep: Mapping[str, Tensor]) -> float:
+        """Share of one quantity that is gone under masks."""
+        if quantity == "sparsity":
+            return self.nominal(keep)
         shapes = self.slim.shapes(keep, self.pruner.batchnorms)
-        share = {
-            "sparsity": lambda: self.nominal(keep),
-            "params": lambda: 1 - self.slim.parameters(shapes) / self.slim.dense_parameters,
-            "macs": lambda: 1 - self.slim.macs(shapes) / self.slim.dense_macs,
-        }
-        return tuple(share[target.quantity]() for target in self.targets)
+        if quantity == "params":
+            return 1 - self.slim.parameters(shapes) / self.slim.dense_parameters
+        return 1 - self.slim.macs(shapes) / self.slim.dense_macs
 
     def __call__(self, points: Sequence[SensitivityPoint]) -> dict[str, float]:
         """Rate of every layer that loses filters.
@@ -156,19 +156,13 @@ def allocate(
         for target, share in zip(targets, removed, strict=True)
     )
     # Dots would make a name on the command line a path.
-    groups = {name.replace(".", "_"): [name] for name in rates}
-    settings = replace(
-        pruning_settings(config), rate=0.0, rates={}, target={}, groups=groups
-    ).to_plain()
-    for beside in ("rates", "target", "seed"):
-        settings.pop(beside)
-    content = {
-        "model": str(config.model.name),
-        "settings": settings,
-        "rates": {name.replace(".", "_"): rate for name, rate in rates.items()},
-    }
-    command = train_command(config, path)
-    text = f"# {config.model.name}, {config.pruning.criterion}, layer by layer: {sizes}\n"
-    atomic_write(path, f"{text}#   {command}\n" + OmegaConf.to_yaml(OmegaConf.create(content)))
+    names = {layer: layer.replace(".", "_") for layer in rates}
+    write_rates(
+        path,
+        config,
+        f"layer by layer, {sizes}",
+        {names[layer]: rate for layer, rate in rates.items()},
+        {name: [layer] for layer, name in names.items()},
+    )
     log.info("%d layers lose filters: %s", len(rates), sizes)
-    log.info("%s", command)
+    log.info("%s", train_command(config, path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -181,18 +182,44 @@ def _value(target: Target, record: TrialRecord) -> float | None:
 
 
 def _write_rates(path: Path, config: DictConfig, found: TrialRecord) -> None:
-    """The file for ``train.py rates=``: the rates, and all settings that they were found with."""
+    """The file of a search: the rates of its best trial."""
     target = required_target(config)
+    write_rates(
+        path,
+        config,
+        f"{target.quantity} {_value(target, found):.4f} for a target of {target}; trial "
+        f"{found.number}, objective {found.objective:.4f}",
+        found.rates,
+    )
+
+
+def write_rates(
+    path: Path,
+    config: DictConfig,
+    headline: str,
+    rates: Mapping[str, float],
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """The file for ``train.py rates=``: the rates, and all settings that they were found with.
+
+    Args:
+        path: File to write.
+        config: Composed configuration of the search.
+        headline: What was found, for the first line, after model and criterion.
+        rates: Rate per group.
+        groups: Patterns of layer names per group; None for those of the configuration.
+    """
+    settings = replace(pruning_settings(config), rate=0.0, rates={}, target={})
+    if groups is not None:
+        settings = replace(settings, groups=groups)
+    plain = settings.to_plain()
+    for beside in ("rates", "target", "seed"):
+        plain.pop(beside)
+    content = {"model": str(config.model.name), "settings": plain, "rates": dict(rates)}
     text = (
-        f"# {config.model.name}, {config.pruning.criterion}: {target.quantity} "
-        f"{_value(target, found):.4f} for a target of {target}; trial {found.number}, "
-        f"objective {found.objective:.4f}\n"
+        f"# {config.model.name}, {config.pruning.criterion}: {headline}\n"
         f"#   {train_command(config, path)}\n"
     )
-    settings = replace(pruning_settings(config), rate=0.0, rates={}, target={}).to_plain()
-    for beside in ("rates", "target", "seed"):
-        settings.pop(beside)
-    content = {"model": str(config.model.name), "settings": settings, "rates": found.rates}
     atomic_write(path, text + OmegaConf.to_yaml(OmegaConf.create(content)))
 
 
