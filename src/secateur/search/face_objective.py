@@ -64,21 +64,28 @@ def face_evaluator(
     if not len(held_out):
         raise InputError("networks are judged on held-out pictures: set holdout above 0")
     views = None if settings.views is None else FaceAugmentation(size, views=settings.views)
-    # As published: evaluated under the augmentation of training, the same in all trials.
-    evaluated = FaceDataset(
-        held_out.folder,
-        held_out.annotations,
-        views or training.augmentation,
-        seed + 1,
-        training.preprocessing,
-    )
+
+    def draw(
+        pictures: FaceDataset | FacePictures, count: int, size: int, own: int
+    ) -> list[FaceBatch]:
+        """Batches under the augmentation of training, as published, or under the views."""
+        dataset = FaceDataset(
+            pictures.folder,
+            pictures.annotations,
+            views or training.augmentation,
+            own,
+            training.preprocessing,
+        )
+        return list(FixedBatches(dataset, count, size, seed))
+
     quality: Callable[[nn.Module], float]
-    if settings.kind == "loss":
-        quality = HeldOutLoss(_drawn(evaluated, settings.batches, settings.batch_size, seed))
-    elif settings.kind == "distillation":
-        assert dense is not None
-        drawn = _drawn(evaluated, settings.batches, settings.batch_size, seed)
-        quality = DenseDistance(dense, [images for images, _ in drawn], _outputs, _distance)
+    if settings.kind in ("loss", "distillation"):
+        drawn = draw(held_out, settings.batches, settings.batch_size, seed + 1)
+        if settings.kind == "loss":
+            quality = HeldOutLoss(drawn)
+        else:
+            assert dense is not None
+            quality = DenseDistance(dense, [images for images, _ in drawn], _outputs, _distance)
     else:
         quality = HeldOutPrecision(_pictures(held_out, settings, size))
     calibration: list[Tensor] = []
@@ -95,27 +102,16 @@ def face_evaluator(
             weight_decay=settings.weight_decay,
             hold=settings.hold,
         )
-    else:
+    elif not settings.reconstruct:
         batches = FixedBatches(training, settings.calibration_batches, settings.batch_size, seed)
         calibration = [images for images, _ in batches]
     refit = None
     if settings.reconstruct:
         assert dense is not None
-        pictures = FaceDataset(
-            training.folder,
-            training.annotations,
-            views or training.augmentation,
-            seed,
-            training.preprocessing,
-        )
         count = -(-settings.reconstruct // _REFIT_BATCH)
-        refitted = _drawn(pictures, count, _REFIT_BATCH, seed)
+        refitted = draw(training, count, _REFIT_BATCH, seed)
         refit = DenseRefit(dense, [images for images, _ in refitted], exclude)
     return TrialEvaluator(quality, calibration, steps, seed, refit)
-
-
-def _drawn(dataset: FaceDataset, n_batches: int, size: int, seed: int) -> list[FaceBatch]:
-    return list(FixedBatches(dataset, n_batches, size, seed))
 
 
 def _outputs(network: nn.Module, images: Tensor) -> list[Tensor]:

@@ -104,11 +104,13 @@ def identity_evaluator(
     # A batch norm cannot learn from a last batch of one picture.
     epoch = max(1, len(kept) // settings.train_batch_size)
     steps = epoch if train_steps == "epoch" else train_steps
-    if steps == 0:
+    if steps == 0 and refit is None:
         drawn = FixedBatches(
             training_set, settings.calibration_batches, settings.batch_size, seed, default_collate
         )
-        return TrialEvaluator(quality, [batch[0] for batch in drawn], None, seed, refit)
+        return TrialEvaluator(quality, [batch[0] for batch in drawn], None, seed)
+    if steps == 0:
+        return TrialEvaluator(quality, [], None, seed, refit)
     assert loss is not None
     batches = FixedBatches(training_set, steps, settings.train_batch_size, seed, default_collate)
     training = Training(batches, loss, settings.lr, settings.weight_decay, settings.hold)
