@@ -24,17 +24,6 @@ VIEWS = {"whole": 0.5, "zoom": 0.25, "native": 0.25}
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> DemoFacesData:
-    root = tmp_path_factory.mktemp("faces")
-    module = DemoFacesData(
-        root, n_train=10, n_val=2, input_size=64, holdout=0.4, official_lists=False
-    )
-    module.prepare_data()
-    module.setup("fit")
-    return module
-
-
-@pytest.fixture(scope="module")
 def network(reference: Path) -> EResFD:
     network = EResFD(anchor_ratio=1.25)
     network.load_state_dict(read_weights(reference / "weights/clovaai_eresfd_16.safetensors"))

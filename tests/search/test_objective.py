@@ -28,17 +28,6 @@ SMALL = ObjectiveSettings(
 )
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> DemoFacesData:
-    root = tmp_path_factory.mktemp("faces")
-    module = DemoFacesData(
-        root, n_train=10, n_val=2, input_size=64, holdout=0.4, official_lists=False
-    )
-    module.prepare_data()
-    module.setup("fit")
-    return module
-
-
 Parts = tuple[nn.Module, RateMasks]
 
 

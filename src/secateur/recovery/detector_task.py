@@ -55,7 +55,7 @@ class DistilledDetectorTask(DetectorTask):
         # In a list, so that it is no submodule: neither trained nor saved in checkpoints.
         self._teacher = [] if teacher is None else [teacher.eval().requires_grad_(False)]
         self._fused: list[nn.Module] = []
-        self._norms: list[FoldedBatchNorms] = []
+        self._norms = FoldedBatchNorms(network)
         self.distillation = distillation
         self.probabilities = probabilities
         self.labels = labels
@@ -84,9 +84,7 @@ class DistilledDetectorTask(DetectorTask):
         images, faces = batch[0], batch[1]
         images = images.contiguous(memory_format=torch.channels_last)
         teaching = batch[2] if len(batch) > 2 else torch.full((len(faces),), Teaching.BOXES)
-        if not self._norms:
-            self._norms = [FoldedBatchNorms(self.network)]
-        with self._norms[0].folded():
+        with self._norms.folded():
             outputs, size = run(self.detector, images)
         parts: dict[str, Tensor] = {}
         if self._teacher and self.distillation > 0:
