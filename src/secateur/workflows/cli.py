@@ -6,6 +6,7 @@ are answered without torch.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from secateur.errors import InputError, Interrupted, machine_sentence
 from secateur.workflows.command_line.arguments import (
@@ -126,7 +127,8 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
             refused.append(InputError(sentence))  # raised here, Hydra would print overrides first
             return None
 
-    interrupts = _catch_interrupts()
+    interrupts, hook = _catch_interrupts(), sys.unraisablehook
+    sys.unraisablehook = functools.partial(_raise_again, hook)
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=command)
     try:
         try:
@@ -149,6 +151,21 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
         sys.exit(_STOPPED_STATUS)
     except (OSError, MemoryError) as error:
         _fail(machine_sentence(error) or str(error))
+    finally:
+        sys.unraisablehook = hook
+
+
+def _raise_again(hook: Callable[[Any], object], swallowed: Any) -> None:
+    """Interrupt once more where Python drops exceptions: in finalizers and around a fork."""
+    if issubclass(swallowed.exc_type, Interrupted):
+
+        def handle(number: int, frame: object) -> None:
+            raise Interrupted
+
+        signal.signal(signal.SIGALRM, handle)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)  # once we are out of there
+    else:
+        hook(swallowed)
 
 
 def _catch_interrupts() -> list[int]:
