@@ -13,7 +13,7 @@ from pathlib import Path
 
 import benchmarks
 
-HELPERS = {"__main__", "naive", "readme", "results", "side_by_side"}
+HELPERS = {"__main__", "naive", "results", "side_by_side"}
 
 
 def main() -> None:

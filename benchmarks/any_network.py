@@ -27,8 +27,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from benchmarks.face_networks import FACE_NETWORKS
-from benchmarks.readme import table, write_section
-from benchmarks.results import add_rows, read_rows
+from benchmarks.results import add_rows, read_rows, table, write_section
 from secateur.cost.macs import count_macs
 from secateur.cost.parameters import count_parameters
 from secateur.detectors.eresfd import EResFD

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 
 from benchmarks import naive
-from benchmarks.readme import table, write_section
+from benchmarks.results import table, write_section
 from benchmarks.side_by_side import Comparison, compare
 from secateur.data.annotations import read_annotations, without_degenerate_boxes
 from secateur.data.augmentations.face_augmentation import FaceAugmentation

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.readme import table, write_section
+from benchmarks.results import table, write_section
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
 from secateur.runtime.allocator import ask_for_large_pages, keep_large_blocks

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from benchmarks.readme import table, write_section
-from benchmarks.results import add_rows, read_rows
+from benchmarks.results import add_rows, read_rows, table, write_section
 from secateur.errors import InputError
 from secateur.pruning import prune
 from secateur.search.objective import recalibrate

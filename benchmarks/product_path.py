@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.naive import nms
-from benchmarks.readme import table, write_section
+from benchmarks.results import table, write_section
 from secateur.cost.latency import machine_name
 from secateur.cost.timing import Timing, time_calls
 from secateur.data.images import decode_image, read_image

@@ -15,8 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.pruning_matrix import MODELS, OUTPUTS, SIZES, make_network
-from benchmarks.readme import table, write_section
-from benchmarks.results import add_rows, read_rows
+from benchmarks.results import add_rows, read_rows, table, write_section
 from secateur.cost.latency import time_in_turn
 from secateur.errors import InputError
 from secateur.pruning import prune

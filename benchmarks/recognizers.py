@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.readme import table, write_section
-from benchmarks.results import add_rows, read_rows
+from benchmarks.results import add_rows, read_rows, table, write_section
 from secateur.cost.latency import measure_side_by_side
 from secateur.cost.macs import count_macs
 from secateur.cost.parameters import count_parameters

@@ -23,8 +23,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet18
 
-from benchmarks.readme import table, write_section
-from benchmarks.results import add_rows, read_rows
+from benchmarks.results import add_rows, read_rows, table, write_section
 from secateur.cost.latency import measure_side_by_side
 from secateur.cost.macs import count_macs
 from secateur.cost.parameters import count_parameters
