@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from secateur.cost.macs import count_macs
 from secateur.cost.parameters import count_parameters
+from secateur.described_network import Builders
 from secateur.files import replacing_folder
 from secateur.metrics.embedding_file import Embeddings, write_embeddings
 from secateur.metrics.embeddings import embed
-from secateur.pruning.artifact import PICTURES, Builders, save_verified_slim
+from secateur.pruning.artifact import PICTURES, save_verified_slim
 from secateur.recognizers.task import RecognizerTask
 from secateur.slimming.equivalence import TOLERANCE
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from secateur.errors import InputError
 from secateur.schema import is_number
+
+Builders = Mapping[str, Callable[..., nn.Module]]
+"""Name of an architecture in files -> what builds it from its arguments."""
 
 LARGEST = 1 << 28  # parameters: a gibibyte of them
 _LARGEST_ARGUMENT = 65_536
@@ -42,6 +47,26 @@ def _is_argument(value: object) -> bool:
         or isinstance(value, bool)
         or is_number(value, -_LARGEST_ARGUMENT, _LARGEST_ARGUMENT)
     )
+
+
+def find_builder(builders: Builders, name: str, source: Path) -> Callable[..., nn.Module]:
+    """What builds the architecture that a file names.
+
+    Args:
+        builders: All that there are.
+        name: What the file says.
+        source: The file, for the message.
+
+    Raises:
+        InputError: If there is none of that name.
+    """
+    builder = builders.get(name)
+    if builder is None:
+        raise InputError(
+            f"{source} names the architecture {name!r}; known ones are "
+            f"{', '.join(sorted(builders))}"
+        )
+    return builder
 
 
 def build_described(builder: Callable[..., nn.Module], arguments: Mapping[str, Any]) -> nn.Module:

@@ -21,21 +21,22 @@ _BLOCK = 1 << 16
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, sync: bool = True, partial: Path | None = None) -> Iterator[Path]:
     """Give a temporary path whose file takes the place of another one when all went well.
 
     Args:
         path: The final place; its folder is made if need be.
         sync: Whether to wait until it is on the disk; not worth it for thousands of small files.
+        partial: The temporary path, in the same folder; one of this process when absent.
 
     Yields:
-        A path in the same folder with the same suffix, to write to.
+        A path in the same folder, by itself with the same suffix, to write to.
 
     Raises:
         WriteError: If it cannot be written; what was there before is still there.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = partial or path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from secateur.described_network import are_arguments, build_described
+from secateur.described_network import Builders, are_arguments, build_described, find_builder
 from secateur.errors import InputError
 from secateur.files import atomic_write
 from secateur.readers import MEBI, read_bytes, read_json
@@ -43,8 +43,6 @@ SPECIFICATION = "model.json"
 
 _REMEDY = "copy the folder of the run again, or slim the network again"
 _LARGEST = 4096 * MEBI
-
-Builders = Mapping[str, Callable[..., nn.Module]]
 
 
 def save_slim(folder: str | Path, model: nn.Module, architecture: Mapping[str, Any]) -> None:
@@ -96,12 +94,7 @@ def load_slim(folder: str | Path, builders: Builders) -> nn.Module:
     tensors, _ = parse_safetensors(weights, folder / WEIGHTS, _REMEDY)
     refuse_not_finite(tensors, folder / WEIGHTS, _REMEDY)
     architecture = specification["architecture"]
-    builder = builders.get(architecture["name"])
-    if builder is None:
-        raise InputError(
-            f"{folder / SPECIFICATION} names the architecture {architecture['name']!r}; "
-            f"known ones are {', '.join(sorted(builders))}"
-        )
+    builder = find_builder(builders, architecture["name"], folder / SPECIFICATION)
     try:
         model = build_described(builder, architecture["arguments"])
         resize(model, specification, tensors)

@@ -138,9 +138,9 @@ class RateMasks:
         }
         self.needed = np.zeros(member.shape, dtype=np.int64)
         for g, thresholds in enumerate(self.thresholds.values()):
-            for span in np.unique(self._pool_size[member[:, g]]):
-                gone = [number_to_prune(rate, int(span)) for rate in thresholds.tolist()]
-                chosen = np.flatnonzero(member[:, g] & (self._pool_size.numpy() == span))
+            for pool in np.unique(self._pool_size[member[:, g]]):
+                gone = [number_to_prune(rate, int(pool)) for rate in thresholds.tolist()]
+                chosen = np.flatnonzero(member[:, g] & (self._pool_size.numpy() == pool))
                 self.needed[chosen, g] = np.searchsorted(gone, self._removed_before.numpy()[chosen])
         everything = dict.fromkeys(self._rates_of_layers({}), 1.0)
         grouped = {n: 1.0 if n in self._grouped() else 0.0 for n in everything}

@@ -51,7 +51,7 @@ class SlimLevelSizes:
         quantity: str,
     ) -> None:
         self.quantity = quantity
-        self._removal = rate_masks
+        self._rate_masks = rate_masks
         self._batchnorms = dict(pruner.batchnorms)
         self._align = pruner.settings.align
         self._model = copy.deepcopy(pruner.model)
@@ -93,12 +93,12 @@ class SlimLevelSizes:
         return {**self.__dict__, "_slim": None}
 
     def _masks(self, levels: Sequence[int]) -> dict[str, Tensor]:
-        return self._removal.masks(self._removal.rates(levels))
+        return self._rate_masks.masks(self._rate_masks.rates(levels))
 
     def _measure_table(self, slim: SlimSizes) -> LatencyTable:
         """Times of the layers, corrected at both ends of the space."""
         table = measure_layers(self._model, self._inputs)
-        highest = [len(group) - 1 for group in self._removal.thresholds.values()]
+        highest = [len(group) - 1 for group in self._rate_masks.thresholds.values()]
         masks = self._masks(highest)
         share = measure_share(self._model, self._inputs, masks, self._batchnorms, self._align)
         shapes = slim.shapes(masks, self._batchnorms)
@@ -119,9 +119,9 @@ class SlimLevelSizes:
     def _read_classes(self, slim: SlimSizes, pruner: Pruner) -> None:
         """Find at which levels channels are removed, and which dimensions of weights they fill."""
         classes = slim.classes
-        sizes = [len(group) for group in self._removal.thresholds.values()]
+        sizes = [len(group) for group in self._rate_masks.thresholds.values()]
         needed = _needed_by_classes(
-            slim.dependencies, classes, pruner, self._removal.needed, max(sizes)
+            slim.dependencies, classes, pruner, self._rate_masks.needed, max(sizes)
         )
         counted = {name: cost for name in self._dense if (cost := self._own_size(slim, name)) > 0}
         self._keys = [key for key in classes.slices if key[0] in counted]
@@ -177,7 +177,7 @@ class SlimLevelSizes:
 
     def _proves_exact(self) -> bool:
         """Whether the estimate equals the measured size at a few levels that are tried."""
-        sizes = np.array([len(group) for group in self._removal.thresholds.values()])
+        sizes = np.array([len(group) for group in self._rate_masks.thresholds.values()])
         shares = np.random.default_rng(0).uniform(size=(_PROBES, len(sizes)))
         for levels in (shares * sizes).astype(np.int64):
             if abs(self.estimate(levels[None])[0] - self.measure(levels.tolist())) > _SAME:

@@ -31,7 +31,7 @@ from secateur.slimming.operators import owner_of
 from secateur.slimming.propagation import propagate_channels
 from secateur.slimming.reshape_probe import resolve_reshapes
 from secateur.slimming.surgery import Cut, apply_cut
-from secateur.slimming.written_sizes import NewSize
+from secateur.slimming.written_sizes import count_anew
 
 # What is assumed of the sizes of reshapes and splits, from the boldest on.
 SIZES = ("rewritten", "computed", "tried", "fixed")
@@ -239,12 +239,5 @@ def cut_to(kept: Tensor, dependencies: ChannelDependencies, classes: ChannelClas
         for (name, dim), members in classes.slices.items()
         if not (dim == 1 and name in blocks)
     }
-    sizes = [
-        NewSize(
-            size.module,
-            size.sizes,
-            tuple(int(kept[classes.of[part]].sum()) for part in size.labels),
-        )
-        for size in dependencies.written
-    ]
+    sizes = count_anew(dependencies.written, kept[classes.of])
     return Cut(indices, blocks, groups, sizes=sizes)

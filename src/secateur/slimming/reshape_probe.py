@@ -26,7 +26,7 @@ from secateur.slimming.expanded_tensors import shrink, varying_dimensions
 from secateur.slimming.graph import NetworkGraph, module_name, trace
 from secateur.slimming.operators import SHUFFLES, bind, operator_name, owner_of, shapes_of
 from secateur.slimming.surgery import Cut, apply_cut
-from secateur.slimming.written_sizes import NewSize, WrittenSize, holds_sizes
+from secateur.slimming.written_sizes import WrittenSize, count_anew, holds_sizes
 
 
 def resolve_reshapes(
@@ -65,18 +65,18 @@ def resolve_reshapes(
         alone = nodes
         if nodes is None and len(open_splits) > 1:
             alone = _trace_doubled(model, traced, dependencies, classes, components == component)
-        follows = [_grown(split, traced.nodes, alone) for split in splits]
-        if None in follows and rewrite:
+        grown = [_grown(split, traced.nodes, alone) for split in splits]
+        if None in grown and rewrite:
             written = [_written(split, model, traced.nodes) for split in splits]
             more = [size for size in written if size is not None]
             if more:
                 subject = replace(dependencies, written=[*dependencies.written, *more])
                 one = _trace_doubled(model, traced, subject, classes, components == component)
-                again = [_grown(split, traced.nodes, one) for split in splits]
-                if None not in again:
-                    follows = again
+                grown_again = [_grown(split, traced.nodes, one) for split in splits]
+                if None not in grown_again:
+                    grown = grown_again
                     dependencies.written += more
-        for split, dim in zip(splits, follows, strict=True):
+        for split, dim in zip(splits, grown, strict=True):
             if dim is None:
                 reason = "the forward reshapes it to a size that is written down"
                 dependencies.pin(split.labels, reason)
@@ -183,12 +183,5 @@ def _doubling(doubled: Tensor, dependencies: ChannelDependencies, classes: Chann
         each = times[classes.of[inputs]].view(dependencies.groups[weight], -1)
         column = torch.arange(each.shape[1])
         blocks[weight] = torch.stack([column.repeat_interleave(row) for row in each])
-    sizes = [
-        NewSize(
-            size.module,
-            size.sizes,
-            tuple(int(times[classes.of[part]].sum()) for part in size.labels),
-        )
-        for size in dependencies.written
-    ]
+    sizes = count_anew(dependencies.written, times[classes.of])
     return Cut(kept, blocks, groups, sizes=sizes)

@@ -49,6 +49,19 @@ class NewSize:
     after: tuple[int, ...]
 
 
+def count_anew(written: Sequence[WrittenSize], channels: Tensor) -> list[NewSize]:
+    """What has to stand where sizes are written down.
+
+    Args:
+        written: Sizes that are written down.
+        channels: How many channels each label becomes, (labels,) of integers or bool.
+    """
+    return [
+        NewSize(size.module, size.sizes, tuple(int(channels[part].sum()) for part in size.labels))
+        for size in written
+    ]
+
+
 def holds_sizes(module: nn.Module | None, sizes: Sequence[int]) -> bool:
     """Whether attributes of a module say these numbers, one by one or as one list."""
     if module is None:

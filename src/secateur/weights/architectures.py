@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from torch import nn
-
+from secateur.described_network import Builders
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
 from secateur.detectors.yunet import YuNet
@@ -15,7 +12,7 @@ from secateur.recognizers.mobilenet_v2 import MobileNetV2
 from secateur.recognizers.resnet50 import ResNet50
 from secateur.recognizers.squeezenet import SqueezeNet
 
-BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
+BUILDERS: Builders = {
     "eresfd": EResFD,
     "extd": EXTD,
     "iresnet": IResNet,

@@ -15,7 +15,11 @@ log = logging.getLogger(__name__)
 
 IMAGENET = "imagenet"
 
-_FAMILIES = {"squeezenet": "squeezenet1_1", "mobilenetv2": "mobilenet_v2", "resnet50": "resnet50"}
+_TORCHVISION_NAMES = {
+    "squeezenet": "squeezenet1_1",
+    "mobilenetv2": "mobilenet_v2",
+    "resnet50": "resnet50",
+}
 
 
 def is_imagenet(weights: object) -> bool:
@@ -23,11 +27,11 @@ def is_imagenet(weights: object) -> bool:
     return str(weights).partition(":")[0] == IMAGENET
 
 
-def fetch_imagenet(family: str, weights: str = IMAGENET) -> dict[str, Tensor]:
+def fetch_imagenet(architecture: str, weights: str = IMAGENET) -> dict[str, Tensor]:
     """Weights that torchvision publishes for ImageNet, from its cache or the network.
 
     Args:
-        family: Name of the class of the network in lower case.
+        architecture: Name of the class of the network in lower case.
         weights: ``imagenet``, or a name in torchvision's weight enum behind it, such as
             ``imagenet:IMAGENET1K_V1``.
 
@@ -37,13 +41,15 @@ def fetch_imagenet(family: str, weights: str = IMAGENET) -> dict[str, Tensor]:
     Raises:
         InputError: If there is no such version, or it cannot be fetched.
     """
-    if family not in _FAMILIES:
-        raise InputError(f"weights={weights} exists for {', '.join(_FAMILIES)}, not for {family}")
+    if architecture not in _TORCHVISION_NAMES:
+        raise InputError(
+            f"weights={weights} exists for {', '.join(_TORCHVISION_NAMES)}, not for {architecture}"
+        )
     version = weights.partition(":")[2] or "DEFAULT"
-    enum = torchvision.models.get_model_weights(_FAMILIES[family])
+    enum = torchvision.models.get_model_weights(_TORCHVISION_NAMES[architecture])
     if version not in enum.__members__:
         raise InputError(
-            f"weights={IMAGENET}:{version} does not exist for {family}; choose from "
+            f"weights={IMAGENET}:{version} does not exist for {architecture}; choose from "
             f"{', '.join(enum.__members__)}"
         )
     try:

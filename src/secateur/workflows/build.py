@@ -103,10 +103,10 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
         InputError: If the weights belong to another model.
     """
     settings: dict[str, Any] = dict(config.model.network)
-    family = architecture_name(str(settings["_target_"]))
+    architecture = architecture_name(str(settings["_target_"]))
     state = None
     if is_imagenet(config.weights):
-        state = fetch_imagenet(family, str(config.weights))
+        state = fetch_imagenet(architecture, str(config.weights))
     elif config.weights is not None:
         path = Path(str(config.weights))
         if is_slim(path):
@@ -117,9 +117,9 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
         state = read_weights(path)
         found, own = identify(state), read_architecture(path)
         told: dict[str, Any] = {}
-        if own is not None and own["name"] == family:
+        if own is not None and own["name"] == architecture:
             told = own["arguments"]
-        elif found is not None and found.model == family:
+        elif found is not None and found.model == architecture:
             log.info("%s: %s (%s)", path.name, found.origin, found.licence)
             told = found.arguments
         for name in _SET_BY_WEIGHTS & told.keys():
@@ -131,7 +131,7 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
         load = load_recognizer if config.model.task == "recognition" else load_weights
         load(network, state, source=str(config.weights))
     arguments = plain_arguments(settings)
-    return network, {"name": family, "arguments": arguments}
+    return network, {"name": architecture, "arguments": arguments}
 
 
 def plain_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ copied over the old one, and a kill or a full disk leaves neither (Lightning iss
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
 from secateur.errors import InputError
-from secateur.files import flush, writing
+from secateur.files import flush, replacing
 from secateur.schema import is_count
 from secateur.tensor_files import read_torch
 
@@ -96,21 +95,12 @@ class CheckpointFiles(TorchCheckpointIO):
         # One process at a time works in a run folder, so that one name for all attempts leaves at
         # most one part of a file behind, and the next attempt takes it over.
         partial = path.with_name(f".{path.name}.partial")
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with partial.open("wb") as file:
-                    _save(checkpoint, file, path)
-                    file.flush()
-                    os.fsync(file.fileno())
-                if path.name == LAST:
-                    _keep(path, path.with_name(PREVIOUS))
-                partial.replace(path)
-                flush(path.parent)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    partial.unlink(missing_ok=True)
-                raise
+        with replacing(path, partial=partial):
+            with partial.open("wb") as file:
+                _save(checkpoint, file, path)
+            if path.name == LAST:
+                flush(partial)  # before the one that is there becomes the previous one
+                _keep(path, path.with_name(PREVIOUS))
 
 
 def find_resume_point(folder: Path) -> ResumePoint | None:

@@ -20,7 +20,7 @@ from secateur.deploy.exported import (
     is_exported,
     open_exported,
 )
-from secateur.described_network import build_described
+from secateur.described_network import build_described, find_builder
 from secateur.errors import InputError
 from secateur.pruning.artifact import (
     SPECIFICATION,
@@ -217,13 +217,7 @@ def _of_weights(path: Path) -> LoadedNetwork:
                 "run, or other weights"
             )
         own = {"name": found[0], "arguments": dict(found[1])}
-    known_builders = builders()
-    builder = known_builders.get(own["name"])
-    if builder is None:
-        raise InputError(
-            f"{path} belongs to {own['name']!r}; known networks are "
-            f"{', '.join(sorted(known_builders))}"
-        )
+    builder = find_builder(builders(), own["name"], path)
     try:
         network = build_described(builder, own["arguments"])
     except ValueError as error:

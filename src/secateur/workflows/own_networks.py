@@ -8,7 +8,6 @@ never from the file alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,12 +15,13 @@ import hydra.utils
 from omegaconf import DictConfig
 from torch import nn
 
+from secateur.described_network import Builders
 from secateur.readers import read_yaml
 from secateur.weights.architectures import BUILDERS
 from secateur.workflows.command_line.arguments import CONF, user_conf
 
 
-def builders(config: DictConfig | None = None) -> Mapping[str, Callable[..., nn.Module]]:
+def builders(config: DictConfig | None = None) -> Builders:
     """What builds the networks that files may name.
 
     Args:
