@@ -394,6 +394,17 @@ def test_a_slim_network_that_differs_is_refused_by_name() -> None:
         slim(model, IMAGES)
 
 
+def test_a_network_that_rounds_coarsely_is_proved_in_double_precision() -> None:
+    first, second = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 3, 1)
+    mask(first, [0, 5])
+    with torch.no_grad():
+        first.bias[[0, 5]] = 1e5  # two large constants ...
+        second.weight[:, 5] = -second.weight[:, 0]  # ... cancel each other, all but their rounding
+    result = slim(nn.Sequential(first, second).eval(), IMAGES)
+    assert result.model[0].out_channels == 4
+    assert result.report.max_rel_diff > 1e-4  # as single precision has it
+
+
 class Silent(nn.Module):
     """Asserts its width without a message."""
 

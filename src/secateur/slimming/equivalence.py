@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,30 @@ def compare(model: nn.Module, probes: Iterable[Probe]) -> Difference:
     return Difference(absolute, relative)
 
 
+def compare_in_double(
+    model: nn.Module, other: nn.Module, inputs: Iterable[Sequence[Any]]
+) -> Difference:
+    """Compare two networks in double precision, where rounding hides and feigns nothing.
+
+    A network of large weights that nearly cancel each other, as one that barely trained, is not
+    even equal to itself with another order of summation, to the fourth digit of single precision.
+
+    Args:
+        model: One network, in single precision.
+        other: Another one that should give the same outputs.
+        inputs: Positional arguments of the forward, one sequence per call.
+
+    Returns:
+        How far they are apart; infinitely far if they do not run in double precision.
+    """
+    try:
+        model, other = copy_network(model).double(), copy_network(other).double()
+        wide = [tree_map(_in_double, tuple(arguments)) for arguments in inputs]
+        return compare(other, (Probe(arguments, outputs(model, arguments)) for arguments in wide))
+    except Exception:  # the forward of a stranger's network may insist on single precision
+        return Difference(math.inf, math.inf)
+
+
 def make_probes(model: nn.Module, arguments: Arguments) -> list[Probe]:
     """Make two probes: the example, and noise of a larger size if the network takes one.
 
@@ -133,6 +158,10 @@ def arguments_in_full_precision(arguments: Arguments) -> Arguments:
         return value.float() if half else value  # type: ignore[attr-defined]
 
     return tuple(tree_map(widen, arguments))
+
+
+def _in_double(value: object) -> object:
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def outputs(model: nn.Module, arguments: Sequence[Any]) -> list[Tensor]:
