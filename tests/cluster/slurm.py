@@ -121,6 +121,7 @@ def training(sweep: Path, data: Path, *overrides: str) -> list[str]:
         *("hydra.launcher.cpus_per_task=1", f"hydra.sweep.dir={sweep}"),
         *("trainer.enable_progress_bar=false", f"paths.data={data}"),
         *("data.n_val=2", "data.input_size=64", "data.batch_size=2", "data.num_workers=0"),
+        "recover.pictures=4",
         *overrides,
     ]
 

@@ -67,7 +67,7 @@ def test_requeued_training_goes_on(tmp_path: Path) -> None:
         *("trainer.enable_progress_bar=false", f"paths.data={tmp_path / 'data'}"),
         *("data.n_train=8", "data.n_val=2", "data.input_size=64", "data.batch_size=2"),
         *("data.num_workers=0", "phases.dense_epochs=8", "phases.prune_epochs=2"),
-        "phases.finetune_epochs=2",
+        *("phases.finetune_epochs=2", "recover.pictures=4"),
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     checkpoint = sweep_folder / "0" / "checkpoints" / "last.ckpt"
