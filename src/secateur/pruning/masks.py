@@ -76,13 +76,14 @@ class MaskHolder:
         if isinstance(module, FilterLayer):
             n_filters = number_of_filters(module)
         else:
-            assert isinstance(module.weight, Tensor)
-            n_filters = len(module.weight)
+            weight = _part(module, "weight")
+            assert weight is not None
+            n_filters = weight.shape[0]
         if mask.shape != (n_filters,):
             raise ValueError(f"mask of {name} has shape {tuple(mask.shape)}, not ({n_filters},)")
         for part in ("weight", "bias"):
-            tensor = getattr(module, part, None)
-            if isinstance(tensor, Tensor):
+            tensor = _part(module, part)
+            if tensor is not None:
                 if part not in module._parameters and part not in module._buffers:
                     raise InputError(
                         f"the {part} of {name} is computed in every forward, so no mask holds it: "
@@ -90,7 +91,7 @@ class MaskHolder:
                         "remove_weight_norm or remove_spectral_norm before pruning"
                     )
                 self._parameters.append(tensor)
-                self._masks.append(mask if tensor.ndim == 1 else _like_weight(module, mask))
+                self._masks.append(mask if tensor.ndim == 1 else _like(tensor, module, mask))
 
 
 def apply_masks(
@@ -134,11 +135,21 @@ def scales_channels(module: nn.Module, n_channels: int) -> bool:
         module: Batch norm, instance norm or the like; its scale and shift may be buffers.
         n_channels: Channels that it acts on.
     """
-    scale, shift = (getattr(module, part, None) for part in ("weight", "bias"))
-    return all(
-        isinstance(tensor, Tensor) and tensor.shape == (n_channels,)
-        for tensor in ((scale,) if shift is None else (scale, shift))
-    )
+    scale, shift = _part(module, "weight"), _part(module, "bias")
+    if scale is None or scale.shape != (n_channels,):
+        return False
+    if shift is None:  # none at all, or something that is no tensor
+        return getattr(module, "bias", None) is None
+    return shift.shape == (n_channels,)
+
+
+def _part(module: nn.Module, name: str) -> Tensor | None:
+    """Weight or bias of a module; None if it has no tensor of that name."""
+    # A module looks its parameters up in Python: half the time of a mask went into that.
+    if name in module._parameters:
+        return module._parameters[name]
+    tensor = getattr(module, name, None)
+    return tensor if isinstance(tensor, Tensor) else None
 
 
 def _batchnorm_masks(
@@ -155,10 +166,9 @@ def _batchnorm_masks(
     }
 
 
-def _like_weight(layer: nn.Module, mask: Tensor) -> Tensor:
+def _like(weight: Tensor, layer: nn.Module, mask: Tensor) -> Tensor:
     """Mask (n_filters,) in a shape that multiplies the layer's weight."""
-    assert isinstance(layer, FilterLayer)
-    ones = [1] * (layer.weight.ndim - 1)
+    ones = [1] * (weight.ndim - 1)
     if isinstance(layer, _ConvTransposeNd):
         # Stored as (in, out / groups, h, w): see filters_of.
         per_group = layer.in_channels // layer.groups
