@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,39 @@ def test_fpgm_of_many_filters_goes_through_blocks() -> None:
         compute_mode="donot_use_mm_for_euclid_dist",
     ).sum(1)
     torch.testing.assert_close(criteria.fpgm(weight), expected.float(), rtol=3e-7, atol=0)
+
+
+@pytest.mark.parametrize("criterion", ["fpgm", "l1", "l2"])
+def test_large_layers_are_scored_in_slices(criterion: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layers: dict[str, nn.Module] = {
+        name: nn.Linear(70, n_filters)
+        for name, n_filters in (("a", 600), ("b", 600), ("c", 30), ("d", 30), ("e", 30))
+    }
+    whole = criteria.score_layers(layers, criterion)
+    monkeypatch.setattr(criteria, "_WEIGHTS", 4800)  # 8 of the 70 weights of 600 filters
+    in_slices = criteria.score_layers(layers, criterion)
+    for name, scores in whole.items():
+        torch.testing.assert_close(in_slices[name], scores, rtol=2e-7, atol=0)
+
+
+def test_scores_of_a_large_layer_need_less_memory_than_its_weights() -> None:
+    # Scored as a whole in float64, 256 MiB of weights took up to 1.5 GiB.
+    program = """
+import resource
+import torch
+from secateur.pruning import criteria
+
+torch.set_num_threads(1)
+layers = {"large": torch.nn.Linear(32768, 2048, bias=False, device="meta").to_empty(device="cpu")}
+layers["large"].weight.data.zero_()
+criteria.score_layers({"small": torch.nn.Linear(4, 4)}, "fpgm")
+used = int(open("/proc/self/status").read().split("VmData:")[1].split()[0]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (used + 200 * 2**20,) * 2)
+for criterion in ("fpgm", "l1", "l2"):
+    criteria.score_layers(layers, criterion)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_fpgm_tells_filters_apart_that_differ_in_the_last_bits() -> None:

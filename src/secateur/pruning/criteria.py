@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 
 import torch
@@ -12,6 +12,7 @@ from secateur.errors import InputError
 from secateur.filters import filters_of
 
 _BLOCK = 128  # filters whose distances are held at once: 2 MB a layer against 2048 others
+_WEIGHTS = 2**22  # weights that are held in float64 at once: 32 MB
 
 
 def fpgm(weight: Tensor) -> Tensor:
@@ -236,15 +237,21 @@ def _own_scores(criterion: str, name: str, layer: nn.Module) -> Tensor:
 def _score_by_shape(
     layers: Mapping[str, nn.Module], score: Callable[[Tensor], Tensor]
 ) -> dict[str, Tensor]:
-    """Call ``score`` once for all layers whose filters have one shape, device and type."""
+    """Call ``score`` once for all layers whose filters have one shape, device and type.
+
+    Layers whose weights together are many are scored one after the other, without a copy.
+    """
     filters = {name: filters_of(layer).detach() for name, layer in layers.items()}
     alike: dict[tuple[object, ...], list[str]] = {}
     for name, rows in filters.items():
         alike.setdefault((rows.shape, rows.device, rows.dtype), []).append(name)
     scores: dict[str, Tensor] = {}
     for names in alike.values():
-        stack = torch.stack([filters[name] for name in names])
-        scores.update(zip(names, score(stack).unbind(), strict=True))
+        at_once = max(1, _WEIGHTS // max(filters[names[0]].numel(), 1))
+        for some in (names[i : i + at_once] for i in range(0, len(names), at_once)):
+            rows = [filters[name] for name in some]
+            stack = torch.stack(rows) if len(rows) > 1 else rows[0][None]
+            scores.update(zip(some, score(stack).unbind(), strict=True))
     return {name: scores[name] for name in layers}
 
 
@@ -253,17 +260,30 @@ def _stacked(weight: Tensor) -> Tensor:
 
 
 def _fpgm(filters: Tensor) -> Tensor:
-    """Distance sums of stacked layers: (layers, n_filters, k) -> (layers, n_filters)."""
-    rows = filters.double()
-    rows = rows - rows.mean(1, keepdim=True)
-    squares = rows.square().sum(2)
-    n_filters = rows.shape[1]
+    """Distance sums of stacked layers: (layers, n_filters, k) -> (layers, n_filters).
+
+    Squared distances are summed over slices of the k weights, so that a large layer is never
+    held in float64; a layer of one slice is converted once for all blocks of its filters.
+    """
+    n_layers, n_filters, k = filters.shape
+    slices = filters.split(max(1, min(k, _WEIGHTS // (n_layers * n_filters))), 2)
+    whole = _centered(slices[0]) if len(slices) == 1 else None
+
+    def centered(start: int) -> Iterator[Tensor]:
+        if whole is not None:
+            return iter([whole[:, start:]])
+        return (_centered(part)[:, start:] for part in slices)
+
+    squares = _summed(rows.square().sum(2) for rows in centered(0))
     scores = torch.zeros_like(squares)
+    # Slices are converted anew for every block: larger blocks, fewer conversions.
+    size = 4 * _BLOCK if whole is None else _BLOCK
     # Blocks on and above the diagonal: the distance from i to j is that from j to i.
-    for start in range(0, n_filters, _BLOCK):
-        end = min(start + _BLOCK, n_filters)
-        block, rest = rows[:, start:end], rows[:, start:]
-        distances = torch.baddbmm(squares[:, None, start:], block, rest.mT, alpha=-2)
+    for start in range(0, n_filters, size):
+        end = min(start + size, n_filters)
+        distances = squares[:, None, start:]
+        for rows in centered(start):
+            distances = torch.baddbmm(distances, rows[:, : end - start], rows.mT, alpha=-2)
         distances += squares[:, start:end, None]
         distances.clamp_(min=0).sqrt_().diagonal(dim1=1, dim2=2).zero_()
         scores[:, start:end] += distances.sum(2)
@@ -272,12 +292,33 @@ def _fpgm(filters: Tensor) -> Tensor:
     return scores.float()
 
 
+def _centered(filters: Tensor) -> Tensor:
+    rows = filters.double()
+    return rows - rows.mean(1, keepdim=True)
+
+
+def _summed(terms: Iterator[Tensor]) -> Tensor:
+    total = next(terms)
+    for term in terms:
+        total += term
+    return total
+
+
 def _l1(filters: Tensor) -> Tensor:
-    return filters.abs().sum(2, dtype=torch.float64).float()
+    return _by_rows(filters, lambda rows: rows.abs().sum(2, dtype=torch.float64))
 
 
 def _l2(filters: Tensor) -> Tensor:
-    return filters.double().square().sum(2).sqrt().float()
+    return _by_rows(filters, lambda rows: rows.double().square().sum(2).sqrt())
+
+
+def _by_rows(filters: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
+    """Scores of stacked layers (layers, n_filters, k) that each filter has by itself."""
+    n_layers, n_filters, k = filters.shape
+    at_once = max(1, _WEIGHTS // max(n_layers * k, 1))
+    if at_once >= n_filters:
+        return score(filters).float()
+    return torch.cat([score(rows) for rows in filters.split(at_once, 1)], 1).float()
 
 
 _REGISTERED: dict[str, Callable[[Tensor], Tensor]] = {}
