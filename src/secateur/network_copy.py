@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def copy_network(model: Network) -> Network:
+def copy_network(model: Network, *, shared: Iterable[Tensor] = ()) -> Network:
     """A deep copy of a network; what cannot be copied in it is shared.
 
     Implementations keep Python modules, open files or locks as attributes, and the hook of
@@ -19,6 +20,7 @@ def copy_network(model: Network) -> Network:
 
     Args:
         model: Network; it is not changed.
+        shared: Tensors of it that the copy has too, because nothing will write to them.
 
     Example:
         >>> layer = nn.Linear(2, 3)
@@ -26,10 +28,11 @@ def copy_network(model: Network) -> Network:
         >>> copy_network(layer).library is copy
         True
     """
+    kept: dict[int, Any] = {id(tensor): tensor for tensor in shared}
     try:
-        return copy.deepcopy(model)
+        return copy.deepcopy(model, dict(kept))
     except Exception:  # whatever an attribute raises that does not want to be copied
-        memo: dict[int, Any] = {}
+        memo = dict(kept)
         for module in model.modules():
             for value in vars(module).values():
                 _share(value, memo)

@@ -142,7 +142,10 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], path: str | Path, remedy: s
         InputError: If one does; names it.
     """
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not (tensor.is_floating_point() and tensor.numel()):
+            continue
+        # Both are NaN if any element is; one pass over large weights, and no copy of them.
+        if not all(bool(torch.isfinite(bound)) for bound in tensor.aminmax()):
             raise InputError(f"{path}: tensor {name} holds NaN or infinity: {remedy}")
 
 

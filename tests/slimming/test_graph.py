@@ -101,3 +101,31 @@ def test_in_place_changes_are_followed(view: bool) -> None:
 def test_input_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(InputError, match="pass the part"):
         trace(nn.Conv2d(3, 4, 1), torch.zeros(1, 2, 4, 4))
+
+
+class Counting(nn.Module):
+    """Counts its calls in a buffer and keeps what it computed last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.register_buffer("calls", torch.zeros(()))
+        self.last = torch.zeros(())
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert isinstance(self.calls, Tensor)
+        self.calls += 1
+        self.last = self.conv(images)
+        return self.last + self.calls
+
+
+def test_a_forward_that_writes_to_its_own_tensors_leaves_the_model_as_it_was() -> None:
+    model = Counting().eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    last = model.last
+    traced = trace(model, torch.randn(1, 3, 4, 4))
+    assert model.last is last
+    assert traced.tensors["conv.weight"].data_ptr() == model.conv.weight.data_ptr()
+    for name, tensor in model.state_dict().items():
+        assert type(tensor) is Tensor
+        assert torch.equal(tensor, before[name])

@@ -423,3 +423,11 @@ def test_a_forward_that_asserts_without_a_word_is_refused_in_a_sentence() -> Non
     mask(model[0], [1])
     with pytest.raises(InputError, match="AssertionError without a message"):
         slim(model, IMAGES)
+
+
+def test_the_slim_network_shares_no_memory_with_the_one_it_was_cut_from() -> None:
+    model = settle_statistics(Plain())
+    mask(model.first, [1, 4], model.norm)
+    slimmed = checked(model).model
+    places = {tensor.data_ptr() for tensor in model.state_dict().values()}
+    assert not places & {tensor.data_ptr() for tensor in slimmed.state_dict().values()}

@@ -15,7 +15,12 @@ def count_parameters(model: nn.Module) -> int:
 
 def count_nonzero(model: nn.Module) -> int:
     """Parameters that are not zero, of any kind, each counted once."""
-    return sum(_count_nonzero(parameter.detach()) for parameter in model.parameters())
+    return sum(nonzero_of_parameters(model).values())
+
+
+def nonzero_of_parameters(model: nn.Module) -> dict[int, int]:
+    """Elements that are not zero of each parameter, by its ``id``."""
+    return {id(p): _count_nonzero(p.detach()) for p in model.parameters()}
 
 
 def _count_nonzero(values: Tensor) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from secateur.cost.macs import LayerCost, count_macs
-from secateur.cost.parameters import count_nonzero, count_parameters
+from secateur.cost.parameters import count_parameters, nonzero_of_parameters
 from secateur.filters import FilterLayer, number_of_filters
 
 
@@ -123,6 +123,7 @@ def compare_costs(
     group_of = {name: group for group, names in (groups or {}).items() for name in names}
     slim_modules = dict(slim.named_modules())
     nothing = LayerCost(0, 0, 0)
+    nonzero_of = nonzero_of_parameters(masked)
     layers = []
     for name, layer in masked.named_modules():
         if not isinstance(layer, FilterLayer):
@@ -141,7 +142,7 @@ def compare_costs(
                 kept=int(keep[name].sum()) if name in keep else filters,
                 slim=number_of_filters(slim_layer) if slim_layer is not None else 0,
                 parameters=count_parameters(layer),
-                nonzero=count_nonzero(layer),
+                nonzero=sum(nonzero_of[id(parameter)] for parameter in layer.parameters()),
                 parameters_slim=count_parameters(slim_layer) if slim_layer is not None else 0,
                 macs=cost.macs,
                 macs_slim=cost_slim.macs,
@@ -151,7 +152,7 @@ def compare_costs(
                 score_max=float(score.max()) if score is not None else None,
             )
         )
-    parameters, nonzero = count_parameters(masked), count_nonzero(masked)
+    parameters, nonzero = count_parameters(masked), sum(nonzero_of.values())
     total = TotalCosts(
         filters=sum(layer.filters for layer in layers),
         kept=sum(layer.kept for layer in layers),

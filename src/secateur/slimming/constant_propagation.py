@@ -22,6 +22,7 @@ from secateur.slimming.operators import (
     IDENTITIES,
     MOVES,
     REDUCTIONS,
+    Layout,
     bind,
     is_pointwise,
     layout_of,
@@ -85,11 +86,18 @@ class ConstantValues(dict[fx.Node, tuple[Tensor, ...]]):
         """Start without any other node."""
         super().__init__()
         self.known = known
+        self._nonzero: dict[tuple[fx.Node, Layout], Tensor] = {}
 
     def __missing__(self, node: fx.Node) -> tuple[Tensor, ...]:
         """Value of a known node."""
         self[node] = (compress(self.known[node].double()),)
         return self[node]
+
+    def nonzero(self, weight: fx.Node, layout: Layout) -> Tensor:
+        """Whether a filter of a known weight depends on a channel, (filters, channels)."""
+        if (weight, layout) not in self._nonzero:
+            self._nonzero[weight, layout] = layout.nonzero(self.known[weight])
+        return self._nonzero[weight, layout]
 
 
 def constant_values(traced: NetworkGraph, known: Mapping[fx.Node, Tensor]) -> ConstantValues:
@@ -134,7 +142,7 @@ def _call(
     blank = _varying(node)
     first = found[node.all_input_nodes[0]][0]
     if is_convolution(node) or name == "linear":
-        result = _layer(node, first, known)
+        result = _layer(node, first, found)
     elif is_batch_norm(node):
         result = _batch_norm(node, first, known)
     elif name == "instance_norm":
@@ -159,8 +167,8 @@ def _call(
     return (compress(result.expand(blank[0].shape)), *blank[1:])
 
 
-def _layer(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) -> Tensor:
-    a = bind(node)
+def _layer(node: fx.Node, source: Tensor, found: ConstantValues) -> Tensor:
+    a, known = bind(node), found.known
     (shape,) = shapes_of(node)
     if a["weight"] not in known or (a["bias"] is not None and a["bias"] not in known):
         return torch.tensor(VARYING)
@@ -171,7 +179,7 @@ def _layer(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) -> Te
     constant = layout.effect(weight, torch.where(varies, 0.0, channels))
     if a["bias"] is not None:
         constant = constant + known[a["bias"]].double()
-    reads_varying = (layout.nonzero(weight) & varies).any(1)
+    reads_varying = (found.nonzero(a["weight"], layout) & varies).any(1)
     return along_dimension(torch.where(reads_varying, VARYING, constant), layout.dim, shape)
 
 

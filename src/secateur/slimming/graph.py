@@ -120,8 +120,10 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> NetworkGr
     level = exporter.level
     try:
         exporter.setLevel(logging.ERROR)
-        # A copy, because a forward that caches tensors would cache the tracer's fake ones.
-        subject = copy_network(model).cpu().eval()
+        # A copy, because a forward that caches tensors would cache the tracer's fake ones. The
+        # tracer writes to no tensor; those of another device go to the CPU, which they must not.
+        here = [tensor for tensor in originals.values() if tensor.is_cpu]
+        subject = copy_network(model, shared=here).cpu().eval()
         arguments = tree_map(_on_cpu, as_arguments(example_inputs))
         # When it fails, the exporter prints the graph.
         with (

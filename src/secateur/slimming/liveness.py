@@ -11,7 +11,7 @@ from torch import Tensor
 
 from secateur.slimming.constant_propagation import VARYING, ConstantValues, channel_values
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies, LabeledCall
-from secateur.slimming.operators import Layout
+from secateur.slimming.operators import Layout, bind
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def readers(
             first.layout,
             classes.of[first.inputs],
             classes.of[first.outputs],
-            first.layout.nonzero(tensors[weight]),
+            values.nonzero(bind(first.node)["weight"], first.layout),
             constants,
             seen,
         )

@@ -66,8 +66,10 @@ def held_channels(
     cost = parameters_of_classes(classes, tensors)
     writers: dict[int, list[str]] = {}
     for call in dependencies.calls:
+        layer = owner_of(call.weight)
         for index in torch.unique(classes.of[call.outputs]).tolist():
-            writers.setdefault(index, []).append(owner_of(call.weight))
+            if index in classes.pinned:
+                writers.setdefault(index, []).append(layer)
     members: dict[str, list[int]] = {}
     for index, reason in classes.pinned.items():
         if index in writers:
@@ -173,13 +175,14 @@ def build_report(
         difference: Largest differences between the outputs.
     """
     weights = _weights(analysis)
+    zero = {name: _zero_filters(name, analysis) for name in weights.values()}
     folded = Counter({owner_of(fold.weight): fold.channels for fold in analysis.cut.folds})
     folded.update(owner_of(merge.weight) for merge in analysis.cut.merges)
-    reasons = _Reasons(analysis)
+    reasons = _Reasons(analysis, zero)
     refused: dict[str, dict[str, int]] = {}
     for layer, name in weights.items():
         members = analysis.classes.slices[name, _filter_dim(name, analysis)]
-        stayed = members[_zero_filters(name, analysis) & analysis.kept[members]]
+        stayed = members[zero[name] & analysis.kept[members]]
         if len(stayed):
             refused[layer] = dict(Counter(reasons.of(index) for index in stayed.tolist()))
     return SlimReport(
@@ -225,7 +228,7 @@ def _chain_norms(
 class _Reasons:
     """Why classes of channels stay, looked up class by class."""
 
-    def __init__(self, analysis: Analysis) -> None:
+    def __init__(self, analysis: Analysis, zero: Mapping[str, Tensor]) -> None:
         classes, live = analysis.classes, analysis.live
         self.pinned = classes.pinned
         self.live = live.tolist()
@@ -238,9 +241,9 @@ class _Reasons:
                 self.varying.setdefault(index, owner_of(name))
             self.constant.update(reader.inputs[needed & ~varies].tolist())
         self.writers = torch.zeros(classes.count, dtype=torch.int64)
-        for name in _weights(analysis).values():
+        for name, filters in zero.items():
             members = classes.slices[name, _filter_dim(name, analysis)]
-            self.writers[torch.unique(members[~_zero_filters(name, analysis)])] += 1
+            self.writers[torch.unique(members[~filters])] += 1
 
     def of(self, index: int) -> str:
         """Why a class with a zero filter in it stays."""

@@ -52,8 +52,7 @@ def apply_cut(model: nn.Module, cut: Cut) -> nn.Module:
         model: Any network; it is not changed.
         cut: Indices that stay of each tensor.
     """
-    slim = copy_network(model)
-    tensors: dict[str, Tensor] = dict(slim.named_buffers()) | dict(slim.named_parameters())
+    tensors: dict[str, Tensor] = dict(model.named_buffers()) | dict(model.named_parameters())
     changed: dict[str, Tensor] = {}
     for fold in cut.folds:
         old = tensors.get(fold.target)
@@ -73,6 +72,9 @@ def apply_cut(model: nn.Module, cut: Cut) -> nn.Module:
         tensor = changed.get(name, tensors[name].detach() if name in tensors else None)
         if tensor is not None and len(indices) != tensor.shape[dim]:
             changed[name] = tensor.index_select(dim, indices.to(tensor.device))
+    # What is cut need not be copied whole first.
+    cut_down = {name: tensors[name] for name in changed if name in tensors}
+    slim = copy_network(model, shared=cut_down.values())
     for fold in cut.folds:
         if fold.target not in tensors:
             rows = cut.kept.get((fold.weight, 0))
