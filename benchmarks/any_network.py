@@ -165,8 +165,8 @@ def measure(name: str) -> dict[str, Any]:
     stopped = {"failed": f"stopped at {SECONDS} s of processor time or {GIBIBYTES} GiB"}
     found: list[dict[str, Any]] = []
     try:
-        for _ in range(2):
-            found.append(receiver.recv())
+        found.append(receiver.recv())
+        found.append(receiver.recv())
     except EOFError:
         found += [stopped] * (2 - len(found))
     process.join()
@@ -259,8 +259,8 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
     drawn = [row for row in rows if row["model"].startswith("unseen ")]
     about = (
         "`python -m benchmarks any_network`: half the filters of every layer by L1, coupled; "
-        "random weights, one thread, both libraries in one run, after a small network. Share of the parameters that is "
-        "left, largest difference between slim and masked network relative to the largest output, "
+        "random weights, one thread, both libraries in one run, after a small network. Share of "
+        "the parameters that is left, largest difference between slim and masked network relative to the largest output, "
         "seconds of processor time. Torch-Pruning removes without masks or proof; it is told which "
         "layers write outputs."
     )
