@@ -260,9 +260,9 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
     about = (
         "`python -m benchmarks any_network`: half the filters of every layer by L1, coupled; "
         "random weights, one thread, both libraries in one run, after a small network. Share of "
-        "the parameters that is left, largest difference between slim and masked network relative to the largest output, "
-        "seconds of processor time. Torch-Pruning removes without masks or proof; it is told which "
-        "layers write outputs."
+        "the parameters that is left, largest difference between slim and masked network relative "
+        "to the largest output, seconds of processor time. Torch-Pruning removes without masks or "
+        "proof; it is told which layers write outputs."
     )
     parts = [about, headline(seen, "networks")]
     done = {row["model"] for row in rows}
