@@ -249,8 +249,8 @@ def _score_by_shape(
     for names in alike.values():
         at_once = max(1, _WEIGHTS // max(filters[names[0]].numel(), 1))
         for some in (names[i : i + at_once] for i in range(0, len(names), at_once)):
-            rows = [filters[name] for name in some]
-            stack = torch.stack(rows) if len(rows) > 1 else rows[0][None]
+            several = [filters[name] for name in some]
+            stack = torch.stack(several) if len(several) > 1 else several[0][None]
             scores.update(zip(some, score(stack).unbind(), strict=True))
     return {name: scores[name] for name in layers}
 
@@ -266,7 +266,7 @@ def _fpgm(filters: Tensor) -> Tensor:
     held in float64; a layer of one slice is converted once for all blocks of its filters.
     """
     n_layers, n_filters, k = filters.shape
-    slices = filters.split(max(1, min(k, _WEIGHTS // (n_layers * n_filters))), 2)
+    slices = torch.split(filters, max(1, min(k, _WEIGHTS // max(n_layers * n_filters, 1))), 2)
     whole = _centered(slices[0]) if len(slices) == 1 else None
 
     def centered(start: int) -> Iterator[Tensor]:
@@ -318,7 +318,7 @@ def _by_rows(filters: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
     at_once = max(1, _WEIGHTS // max(n_layers * k, 1))
     if at_once >= n_filters:
         return score(filters).float()
-    return torch.cat([score(rows) for rows in filters.split(at_once, 1)], 1).float()
+    return torch.cat([score(rows) for rows in torch.split(filters, at_once, 1)], 1).float()
 
 
 _REGISTERED: dict[str, Callable[[Tensor], Tensor]] = {}
