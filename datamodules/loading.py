@@ -54,6 +54,7 @@ def loader_settings(num_workers: int, batch_bytes: int) -> dict[str, Any]:
         "persistent_workers": workers > 0,
         "worker_init_fn": use_one_thread,
         "timeout": TIMEOUT if workers else 0.0,
+        "pin_memory": torch.cuda.is_available(),  # copies to a CUDA device then run beside it
     }
 
 
