@@ -9,6 +9,7 @@ from secateur.detectors.boxes import center_to_corner, pairwise_iou
 
 THRESHOLDS = (0.1, 0.35, 0.5)
 _BLOCK_PAIRS = 2**18
+_DEVICE_PAIRS = 2**25  # where a launch costs more than what does not fit into a cache
 
 
 def match_anchors(faces: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +59,8 @@ def _best_overlaps(faces: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor, Tens
     by_face = []
     anchor_overlap = torch.full_like(anchors[:, 0], -1)
     face_index = torch.zeros(len(anchors), dtype=torch.long, device=anchors.device)
-    block = max(1, _BLOCK_PAIRS // len(anchors))
+    pairs = _BLOCK_PAIRS if anchors.device.type == "cpu" else _DEVICE_PAIRS
+    block = max(1, pairs // len(anchors))
     for start in range(0, len(faces), block):
         overlaps = pairwise_iou(faces[start : start + block], corners)
         by_face.append(overlaps.max(dim=1))

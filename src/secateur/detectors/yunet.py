@@ -138,7 +138,9 @@ class YuNet(nn.Module):
         classes, boxes, objectness = outputs[:3]
         landmarks = outputs[3] if len(outputs) > 3 else None
         points = make_points(height, width, device=boxes.device)
-        pixels = [rows.to(points) * _in_pixels(rows, height, width) for rows in faces]
+        pixels = [
+            rows.to(points) * _in_pixels(rows, height, width).to(points.device) for rows in faces
+        ]
         return point_loss(classes, boxes, objectness, landmarks, points, pixels, **settings)
 
     def candidates(self, size: tuple[int, int]) -> Tensor:

@@ -55,6 +55,7 @@ class DistilledDetectorTask(DetectorTask):
         # In a list, so that it is no submodule: neither trained nor saved in checkpoints.
         self._teacher = [] if teacher is None else [teacher.eval().requires_grad_(False)]
         self._fused: list[nn.Module] = []
+        self._alike: dict[tuple[int, int], bool] = {}
         self._norms = FoldedBatchNorms(network)
         self.distillation = distillation
         self.probabilities = probabilities
@@ -110,7 +111,7 @@ class DistilledDetectorTask(DetectorTask):
             isinstance(student, Distillable)
             and isinstance(teacher, Distillable)
             and teacher_size == size
-            and speak_alike(student, teacher, size)
+            and self._speak_alike(student, teacher, size)
         ):
             return detector_distances(
                 student, outputs, teacher, wanted, self.picture_share, self.probabilities
@@ -119,6 +120,14 @@ class DistilledDetectorTask(DetectorTask):
             rows = detect(teacher, images, score_threshold=self.teacher_threshold)
         faces = [_boxes(found) for found in rows]
         return self._label(outputs, size, faces, torch.full((len(faces),), Teaching.BOXES))
+
+    def _speak_alike(
+        self, student: Distillable, teacher: Distillable, size: tuple[int, int]
+    ) -> bool:
+        """``speak_alike``, asked once for each size of the input."""
+        if size not in self._alike:
+            self._alike[size] = speak_alike(student, teacher, size)
+        return self._alike[size]
 
     def _teacher_for(self, images: Tensor) -> nn.Module:
         """The teacher where the images are; fused on a CPU, where it then takes half the time."""
