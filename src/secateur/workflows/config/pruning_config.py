@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 from importlib import import_module
 from pathlib import Path
 
 import hydra.utils
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from secateur.errors import InputError
@@ -18,6 +16,7 @@ from secateur.pruning.settings import PruningSettings
 from secateur.pruning.targets import QUANTITIES, Target, read_target
 from secateur.readers import read_yaml
 from secateur.schema import is_number, mapping_in, shown
+from secateur.workflows.config.overrides import given_overrides, key_of
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ def with_rates_file(config: DictConfig) -> DictConfig:
     with open_dict(config):
         config.rates = rates
         if settings is not None:
-            said = _said_by_user()
+            said = {key_of(given) for given in given_overrides()}
             if "rate" not in said:
                 config.rate = settings.rate
             plain = settings.to_plain()
@@ -249,11 +248,3 @@ def build_schedule(config: DictConfig) -> Schedule:
         )
     except ValueError as error:
         raise InputError(f"phases or pruning: {error}") from error
-
-
-def _said_by_user() -> set[str]:
-    """Keys that the command line sets by name; empty where Hydra did not start the program."""
-    if not HydraConfig.initialized():
-        return set()
-    overrides = [str(override) for override in HydraConfig.get().overrides.task]
-    return {re.split(r"[=@]", override.lstrip("+~"))[0] for override in overrides}

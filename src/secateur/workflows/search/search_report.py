@@ -28,7 +28,7 @@ from secateur.search.records import (
 )
 from secateur.search.study import RateStudy
 from secateur.search.workers import SearchJob
-from secateur.workflows.config.overrides import override
+from secateur.workflows.config.overrides import given_overrides, key_of, override
 from secateur.workflows.config.pruning_config import pruning_settings, required_target
 from secateur.workflows.run_folder import RunFolder
 from secateur.workflows.search.trial_setup import objective_name
@@ -224,10 +224,18 @@ def write_rates(
 
 
 def train_command(config: DictConfig, rates: Path) -> str:
-    """The command that prunes as was found: same network, weights and pictures."""
+    """The command that prunes as was found: same network, weights and pictures.
+
+    What the command line of the search sets within model and data by name is part of it.
+    """
     parts = {"model": config.model.name, "weights": config.weights, "data": config.data.name}
     if config.data.get("root") is not None:
         parts["data.root"] = config.data.root
     parts["rates"] = rates
-    words = (shlex.quote(override(key, str(value))) for key, value in parts.items())
-    return " ".join(["python train.py", *words])
+    words = [override(key, str(value)) for key, value in parts.items()]
+    words += [
+        given
+        for given in given_overrides()
+        if (key := key_of(given)).startswith(("model.", "data.")) and key not in parts
+    ]
+    return " ".join(["python train.py", *(shlex.quote(word) for word in words)])
