@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -31,7 +32,8 @@ def check_count(pictures: int) -> None:
 def write_once(root: str | Path, record: Mapping[str, int], write: Callable[[Path], None]) -> bool:
     """Draw a set unless it is there; an interrupted call leaves no half set behind.
 
-    A set drawn with other parameters, or by another version of the drawing code, is replaced.
+    A set drawn with other parameters, or by another version of the drawing code, is replaced. Of
+    processes that draw the same set at once the first one's stays: others may read it already.
 
     Args:
         root: Folder to make.
@@ -50,13 +52,16 @@ def write_once(root: str | Path, record: Mapping[str, int], write: Callable[[Pat
     if root.exists() and not (root / RECORD).is_file() and any(root.iterdir()):
         raise InputError(f"{root} holds something other than drawn faces: set data.root elsewhere")
     partial = root.with_name(f".{root.name}.{os.getpid()}.partial")
+    old = partial.with_suffix(".old")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         write(partial)
         (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        shutil.rmtree(root, ignore_errors=True)
+        if root.exists() and not _is_there(root, record):
+            with contextlib.suppress(FileNotFoundError):  # another process has done it
+                root.rename(old)
         try:
-            partial.rename(root)
+            partial.rename(root)  # refused by the system where a folder holds something
         except OSError:
             if not _is_there(root, record):  # else another process was quicker with the same set
                 raise
@@ -64,6 +69,7 @@ def write_once(root: str | Path, record: Mapping[str, int], write: Callable[[Pat
         raise InputError(f"{root} cannot be written ({error}): set data.root elsewhere") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     return True
 
 
