@@ -35,8 +35,9 @@ test-cluster: setup  ## sweeps on a real Slurm, started on this machine (Debian,
 	tests/cluster/run.sh $(BIN)/python
 
 SECONDS ?= 60
-fuzz: setup  ## damaged files for every parser, for SECONDS=600; a table at the end
-	$(BIN)/python -m tests.fuzz $(SECONDS)
+FIRST ?= 0
+fuzz: setup  ## damaged files for every parser, for SECONDS=600, from seed FIRST=0; a table at the end
+	$(BIN)/python -m tests.fuzz $(SECONDS) 0 "" $(FIRST)
 
 KILLS ?= 30
 test-faults: setup  ## kills, full disks and damaged files on real runs; a table at the end (root, minutes)

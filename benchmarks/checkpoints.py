@@ -1,6 +1,9 @@
 """What safe checkpoints cost beside Lightning's: ``python -m benchmarks.checkpoints``.
 
-Saving, and epochs that save, with Lightning's files and with ours, in turn in one process.
+Saving, and epochs that save, with Lightning's files and with ours, in turn in one process. With
+settings of ``train.py`` behind it, whole epochs of that training instead, processor time::
+
+    python -m benchmarks.checkpoints weights=eresfd.safetensors data=widerface data.root=WIDER
 """
 
 from __future__ import annotations
@@ -10,23 +13,35 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from hydra import compose, initialize_config_dir
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from secateur.callbacks.dense_weights import DenseWeights
+from secateur.callbacks.phase_checkpoint import PhaseCheckpoint
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
+from secateur.workflows.build import (
+    build_data,
+    build_network,
+    build_task,
+    resolve_config,
+    resolve_learning_rate,
+)
 from secateur.workflows.checkpoints import CheckpointFiles
+from secateur.workflows.command_line.arguments import CONF
 
 _ROUNDS = 25
 _STEPS, _EPOCHS = 10, 8
+_REAL_ROUNDS = 4
 
 
 def state_of(network: nn.Module) -> dict[str, Any]:
@@ -111,9 +126,89 @@ def epochs(folder: Path, plugins: list[Any], times: dict[str, list[float]]) -> N
     trainer.fit(Small(), DataLoader(TensorDataset(torch.zeros(_STEPS, 1))))
 
 
-def main() -> None:
+class Processor(pl.Callback):
+    """Notes the processor time of an epoch with all that is saved at its end."""
+
+    def __init__(self) -> None:
+        self.started = self.seconds = 0.0
+
+    def on_train_epoch_start(self, *_: object) -> None:
+        """Begin."""
+        self.started = time.process_time()
+
+    def on_train_epoch_end(self, *_: object) -> None:
+        """End; it has to be the last callback."""
+        self.seconds = time.process_time() - self.started
+
+
+def real_epochs(settings: Sequence[str]) -> None:
+    """Print seconds of epochs of a training that saves as a run does, and as Lightning does.
+
+    A run keeps the last epoch, the one before, the best one and the dense weights; Lightning's
+    own two callbacks keep the last and the best one.
+
+    Args:
+        settings: Those of ``train.py``.
+    """
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        fixed = ("recover=none", "pruning=none", "data.num_workers=0", "trainer=cpu")
+        config = compose("train", [*fixed, *settings])
+    config = resolve_learning_rate(resolve_config(config))
+    pl.seed_everything(0, verbose=False)
+    network, architecture = build_network(config)
+    data = build_data(config, network)
+    data.prepare_data()
+    data.setup("fit")
+    task = build_task(config, network)
+
+    def epoch(folder: Path, ours: bool) -> float:
+        processor = Processor()
+        best = {"monitor": "train/loss", "mode": "min", "enable_version_counter": False}
+        last = ModelCheckpoint(
+            folder, "last", enable_version_counter=False, save_on_train_epoch_end=True
+        )
+        saving: list[pl.Callback] = [
+            ModelCheckpoint(folder, "best", save_on_train_epoch_end=True, **best)
+        ]
+        if ours:
+            saving = [
+                DenseWeights(folder, architecture, None),
+                PhaseCheckpoint(folder, "dense", None, "train/loss", "min"),
+                PhaseCheckpoint(folder, "pruned", None, "train/loss", "min"),
+            ]
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=1,
+            logger=False,
+            limit_val_batches=0,
+            limit_train_batches=config.trainer.limit_train_batches,
+            plugins=[CheckpointFiles()] if ours else [],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[processor, *saving, last],
+        )
+        others = (c for c in trainer.callbacks if c is not processor)
+        trainer.callbacks = [*others, processor]  # Lightning puts checkpoint callbacks last
+        trainer.fit(task, datamodule=data)
+        print(f"{'ours' if ours else 'Lightning':10}{processor.seconds:8.2f} s", flush=True)
+        return processor.seconds
+
+    times: dict[bool, list[float]] = {True: [], False: []}
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+        for number in range(_REAL_ROUNDS):
+            for ours in (True, False) if number % 2 else (False, True):
+                pl.seed_everything(number, verbose=False)
+                times[ours].append(epoch(Path(name) / str(ours), ours))
+    ours, other = (statistics.median(times[kind]) for kind in (True, False))
+    print(f"an epoch: {ours:.2f} s, with Lightning's files {other:.2f} s, ratio {ours / other:.3f}")
+
+
+def main(settings: Sequence[str] = ()) -> None:
     """Print a table of milliseconds and ratios."""
     warnings.simplefilter("ignore")
+    if settings:
+        real_epochs(settings)
+        return
     rows: list[tuple[str, float, float]] = []
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         folder = Path(name)
@@ -142,4 +237,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(sys.argv[1:])

@@ -45,22 +45,28 @@ class Bench:
         self.people = draw_people(base)
         outcome = self.run("whole")
         assert outcome.status == 0, outcome.errors
-        self.seconds = outcome.seconds
+        self.learn(outcome)
         self.wanted = result(base / "whole")
+
+    def learn(self, outcome: Outcome) -> None:
+        """Times of an unbroken run: all of it, and until its first checkpoint."""
+        assert outcome.saved is not None
+        self.seconds, self.saved = outcome.seconds, outcome.saved
 
     def run(self, folder: Path | str, **how: object) -> Outcome:
         """The run, in a folder."""
-        return run_command(train(self.base / folder, self.people), self.base, **how)  # type: ignore[arg-type]
+        first = self.base / folder / "checkpoints" / "last.ckpt"
+        arguments = train(self.base / folder, self.people)
+        return run_command(arguments, self.base, watched=first, **how)  # type: ignore[arg-type]
 
     def interrupted(
         self,
         folder: str,
         status: int,
-        share: float,
-        how: Callable[[float], dict[str, object]],
+        how: Callable[[], dict[str, object]],
         environment: Mapping[str, str] | None = None,
     ) -> Outcome | None:
-        """A run that something ends at a share of the time that an unbroken one takes.
+        """A run that something ends at a moment of the time that an unbroken one takes.
 
         A machine that became faster or slower has other times: a run that ended by itself says
         the new one and is begun anew.
@@ -68,21 +74,19 @@ class Bench:
         Args:
             folder: Its folder.
             status: With what it ends where the interruption hits it.
-            share: Of the time of an unbroken run.
-            how: Arguments of `run_command` for the moment in seconds.
+            how: Arguments of `run_command`, from the times that are known then.
             environment: Changes of the environment.
 
         Returns:
             How it ended; None if it was over before in five attempts.
         """
         for _ in range(5):
-            moment = share * self.seconds
-            outcome = self.run(folder, environment=environment, **how(moment))
+            outcome = self.run(folder, environment=environment, **how())
             if outcome.status != 0:
                 return outcome
-            self.seconds = outcome.seconds
+            self.learn(outcome)
             shutil.rmtree(self.base / folder)
-        print(f"{folder}: over before {moment:.1f} s, no status {status}", flush=True)
+        print(f"{folder}: over before its moment, no status {status}", flush=True)
         return None
 
     def ends_alike(self, folder: Path | str) -> str:
@@ -98,21 +102,27 @@ class Bench:
 def kills(bench: Bench, count: int, *, other_disk: bool) -> tuple[int, int]:
     """Kill a run at random moments, then give the same command until it ends.
 
-    Only runs that the kill has hit are counted: one that had ended is begun anew.
+    One in four is killed before its first checkpoint, the others after it, where there is
+    something to lose. Only runs that the kill has hit are counted: one that had ended is begun
+    anew.
 
     Returns:
         How many were killed, and how many ended with the result of the unbroken run.
     """
     generator = random.Random(int(other_disk))
-    tried = survived = 0
+    tried = survived = late = 0
     with small_disk(200 * 1024) as disk:
         environment = {"TMPDIR": str(disk)} if other_disk else {}
         for number in range(count):
             folder = f"killed{number}{'b' if other_disk else 'a'}"
-            share = generator.uniform(0.02, 1.0)
-            killed = bench.interrupted(
-                folder, -signal.SIGKILL, share, lambda at: {"kill_after": at}, environment
-            )
+            share, early = generator.uniform(0.02, 0.98), number % 4 == 3
+
+            def moment(share: float = share, early: bool = early) -> dict[str, object]:
+                if early:
+                    return {"kill_after": share * bench.saved}
+                return {"kill_after_saved": share * (bench.seconds - bench.saved)}
+
+            killed = bench.interrupted(folder, -signal.SIGKILL, moment, environment)
             if killed is None:
                 continue
             left = sorted(path.name for path in (bench.base / folder).glob("checkpoints/*"))
@@ -121,6 +131,7 @@ def kills(bench: Bench, count: int, *, other_disk: bool) -> tuple[int, int]:
                 problem = f"status {killed.status}: {last_line(killed.errors)}"
             tried += 1
             survived += not problem
+            late += "last.ckpt" in left
             print(
                 f"{folder}, killed after {killed.seconds:.2f} s with {', '.join(left) or 'nothing'}"
                 f": {problem or 'same result'}",
@@ -128,6 +139,7 @@ def kills(bench: Bench, count: int, *, other_disk: bool) -> tuple[int, int]:
             )
             shutil.rmtree(bench.base / folder, ignore_errors=True)
         strays = [path.name for path in disk.iterdir()]
+        print(f"{late} of {tried} had a checkpoint when they were killed")
         print(f"left in TMPDIR: {', '.join(strays) or 'nothing'}", flush=True)
     return tried, survived
 
@@ -261,12 +273,12 @@ def interrupts(bench: Bench) -> tuple[int, int]:
     tried, survived = 0, 0
     for number, share in enumerate((0.2, 0.5, 0.8, 0.2, 0.5, 0.8)):
         folder, twice = f"stopped{number}", number >= 3
-        stopped = bench.interrupted(
-            folder,
-            130,
-            share,
-            lambda at, more=(0.05,) if twice else (): {"signals": (at, *(at + s for s in more))},  # type: ignore[misc]
-        )
+
+        def moments(share: float = share, twice: bool = twice) -> dict[str, object]:
+            at = share * bench.seconds
+            return {"signals": (at, at + 0.05) if twice else (at,)}
+
+        stopped = bench.interrupted(folder, 130, moments)
         if stopped is None:
             continue
         problem = bench.ends_alike(folder)

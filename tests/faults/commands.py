@@ -44,11 +44,13 @@ class Outcome:
         status: Exit status; negative if a signal ended it.
         errors: What it wrote, standard output and standard error together.
         seconds: How long it took.
+        saved: After how many seconds a watched file was there; None if it never was.
     """
 
     status: int
     errors: str
     seconds: float
+    saved: float | None = None
 
     @property
     def is_sentence(self) -> bool:
@@ -104,6 +106,8 @@ def run_command(
     environment: Mapping[str, str] | None = None,
     kill_after: float | None = None,
     signals: tuple[float, ...] = (),
+    watched: Path | None = None,
+    kill_after_saved: float | None = None,
 ) -> Outcome:
     """Run ``train.py`` or another command in a forked process.
 
@@ -113,6 +117,8 @@ def run_command(
         environment: Changes of the environment.
         kill_after: Seconds after which it and all its children get SIGKILL.
         signals: Seconds after which it gets SIGINT.
+        watched: A file whose appearance is noted.
+        kill_after_saved: Seconds from that appearance after which they get SIGKILL.
     """
 
     def body() -> None:
@@ -121,7 +127,7 @@ def run_command(
         sys.argv = arguments
         run(arguments[0].removesuffix(".py"))
 
-    return forked(body, home, environment, kill_after, signals)
+    return forked(body, home, environment, kill_after, signals, watched, kill_after_saved)
 
 
 def forked(
@@ -130,6 +136,8 @@ def forked(
     environment: Mapping[str, str] | None = None,
     kill_after: float | None = None,
     signals: tuple[float, ...] = (),
+    watched: Path | None = None,
+    kill_after_saved: float | None = None,
 ) -> Outcome:
     """Run a function in a forked process; see `run_command`."""
     with tempfile.NamedTemporaryFile(suffix=".txt") as log:
@@ -140,8 +148,12 @@ def forked(
             _in_child(body, home, environment or {}, log.fileno())
         events = [(moment, signal.SIGINT) for moment in signals]
         events.append((kill_after or _LIMIT, signal.SIGKILL))
-        status = None
+        status = saved = None
         while status is None:
+            if watched is not None and saved is None and watched.exists():
+                saved = time.monotonic() - started
+                if kill_after_saved is not None:
+                    events = [(saved + kill_after_saved, signal.SIGKILL)]
             found, code = os.waitpid(process, os.WNOHANG)
             if found:
                 status = os.waitstatus_to_exitcode(code)
@@ -152,11 +164,11 @@ def forked(
                 else:
                     os.kill(process, number)
             else:
-                time.sleep(0.01)
+                time.sleep(0.002)
         with contextlib.suppress(ProcessLookupError):  # a process that loads pictures is left
             os.killpg(process, signal.SIGKILL)
         text = Path(log.name).read_text(errors="replace")
-        return Outcome(status, text, time.monotonic() - started)
+        return Outcome(status, text, time.monotonic() - started, saved)
 
 
 def _in_child(

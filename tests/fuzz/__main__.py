@@ -1,4 +1,4 @@
-"""Damaged files for all parsers for some time, and a table: ``make fuzz SECONDS=600``."""
+"""Damaged files for all parsers, and a table: ``make fuzz SECONDS=600 FIRST=5000``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ SLOWEST = 2.0  # seconds for one input
 MEMORY = 1 << 30  # more than this at once is an allocation that no small file needs
 
 
-def main(seconds: float, each: int | None = None, only: str = "") -> int:
+def main(seconds: float, each: int | None = None, only: str = "", first: int = 0) -> int:
     """Try damaged files in turn over all parsers.
 
     Args:
         seconds: When to stop.
         each: Inputs for each parser; None for as many as there is time for.
         only: Part of the names of the parsers to try.
+        first: Seed of the first input; other seeds are other damage.
 
     Returns:
         How many inputs ended in anything but a value or a sentence.
@@ -43,8 +44,8 @@ def main(seconds: float, each: int | None = None, only: str = "") -> int:
         goods = {
             target.name: _good(target, Path(name) / str(i)) for i, target in enumerate(targets)
         }
-        end, seed = time.monotonic() + seconds, 0
-        while time.monotonic() < end and (each is None or seed < each):
+        end, seed = time.monotonic() + seconds, first
+        while time.monotonic() < end and (each is None or seed < first + each):
             for target in targets:
                 folder, good = goods[target.name]
                 slowest[target.name] = max(
@@ -97,4 +98,6 @@ def _try(target: Target, folder: Path, good: bytes, seed: int, count: Counter[st
 if __name__ == "__main__":
     limit = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     tries = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    sys.exit(bool(main(limit, tries or None, sys.argv[3] if len(sys.argv) > 3 else "")))
+    only = sys.argv[3] if len(sys.argv) > 3 else ""
+    begin = int(sys.argv[4]) if len(sys.argv) > 4 else 0
+    sys.exit(bool(main(limit, tries or None, only, begin)))
