@@ -80,6 +80,9 @@ def write_error(path: str | Path, error: OSError) -> WriteError:
     return WriteError(f"{path} cannot be written, because {cause}; then give the command again")
 
 
+_NO_MEMORY = re.compile(r"out of memory|can't allocate memory", re.IGNORECASE)
+
+
 def machine_sentence(error: BaseException) -> str | None:
     """One sentence for an error of the machine that nobody on the way knew how to name.
 
@@ -90,10 +93,17 @@ def machine_sentence(error: BaseException) -> str | None:
         The sentence, with a remedy that can be followed; None for any other error.
     """
     text = without_traceback(str(error))
-    if isinstance(error, MemoryError) or "out of memory" in text.lower():
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
         return (
             "there is not enough memory: take a smaller data.batch_size, data.input_size or "
             "data.num_workers, or close other programs, and give the command again"
+        )
+    if type(error).__name__ == "MisconfigurationException" or "conditioned on metric" in text:
+        return " ".join(text.split())  # Lightning's own about a setting, such as what to monitor
+    if type(error).__name__ == "FailedJobError":
+        return (
+            f"the cluster takes no job ({' '.join(text.split())[:300]}): is Slurm set up on this "
+            "machine? without it, leave hydra/launcher out or say hydra/launcher=joblib"
         )
     if isinstance(error, OSError):
         return _system_sentence(error, text)

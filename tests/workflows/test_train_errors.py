@@ -47,7 +47,7 @@ def test_rate_out_of_range(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     said = fail(monkeypatch, capsys, tmp_path, "rate=1.2")
-    assert "rate must be at least 0 and below 1, got 1.2" in said
+    assert "rate=1.2 must be a number of at least 0 and below 1" in said
 
 
 def test_half_precision_throughout(
@@ -175,3 +175,52 @@ def test_loss_that_is_not_a_number(
     )
     assert "training loss became" in said
     assert "optimizer.lr" in said
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("callbacks=null", "error: callbacks=null is no choice; choose callbacks from: default, "),
+        ("=3", "error: =3 has no key before its =: give KEY=VALUE"),
+        ("~logger", "error: ~logger takes away what the command needs: leave it out, or set "),
+        ("recover.views={foo: 1}", "error: there is no key recover.views.foo; "),
+        ("slim_from=x", "error: slim_from=x must be last or best"),
+        ("model.name=../x", "error: model.name=../x must be a name without a slash"),
+        ("weights=", "error: weights= must be a text that is not empty, or null"),
+        ("output_dir=[a]", "error: output_dir=['a'] must be a text that is not empty, or null"),
+        ("rates=3", "error: rates of the command line must be a mapping from group to rate"),
+        ("pruning.exclude=3", "error: pruning.exclude=3 must be heads, none, or a list of "),
+        ("model.network.topology=x", "error: model.network cannot be made as it is set (topology "),
+        ("model.network.anchor_ratio=0", "error: model.network cannot be made as it is set (anc"),
+        ("model.network._target_=no.No", "error: model.network cannot be made as it is set (Err"),
+        ("model.network._target_=pathlib.Path", "error: model.network"),
+        ("+optimizer.foo=1", "error: optimizer cannot be made as it is set (Adam.__init__() got "),
+        ("+scheduler.foo=1", "error: scheduler cannot be made as it is set (warmup_cosine() got "),
+        ("+callbacks.x=3", "error: callbacks.x=3 describes no callback: it needs the _target_ of "),
+        ("+callbacks.x={a: 1}", "error: callbacks.x={'a': 1} describes no callback: it needs the "),
+        ("+callbacks.x._target_=no.No", "error: callbacks.x cannot be made as it is set (Error "),
+        ("+callbacks.x={_target_: torch.nn.Linear, in_features: 1, out_features: 1}",
+         "error: callbacks.x._target_=torch.nn.Linear is no pytorch_lightning.Callback: "),
+        ("trainer.accelerator=foo", "error: trainer cannot be made as it is set ("),
+        ("trainer.limit_train_batches=2.5", "error: trainer cannot be made as it is set ("),
+        ("+trainer.max_steps=x", "error: trainer cannot be made as it is set ("),
+        ("+trainer.max_epochs=3", "error: trainer.max_epochs is set by this program (phases"),
+        ("batch_size=3", "error: there is no key batch_size; did you mean data.batch_size"),
+        ("RATE=0.3", "error: there is no key RATE; did you mean rate"),
+        ("lr=0.1", "error: there is no key lr; did you mean optimizer.lr"),
+        ("epochs=3", "error: epochs is called otherwise here: phases.dense_epochs, "),
+        ("+trainer.callbacks=[]", "error: trainer.callbacks is set by this program (phases.* give"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    drawn: Path,
+    override: str,
+    said: str,
+) -> None:
+    data = ("data=widerface", f"data.root={drawn}", "data.input_size=64", "data.num_workers=0")
+    if not override.startswith("pruning"):
+        data += ("pruning=none",)  # there is no network to trace then
+    assert fail(monkeypatch, capsys, tmp_path, *data, override).startswith(said)

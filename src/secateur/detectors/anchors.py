@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -66,6 +67,9 @@ class AnchorCache:
         ratio: Height over width of the anchors.
         strides: Pixels between neighbouring anchors, where they differ from ``cell_strides``.
         capacity: Number of input sizes to remember.
+
+    Raises:
+        ValueError: If the ratio is no positive number.
     """
 
     def __init__(
@@ -75,6 +79,8 @@ class AnchorCache:
         strides: Sequence[int] = STRIDES,
         capacity: int = 16,
     ) -> None:
+        if not 0 < ratio < math.inf:
+            raise ValueError(f"anchor_ratio must be a number above 0, got {ratio}")
         self.cell_strides = tuple(cell_strides)
         self.ratio = ratio
         self.strides = tuple(strides)

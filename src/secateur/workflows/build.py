@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra.utils
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from torch import nn
 
@@ -25,12 +27,38 @@ log = logging.getLogger(__name__)
 
 # A width shows in the shapes of the tensors; these do not, so a wrong value would go unnoticed.
 _SET_BY_WEIGHTS = {"topology", "anchor_ratio"}
+_SOME_STEPS = 10
 
 
 def instantiate(node: DictConfig | Mapping[str, Any], **extra: Any) -> Any:
     """Make the object that a configuration node describes; the only place that does."""
     plain = _plain(node)
     return hydra.utils.instantiate(with_addresses(plain, current_address), **extra)
+
+
+@contextmanager
+def made_from(key: str) -> Iterator[None]:
+    """Name the setting where an object that it describes cannot be made.
+
+    Args:
+        key: Of the node of the configuration.
+
+    Raises:
+        InputError: In place of whatever the maker of the object raises, in one sentence.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException = error
+        while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, InputError):
+            raise cause from error
+        why = " ".join(str(cause).split()) or type(cause).__name__
+        raise InputError(
+            f"{key} cannot be made as it is set ({why.rstrip('.')}): mend its _target_ or its "
+            "arguments"
+        ) from error
 
 
 def _plain(node: Any) -> Any:
@@ -86,8 +114,9 @@ def build_data(config: DictConfig, network: nn.Module | None = None) -> Any:
         for name in ("augmentation", "landmarks"):
             if node.get(name) is None and name in config.model:
                 node[name] = config.model[name]
-    # called afterwards, because Hydra would turn a dataclass into a configuration of its own
-    return instantiate(node, _partial_=True)(seed=int(config.seed), **extra)
+    with made_from("data"):
+        # called afterwards, because Hydra would turn a dataclass into a configuration of its own
+        return instantiate(node, _partial_=True)(seed=int(config.seed), **extra)
 
 
 def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
@@ -126,7 +155,13 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
             if settings.get(name) != told[name]:
                 settings[name] = told[name]
                 log.info("%s sets model.network.%s=%s", path.name, name, settings[name])
-    network: nn.Module = instantiate(settings)
+    with made_from("model.network"):
+        network: nn.Module = instantiate(settings)
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"model.network._target_={settings['_target_']} makes no torch.nn.Module: name a class "
+            "of one, or a function that returns one"
+        )
     if state is not None:
         load = load_recognizer if config.model.task == "recognition" else load_weights
         load(network, state, source=str(config.weights))
@@ -168,10 +203,13 @@ def build_task(config: DictConfig, network: nn.Module, teacher: nn.Module | None
         own = {key: value for key, value in node.items() if not str(key).startswith("_")}
         node = OmegaConf.create({**config.recover[config.model.task], **own})
         extra["teacher"] = teacher
-    return instantiate(
-        node,
-        network=network,
-        optimizer=instantiate(config.optimizer),
-        scheduler=instantiate(config.scheduler),
-        **extra,
-    )()
+    with made_from("optimizer"):
+        optimizer = instantiate(config.optimizer)
+        made = optimizer(network.parameters())
+    with made_from("scheduler"):
+        scheduler = instantiate(config.scheduler)
+        scheduler(made, _SOME_STEPS, 1)  # as the task will, but before anything is trained
+    with made_from("model.lightning"):
+        return instantiate(
+            node, network=network, optimizer=optimizer, scheduler=scheduler, **extra
+        )()

@@ -106,8 +106,11 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     refused: list[InputError] = []
+    composed: list[bool] = []
 
     def guarded(config: DictConfig) -> object:
+        composed.append(True)
+        from secateur.workflows.config.setting_ranges import check_settings
         from secateur.workflows.sweep import claim_device
 
         if config.get("print_config"):
@@ -116,6 +119,7 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
             print_tree(config)
         claim_device(config)
         try:
+            check_settings(config)
             return (workflow or _load(COMMANDS[command]))(config)
         except Exception as error:
             sentence = str(error) if isinstance(error, InputError) else machine_sentence(error)
@@ -146,11 +150,18 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
         _fail(hint_for(sys.argv[1:]) or _unknown_option(error))
     except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
         _fail(_override_problem(error, known_names(command)))
+    except ValueError as error:
+        if composed:
+            raise
+        _fail(_no_choice(sys.argv[1:]) or _override_problem(error, known_names(command)))
     except (Interrupted, KeyboardInterrupt):
         print(_STOPPED, file=sys.stderr)
         sys.exit(_STOPPED_STATUS)
-    except (OSError, MemoryError) as error:
-        _fail(machine_sentence(error) or str(error))
+    except Exception as error:
+        sentence = machine_sentence(error)
+        if sentence is None:
+            raise
+        _fail(sentence)
     finally:
         sys.unraisablehook = hook
 
@@ -208,10 +219,51 @@ def _unknown_option(error: Exception) -> str:
     missing = getattr(error, "missing_cfg_file", None) or "a configuration"
     name = str(missing if isinstance(missing, str) else missing[0])
     group, _, choice = name.rpartition("/")
-    options = ", ".join(getattr(error, "options", None) or [])
     if not group:
         return f"there is no configuration {choice}"
-    return f"{group}={choice} does not exist; choose {group} from: {options or 'nothing there'}"
+    # An option may lie in a folder of its group, as experiments do.
+    while not (CONF / group).is_dir() and "/" in group:
+        group, _, folder = group.rpartition("/")
+        choice = f"{folder}/{choice}"
+    options = _choices(group)
+    if options == "nothing there":
+        options = ", ".join(getattr(error, "options", None) or []) or options
+    return f"{group}={choice} does not exist; choose {group} from: {options}"
+
+
+def _meant(key: str, names: list[str]) -> str | None:
+    """The key that a person may have meant: one spelt alike, or of that name within a part."""
+    from secateur.workflows.config.setting_ranges import NUMBERS, SWITCHES, TEXTS
+
+    close = get_close_matches(key.lower(), names, n=1)
+    within = [name for name in (*NUMBERS, *SWITCHES, *TEXTS) if name.endswith(f".{key.lower()}")]
+    if within and (not close or "." in key):
+        return f"did you mean {within[0]}"
+    return f"did you mean {close[0]}" if close else None
+
+
+def _no_choice(arguments: list[str]) -> str | None:
+    """Sentence for ``callbacks=null`` and ``=3``: a group takes the name of one of its files."""
+    for argument in arguments:
+        key, sign, value = argument.partition("=")
+        group = key.lstrip("+~")
+        if sign and not group:
+            return f"{argument} has no key before its =: give KEY=VALUE"
+        is_none = value in ("null", "") or value[:1].isdigit()
+        if sign and is_none and (CONF / group).is_dir():
+            return f"{argument} is no choice; choose {group} from: {_choices(group)}"
+    return None
+
+
+def _choices(group: str) -> str:
+    """Names of the options of a group, those in folders below it too."""
+    folders = [CONF / group, *([own / group] if (own := user_conf()) is not None else [])]
+    found = {
+        path.relative_to(folder).with_suffix("").as_posix()
+        for folder in folders
+        for path in folder.glob("**/*.yaml")
+    }
+    return ", ".join(sorted(found)) or "nothing there"
 
 
 def _override_problem(error: Exception, names: list[str]) -> str:
@@ -222,6 +274,10 @@ def _override_problem(error: Exception, names: list[str]) -> str:
             f"rates.{match[1]}: the model declares no such group (the names are in conf/model and "
             f"conf/group_rates); for a group of your own in model.groups say +rates.{match[1]}=RATE"
         )
+    if match := re.search(r"Key '[^']+' is not in struct\n *full_key: (\S+)", str(error)):
+        taken = match[1].partition(".")[0]
+        if any(argument.partition("=")[0] == f"~{taken}" for argument in sys.argv[1:]):
+            return f"~{taken} takes away what the command needs: leave it out, or set {taken}"
     text = str(error).splitlines()[0].rstrip(".")
     if override := getattr(error, "override", None):  # it does not parse
         return (
@@ -233,8 +289,10 @@ def _override_problem(error: Exception, names: list[str]) -> str:
         # Of the key that is refused, not of others that happen to stand beside it.
         if (elsewhere := hint_for([unknown[1]])) is not None:
             return elsewhere
-        close = get_close_matches(unknown[1], names, n=1)
-        hint = f"did you mean {close[0]}" if close else "--help lists what there is"
-        return f"there is no key {unknown[1]}; {hint}"
+        # Where a mapping was given, of the key within it.
+        whole = re.search(r"full_key: (\S+)", str(cause))
+        key = whole[1] if whole and whole[1].startswith(unknown[1]) else unknown[1]
+        hint = _meant(key, names)
+        return f"there is no key {key}; {hint or '--help lists what there is'}"
     detail = str(cause).splitlines()[0] if cause is not error else ""
     return f"{text}: {detail}" if detail and detail not in text else text

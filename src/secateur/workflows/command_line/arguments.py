@@ -19,6 +19,8 @@ ELSEWHERE = {
     "task_name": "output_dir=FOLDER names where a run goes, logger.wandb.tags=[...] what it is",
     "tags": "logger=wandb logger.wandb.tags=[...]",
     "trainer.max_epochs": "phases.dense_epochs, phases.prune_epochs and phases.finetune_epochs",
+    "epochs": "phases.dense_epochs, phases.prune_epochs and phases.finetune_epochs",
+    "max_epochs": "phases.dense_epochs, phases.prune_epochs and phases.finetune_epochs",
     "trainer.min_epochs": "phases.dense_epochs, phases.prune_epochs and phases.finetune_epochs",
     "optimized_metric": "hydra.sweeper.objective, with hydra/sweeper=optuna",
     "extras.print_config": "print_config=true",

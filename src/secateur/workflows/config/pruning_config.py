@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import hydra.utils
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from secateur.errors import InputError
 from secateur.pruning.criteria import register_criterion
@@ -131,7 +131,8 @@ def group_rates(config: DictConfig) -> dict[str, float]:
         return {}
     if isinstance(wanted, str):
         return read_rates_file(Path(wanted))[1]
-    return _checked_rates(OmegaConf.to_container(wanted, resolve=True), "the command line")
+    plain = OmegaConf.to_container(wanted, resolve=True) if OmegaConf.is_config(wanted) else wanted
+    return _checked_rates(plain, "the command line")
 
 
 def _checked_rates(wanted: object, source: str) -> dict[str, float]:
@@ -188,6 +189,11 @@ def excluded_layers(config: DictConfig) -> list[str]:
         return list(model_tables(config)[1])
     if wanted in (None, "none"):
         return []
+    if not isinstance(wanted, ListConfig | list):
+        raise InputError(
+            f"pruning.exclude={wanted} must be heads, none, or a list of patterns of layer names, "
+            "as in 'pruning.exclude=[base.conv1.*]'"
+        )
     return [str(pattern) for pattern in wanted]
 
 

@@ -42,6 +42,7 @@ from secateur.workflows.build import (
     build_network,
     build_task,
     instantiate,
+    made_from,
     resolve_config,
     resolve_learning_rate,
 )
@@ -232,7 +233,11 @@ def build_trainer(
     if (average := build_average(config, network, pruning)) is not None:
         callbacks.append(average)
     best = MONITOR if recovers(config) and config.model.task == "detection" else config.data.monitor
-    chosen = [build_callback(node, run.path) for node in config.callbacks.values() if node]
+    chosen = [
+        build_callback(f"callbacks.{name}", node, run.path)
+        for name, node in config.callbacks.items()
+        if node
+    ]
     for callback in chosen:
         if isinstance(callback, PruningCurve):
             callback.saver = step_saver(config, run, architecture)
@@ -258,18 +263,24 @@ def build_trainer(
     if SLURMEnvironment.detect():
         # submitit requeues a job already, and the run then goes on in its folder
         plugins.append(SLURMEnvironment(auto_requeue=False))
-    return pl.Trainer(
-        **config.trainer,
-        max_epochs=epochs,
-        callbacks=callbacks,
-        logger=loggers,
-        default_root_dir=run.path,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        use_distributed_sampler=False,
-        plugins=plugins,
-        enable_model_summary=False,
-    )
+    ours: dict[str, Any] = {
+        "max_epochs": epochs,
+        "callbacks": callbacks,
+        "logger": loggers,
+        "default_root_dir": run.path,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+        "use_distributed_sampler": False,
+        "plugins": plugins,
+        "enable_model_summary": False,
+    }
+    if taken := sorted(ours.keys() & config.trainer.keys()):
+        raise InputError(
+            f"trainer.{taken[0]} is set by this program (phases.* give the epochs, callbacks and "
+            "logger are groups of their own): leave it out"
+        )
+    with made_from("trainer"):
+        return pl.Trainer(**config.trainer, **ours)
 
 
 def step_saver(config: DictConfig, run: RunFolder, architecture: dict[str, Any]) -> StepSaver:
@@ -280,16 +291,30 @@ def step_saver(config: DictConfig, run: RunFolder, architecture: dict[str, Any])
     return StepSaver(run.path, architecture, builders(config), size, align=align, equal=equal)
 
 
-def build_callback(node: DictConfig, folder: Path) -> pl.Callback:
+def build_callback(key: str, node: object, folder: Path) -> pl.Callback:
     """A callback of the configuration, ours or a stock one of Lightning.
 
     Args:
+        key: Of the configuration, for errors.
         node: Its ``_target_`` and arguments.
         folder: Run folder, which a callback that has an argument ``folder`` is given.
+
+    Raises:
+        InputError: If it describes no callback.
     """
-    kind = get_class(current_address(str(node["_target_"])))
-    wanted = "folder" in inspect.signature(kind).parameters and "folder" not in node
-    callback: pl.Callback = instantiate(node, **({"folder": folder} if wanted else {}))
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise InputError(
+            f"{key}={node} describes no callback: it needs the _target_ of one, or say {key}=null"
+        )
+    with made_from(key):
+        kind = get_class(current_address(str(node["_target_"])))
+        wanted = "folder" in inspect.signature(kind).parameters and "folder" not in node
+        callback: pl.Callback = instantiate(node, **({"folder": folder} if wanted else {}))
+    if not isinstance(callback, pl.Callback):
+        raise InputError(
+            f"{key}._target_={node['_target_']} is no pytorch_lightning.Callback: name a class of "
+            f"one, or say {key}=null"
+        )
     return callback
 
 
