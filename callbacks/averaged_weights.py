@@ -59,6 +59,13 @@ class AveragedWeights(pl.Callback):
         self._renewals = -1
         self._raw: dict[str, Tensor] = {}
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Follow the network to its device: a checkpoint is read before it goes there."""
+        device = next(self.network.parameters()).device
+        for name in ("average", "best"):
+            tensors: dict[str, Tensor] = getattr(self, name)
+            setattr(self, name, {key: tensor.to(device) for key, tensor in tensors.items()})
+
     @torch.no_grad()
     def on_train_batch_end(
         self,
@@ -135,8 +142,6 @@ class AveragedWeights(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where a checkpoint stopped."""
-        device = next(self.network.parameters()).device
-        for name in ("average", "best"):
-            setattr(self, name, {key: t.to(device) for key, t in state_dict[name].items()})
+        self.average, self.best = dict(state_dict["average"]), dict(state_dict["best"])
         self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
         self._steps, self._renewals = state_dict["steps"], state_dict["renewals"]

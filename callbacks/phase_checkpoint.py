@@ -48,8 +48,8 @@ class PhaseCheckpoint(ModelCheckpoint):
         return f"PhaseCheckpoint_{self.network}"
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save if the epoch is one of this network, and the best of them."""
-        if self.is_of(trainer.current_epoch):
+        """Save if the epoch is one of this network, was validated, and is the best of them."""
+        if self.is_of(trainer.current_epoch) and self.monitor in trainer.callback_metrics:
             super().on_train_epoch_end(trainer, pl_module)
 
     def is_of(self, epoch: int) -> bool:

@@ -105,6 +105,27 @@ def test_a_checkpoint_holds_all_that_is_needed_to_go_on() -> None:
     assert torch.equal(again.average["0.weight"], average.average["0.weight"])
 
 
+def test_an_average_that_was_read_follows_the_network_to_its_device() -> None:
+    network = nn.Linear(2, 2)
+    average = AveragedWeights(network, None)
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    average.load_state_dict(
+        {
+            "average": state,
+            "best": state,
+            "best_score": 0.5,
+            "best_epoch": 3,
+            "steps": 7,
+            "renewals": 0,
+        }
+    )
+    network.to("meta")  # the one other device that every machine has
+    nothing: Any = None
+    average.on_train_start(nothing, nothing)
+    average.on_train_batch_end(nothing, nothing, None, None, 0)
+    assert {t.device.type for t in (average.average | average.best).values()} == {"meta"}
+
+
 def test_a_decay_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="decay"):
         AveragedWeights(nn.Linear(1, 1), None, decay=1.0)
