@@ -33,12 +33,19 @@ class Repair:
         dense: Network that is matched after every masking; None matches the network as it was
             just before.
         exclude: Patterns of layers that are not refitted, such as the heads.
+        since: Version of the callback's state from which on runs are mended like this; one that an
+            earlier version began goes on as it began.
     """
 
     pictures: Callable[[], Sequence[Tensor]]
     refit: bool = False
     dense: nn.Module | None = None
     exclude: Sequence[str] = ()
+    since: int = 1
+
+
+_VERSION = 2
+"""Of the callback's state: 0 mended nothing, 1 only detectors, 2 recognizers too."""
 
 
 class SoftPruningCallback(pl.Callback):
@@ -68,6 +75,7 @@ class SoftPruningCallback(pl.Callback):
         self.keep: dict[str, Tensor] = {}
         self.renewals = 0
         self.states: dict[str, dict[str, Tensor]] = {}
+        self.version = _VERSION
         self._holder: MaskHolder | None = None
 
     def prune(self, trainer: pl.Trainer, fraction: float = 1.0, *, final: bool = True) -> None:
@@ -176,6 +184,7 @@ class SoftPruningCallback(pl.Callback):
             "keep": {name: mask.cpu() for name, mask in self.keep.items()},
             "renewals": self.renewals,
             "states": self.states,
+            "version": self.version,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -183,8 +192,9 @@ class SoftPruningCallback(pl.Callback):
         self.keep = dict(state_dict["keep"])
         self.renewals = int(state_dict.get("renewals", 0))
         self.states = {name: dict(state) for name, state in state_dict.get("states", {}).items()}
-        if "states" not in state_dict:
-            self.repair = None  # begun by a version that mended nothing: it goes on as it began
+        self.version = int(state_dict.get("version", "states" in state_dict))
+        if self.repair is not None and self.version < self.repair.since:
+            self.repair = None  # such runs were not mended when this one began
         self._holder = None
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

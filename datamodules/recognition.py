@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
@@ -178,10 +179,19 @@ class RecognitionData(pl.LightningDataModule, ABC):
         dataset = self._validation_set()
         return [dataset[index][0] for index in range(min(count, len(dataset)))]
 
+    def recovery_pictures(self, count: int) -> Tensor:
+        """Inputs (count, 3, S, S) of a training, for what needs no labels.
+
+        Args:
+            count: How many; fewer if there are fewer training pictures.
+        """
+        dataset = self._training_set()
+        chosen = np.random.default_rng(self.seed).permutation(len(dataset))[:count]
+        return torch.stack([dataset[0, int(index)][0] for index in chosen])
+
     def train_dataloader(self) -> DataLoader[tuple[Tensor, int]]:
         """Batches of images (B, 3, S, S) and identities (B,)."""
-        images, labels, _ = self.labeled
-        dataset = TrainingIdentities(images, self._kept, labels, self.cut, self.seed)
+        dataset = self._training_set()
         sampler = EpochSampler(len(dataset), self.seed)
         if self.trainer is not None:
             sampler.set_epoch(upcoming_epoch(self.trainer))
@@ -204,6 +214,10 @@ class RecognitionData(pl.LightningDataModule, ABC):
             collate_fn=collate_validation,
             **self._loading(self.eval_batch_size),
         )
+
+    def _training_set(self) -> TrainingIdentities:
+        images, labels, _ = self.labeled
+        return TrainingIdentities(images, self._kept, labels, self.cut, self.seed)
 
     def _validation_set(self) -> ValidationIdentities:
         images, labels, _ = self.labeled

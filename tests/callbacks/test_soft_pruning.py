@@ -251,3 +251,25 @@ def test_a_run_that_an_earlier_version_began_goes_on_without_repair() -> None:
     callback = SoftPruningCallback(pruner, Schedule("oneshot"), Repair(lambda: [PICTURES], True))
     callback.load_state_dict({"keep": {"0": torch.arange(8) < 4}})
     assert callback.repair is None
+
+
+@pytest.mark.parametrize(
+    ("state", "since", "mended"),
+    [
+        ({}, 1, False),
+        ({"states": {}}, 1, True),
+        ({"states": {}}, 2, False),
+        ({"states": {}, "version": 2}, 2, True),
+    ],
+)
+def test_a_run_is_mended_to_its_end_as_the_version_did_that_began_it(
+    state: dict[str, Any], since: int, mended: bool
+) -> None:
+    repair = Repair(lambda: [PICTURES], True, since=since)
+    pruner = Pruner(make_network(), EXAMPLE, PruningSettings("fpgm", rate=0.5, exclude=["3"]))
+    callback = SoftPruningCallback(pruner, Schedule("oneshot"), repair)
+    callback.load_state_dict({"keep": {}, **state})
+    assert (callback.repair is not None) is mended
+    again = SoftPruningCallback(pruner, Schedule("oneshot"), repair)
+    again.load_state_dict(callback.state_dict())  # stopped and continued a second time
+    assert (again.repair is not None) is mended

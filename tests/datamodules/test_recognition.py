@@ -56,6 +56,17 @@ def test_epochs_differ_and_repeat(drawn: Path) -> None:
     assert torch.equal(epochs[0], epochs[2])
 
 
+def test_recovery_pictures_are_those_of_the_training_and_no_others(drawn: Path) -> None:
+    data = identities(drawn, batch_size=9)
+    data.setup("fit")
+    pictures = data.recovery_pictures(5)
+    assert pictures.shape == (5, 3, 40, 40)
+    assert torch.equal(pictures, data.recovery_pictures(5))
+    of_training = next(iter(data.train_dataloader()))[0]
+    assert all(any(torch.equal(one, other) for other in of_training) for one in pictures)
+    assert len(data.recovery_pictures(100)) == 9  # three of twelve are held out
+
+
 def test_pairs_are_drawn_where_there_is_no_file(drawn: Path) -> None:
     data = identities(drawn, pairs=None, holdout=0.0)
     data.setup()

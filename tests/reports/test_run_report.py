@@ -9,6 +9,7 @@ from rich.console import Console
 from secateur.reports.metrics_file import read_curves
 from secateur.reports.plots import Span
 from secateur.reports.run_report import closing_rows, closing_table, draw_plots
+from secateur.reports.tables import NOTHING
 
 SUMMARY = {
     "model": "eresfd",
@@ -41,6 +42,17 @@ def test_nominal_and_physical_figures_stand_apart() -> None:
     assert "AP easy" not in rows
 
 
+def test_a_reconstructed_network_has_a_column_where_it_was_measured() -> None:
+    out = io.StringIO()
+    summary = {**SUMMARY, "ap_hard_reconstructed": 0.7}
+    closing_table(summary, Console(file=out, width=120))
+    assert "reconstructed" in out.getvalue()
+    rows = {row[0]: row[1:] for row in closing_rows(summary)}
+    assert {len(row) for row in rows.values()} == {5}
+    assert rows["AP hard"] == ["0.8000", "0.5000", "0.7000", "0.7800", "-0.0200"]
+    assert rows["parameters"] == ["92,208", "92,208", NOTHING, "69,156", "-25.0 %"]
+
+
 def test_table_names_the_run_and_warns_of_drawn_faces() -> None:
     out = io.StringIO()
     closing_table(SUMMARY, Console(file=out, width=100))
@@ -67,3 +79,16 @@ def test_plots_come_from_the_files_of_the_folder(tmp_path: Path) -> None:
     assert [path.name for path in written] == ["loss.png", "quality.png", "kept_filters.png"]
     assert all(path.stat().st_size > 5000 for path in written)
     assert read_curves(tmp_path / "metrics.csv")["train/loss"] == ([0, 1], [2.5, 1.5])
+
+
+def test_filters_that_grew_back_are_drawn_where_there_are_such_figures(tmp_path: Path) -> None:
+    rows = [
+        f"{epoch},{epoch},pruning/{name},{value}"
+        for name, values in (("nonzero", (1.0, 1.0, 0.9)), ("regrown", (0.3, 0.1, 0.02)))
+        for epoch, value in enumerate(values, 3)
+    ]
+    (tmp_path / "metrics.csv").write_text("\n".join(["epoch,step,name,value", *rows, ""]))
+    spans = [Span("dense", 0, 2), Span("pruning", 3, 5), Span("fine-tuning", 6, 8)]
+    (written,) = draw_plots(tmp_path, spans)
+    assert written.name == "regrown.png"
+    assert written.stat().st_size > 5000

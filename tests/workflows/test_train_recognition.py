@@ -64,7 +64,7 @@ def test_taylor_on_squeezenet_from_scratch_and_from_its_weights(
     assert record["slim_max_abs_diff"] < 1e-4
     assert record["params_slim"] < 0.65 * record["params_dense"]
     stages = {f"{name}{stage}" for name in ("eer", "auc", "accuracy")
-              for stage in ("", "_start", "_masked")}  # fmt: skip
+              for stage in ("", "_start", "_masked", "_reconstructed")}  # fmt: skip
     assert stages <= record.keys()
     assert record["eer_start"] == pytest.approx(dense["eer"])  # the weights that it started from
     assert "identified_start" in record  # with the head that came along

@@ -2,13 +2,14 @@
 
 A figure has one name everywhere. What tells apart the networks of one run is where it is asked:
 
-=============  ======================  =====================  ==========================
-network        ``summary.json``        logged as              column heads say
-=============  ======================  =====================  ==========================
-dense          ``ap_hard_start``       ``dense/ap_hard``      dense
-just pruned    ``ap_hard_masked``      ``pruned/ap_hard``     just pruned
-slim           ``ap_hard``             ``final/ap_hard``      fine-tuned, slim
-=============  ======================  =====================  ==========================
+=============  =========================  =========================  ================
+network        ``summary.json``           logged as                  column heads say
+=============  =========================  =========================  ================
+dense          ``ap_hard_start``          ``dense/ap_hard``          dense
+just pruned    ``ap_hard_masked``         ``pruned/ap_hard``         just pruned
+reconstructed  ``ap_hard_reconstructed``  ``reconstructed/ap_hard``  reconstructed
+slim           ``ap_hard``                ``final/ap_hard``          fine-tuned, slim
+=============  =========================  =========================  ================
 
 Curves over the epochs are logged as ``val/ap_hard``.
 """
@@ -57,8 +58,9 @@ class Stage:
 
 DENSE = Stage("dense", "_start", "dense")
 PRUNED = Stage("pruned", "_masked", "just pruned")
+RECONSTRUCTED = Stage("reconstructed", "_reconstructed", "reconstructed")
 FINAL = Stage("final", "", "fine-tuned, slim")
-STAGES = (DENSE, PRUNED, FINAL)
+STAGES = (DENSE, PRUNED, RECONSTRUCTED, FINAL)
 
 DETECTION = (
     Figure("ap_easy", "AP easy", "max", "fraction"),
@@ -133,7 +135,7 @@ def find_figure(key: str) -> Figure | None:
         return FIGURES[key]
     if key.startswith(("rates.", "rates/")):
         return Figure(key, f"rate of {key[6:]}", None, "fraction")
-    for stage in (DENSE, PRUNED):
+    for stage in (DENSE, PRUNED, RECONSTRUCTED):
         base = FIGURES.get(key.removesuffix(stage.suffix))
         if key.endswith(stage.suffix) and base is not None:
             return Figure(key, f"{base.label}, {stage.label}", base.goal, base.unit)

@@ -102,7 +102,8 @@ def plot_curves(
         title: Title of the plot.
         quantity: What the values are.
         spans: Phases to mark behind the curves.
-        unit_range: Whether the values lie in 0..1; the axis then does not leave it.
+        unit_range: Whether the values lie in 0..1; the axis then does not leave it, but for room
+            for the names of phases.
 
     Returns:
         The file written.
@@ -119,6 +120,9 @@ def plot_curves(
         if unit_range:
             bottom, top = axes.get_ylim()
             axes.set_ylim(max(0.0, bottom), min(1.0, top) if top > bottom else 1.0)
+        if spans:  # room for their names above the curves
+            bottom, top = axes.get_ylim()
+            axes.set_ylim(bottom, top + 0.08 * (top - bottom))
         for i, span in enumerate(spans):
             shade = ("white", "#F3F3F3")[i % 2]
             axes.axvspan(span.first - 0.5, span.last + 0.5, color=shade, zorder=0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from secateur.metrics.names import QUALITY, STAGES
+from secateur.metrics.names import QUALITY, RECONSTRUCTED, STAGES, Stage
 from secateur.readers import read_json
 from secateur.reports import tables
 from secateur.reports.metrics_file import read_curves
@@ -40,7 +40,7 @@ def closing_table(summary: Mapping[str, Any], console: Console | None = None) ->
     rows = closing_rows(summary)
     tables.print_table(
         " · ".join(filter(None, parts)),
-        ["", *(stage.label for stage in STAGES), "change"],
+        ["", *(stage.label for stage in _measured_stages(summary)), "change"],
         rows,
         caption="; ".join(remarks) or None,
         console=console,
@@ -57,7 +57,8 @@ def closing_rows(summary: Mapping[str, Any]) -> list[list[str]]:
         summary: The record of the run.
 
     Returns:
-        Rows of five cells: quantity, dense, masked, slim, slim relative to dense.
+        Rows of five cells: quantity, dense, masked, slim, slim relative to dense; of six where
+        layers were refitted, the reconstructed network after the masked one.
     """
     get = summary.get
     dense, slim = get("params_dense"), get("params_slim")
@@ -80,13 +81,24 @@ def closing_rows(summary: Mapping[str, Any]) -> list[list[str]]:
             tables.change(slim_latency, latency),
         ],
     ]
+    stages = _measured_stages(summary)
+    if RECONSTRUCTED in stages:  # it costs what the masked network costs
+        for row in rows:
+            row.insert(1 + stages.index(RECONSTRUCTED), tables.NOTHING)
     for figure in QUALITY:
-        start, masked, end = (get(f"{figure.name}{stage.suffix}") for stage in STAGES)
-        if start is None and masked is None and end is None:
+        values = [get(f"{figure.name}{stage.suffix}") for stage in stages]
+        if all(value is None for value in values):
             continue
+        start, end = values[0], values[-1]
         moved = tables.NOTHING if start is None or end is None else f"{end - start:+.4f}"
-        rows.append([figure.label, *map(tables.precision, (start, masked, end)), moved])
+        rows.append([figure.label, *map(tables.precision, values), moved])
     return rows
+
+
+def _measured_stages(summary: Mapping[str, Any]) -> list[Stage]:
+    """Networks of a run that the closing table shows: a reconstructed one only where it is."""
+    refitted = any(f"{figure.name}{RECONSTRUCTED.suffix}" in summary for figure in QUALITY)
+    return [stage for stage in STAGES if refitted or stage is not RECONSTRUCTED]
 
 
 def draw_plots(folder: Path, spans: Sequence[Span] = ()) -> list[Path]:
@@ -115,6 +127,23 @@ def draw_plots(folder: Path, spans: Sequence[Span] = ()) -> list[Path]:
         written.append(
             plot_curves(
                 path, shown, title="Validation", quantity=quantity, spans=spans, unit_range=True
+            )
+        )
+    grown = {
+        "not zero after the epoch": "pruning/nonzero",
+        "kept by the next mask": "pruning/regrown",
+    }
+    shown = {label: curves[name] for label, name in grown.items() if name in curves}
+    if shown:
+        path = plots / "regrown.png"
+        written.append(
+            plot_curves(
+                path,
+                shown,
+                title="Masked filters that grew back",
+                quantity="share of the last mask",
+                spans=spans,
+                unit_range=True,
             )
         )
     if (folder / "pruning.json").exists():

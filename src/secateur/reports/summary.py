@@ -8,7 +8,7 @@ from pathlib import Path
 
 from secateur.errors import InputError
 from secateur.files import to_plain, write_json
-from secateur.metrics.names import DENSE, DETECTION, FINAL, PRUNED, RECOGNITION
+from secateur.metrics.names import DENSE, DETECTION, FINAL, PRUNED, RECOGNITION, RECONSTRUCTED
 from secateur.readers import read_json
 from secateur.schema import expect, mapping_in
 
@@ -34,7 +34,7 @@ KEYS: tuple[str, ...] = (
     *(
         f"{figure.name}{stage.suffix}"
         for figures in (DETECTION, RECOGNITION)
-        for stage in (FINAL, DENSE, PRUNED)
+        for stage in (FINAL, DENSE, PRUNED, RECONSTRUCTED)
         for figure in figures
     ),
 )

@@ -63,6 +63,16 @@ def test_from_scratch_there_is_no_teacher_and_the_network_before_a_mask_is_match
     assert build_teacher(config, network) is None
 
 
+def test_small_pictures_of_a_recognizer_are_refitted_on_many_at_a_time() -> None:
+    data = SimpleNamespace(recovery_pictures=lambda count: torch.zeros(count, 3, 48, 48))
+    config = resolved("model=squeezenet", "weights=dense.safetensors")
+    repair = build_repair(config, nn.Conv2d(3, 4, 1), data)
+    assert repair is not None
+    assert repair.refit
+    assert repair.since == 2  # runs of recognizers were not refitted at first
+    assert [len(batch) for batch in repair.pictures()] == [config.recover.pictures]
+
+
 def test_weights_are_matched_with_a_copy_of_them() -> None:
     network = nn.Conv2d(3, 4, 1)
     data = SimpleNamespace(recovery_pictures=lambda count: torch.zeros(count, 3, 8, 8))

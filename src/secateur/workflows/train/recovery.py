@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 MONITOR = "holdout/ap_mean"
 
+_PIXELS_AT_ONCE = 1 << 20  # small pictures go through a network many at a time
+
 
 def recovers(config: DictConfig) -> bool:
     """Whether a run recovers from its own dense network: it prunes, and starts from weights."""
@@ -124,13 +126,16 @@ def build_repair(config: DictConfig, network: nn.Module, data: Any) -> Repair | 
 
     def pictures() -> list[Tensor]:
         images = data.recovery_pictures(count)
-        size = next(size for size in (4, 2, 1) if len(images) % size == 0)
+        most = max(4, _PIXELS_AT_ONCE // images[0, 0].numel())
+        size = next(size for size in range(most, 0, -1) if len(images) % size == 0)
         return list(images.split(size))
 
+    since = 2 if config.model.task == "recognition" else 1
     if refits and not recovers(config):
-        return Repair(pictures, refit=True)  # heads too: no teacher holds them in place
+        # heads too: no teacher holds them in place
+        return Repair(pictures, refit=True, since=since)
     dense = copy.deepcopy(network).eval() if refits else None
-    return Repair(pictures, refits, dense, excluded_layers(config))
+    return Repair(pictures, refits, dense, excluded_layers(config), since)
 
 
 def build_average(
