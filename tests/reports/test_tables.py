@@ -21,6 +21,13 @@ def test_a_table_holds_its_cells() -> None:
     assert [w for w in words if w.isalnum()] == ["title", "a", "b", "x", "1", "y", "22", "note"]
 
 
+def test_a_table_in_a_file_is_as_wide_as_its_cells() -> None:
+    out = io.StringIO()
+    heads = [letter * 30 for letter in "abcd"]
+    tables.print_table("t", heads, [["1", "2", "3", "4"]], console=Console(file=out, width=80))
+    assert [word for word in out.getvalue().split() if len(word) == 30] == heads
+
+
 def test_numbers_as_people_read_them() -> None:
     assert tables.count(92208) == "92,208"
     assert tables.mega(393_216_000) == "393.2 M"

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 NOTHING = "–"  # noqa: RUF001 (an en dash for what was not measured)
+_LONGEST = 10_000  # characters; no table is as wide
 
 
 def print_table(
@@ -42,7 +43,11 @@ def print_table(
         table.add_column(column, justify="right" if i else "left", no_wrap=True)
     for i, row in enumerate(rows):
         table.add_row(*row, end_section=i in sections)
-    (console or Console()).print(table)
+    console = console or Console()
+    if not console.is_terminal:  # a file has no width that a table could exceed
+        unbounded = console.options.update(max_width=_LONGEST)
+        console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
 
 
 def count(value: float | None) -> str:

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import nn
 
+from secateur.errors import InputError
 from secateur.workflows.command_line.arguments import CONF
 from secateur.workflows.train.recovery import (
     build_repair,
@@ -81,3 +82,13 @@ def test_weights_are_matched_with_a_copy_of_them() -> None:
     assert repair.refit
     assert repair.dense is not None
     assert repair.dense is not network
+
+
+@pytest.mark.parametrize("other", ["recover.distill=false", "recover=none", "pruning=none"])
+@pytest.mark.parametrize("key", ["unlabelled=[FOLDER]", "conventions={masked: presence}"])
+def test_pictures_that_only_a_teacher_makes_useful_are_refused_without_one(
+    other: str, key: str
+) -> None:
+    config = resolved("data=widerface", "weights=official.pth", f"data.{key}", other)
+    with pytest.raises(InputError, match=f"data.{key.partition('=')[0]} needs a teacher"):
+        build_teacher(config, nn.Conv2d(3, 4, 1))

@@ -89,9 +89,16 @@ def build_teacher(config: DictConfig, network: nn.Module) -> nn.Module | None:
         network: As given in ``weights=``, before anything is masked.
 
     Raises:
-        InputError: If ``recover.teacher`` is neither weights of the model nor a finished run.
+        InputError: If ``recover.teacher`` is neither weights of the model nor a finished run, or
+            there is none and some training pictures teach only with one.
     """
     if not recovers(config) or not config.recover.distill:
+        for key in ("unlabelled", "conventions"):
+            if config.data.get(key):
+                raise InputError(
+                    f"data.{key} needs a teacher, and this run has none: prune a network given in "
+                    f"weights=FILE under recover=distill, or leave data.{key} out"
+                )
         return None
     wanted = config.recover.teacher
     if wanted is None:
