@@ -12,6 +12,8 @@ from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
 from secateur.detectors.yunet import YuNet
 from secateur.pruning import prune
+from secateur.recognizers.iresnet import IResNet
+from secateur.recognizers.mobilefacenet import MobileFaceNet
 from secateur.recognizers.mobilenet_v2 import MobileNetV2
 from secateur.recognizers.resnet50 import ResNet50
 from secateur.recognizers.squeezenet import SqueezeNet
@@ -51,6 +53,33 @@ def test_folded_network_computes_the_same_without_batch_norms(
     _assert_same(network, folded, side)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("make", "side"), [(lambda: IResNet(18, 48), (48, 48)), (lambda: MobileFaceNet(1), (112, 112))]
+)
+def test_recognizers_are_folded_where_a_convolution_comes_before(
+    make: Callable[[], nn.Module], side: tuple[int, int]
+) -> None:
+    network = randomized(make())
+    folded = fold(network)
+    _assert_same(network, folded, side)
+    count = [sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) for net in (network, folded)]
+    assert count[1] < count[0] / 2
+
+
+def test_a_forward_that_cannot_be_traced_is_exported_with_its_batch_norms() -> None:
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+
+        def forward(self, images: Tensor) -> Tensor:
+            found: Tensor = self.layers(images)
+            return found if found.shape[0] else images
+
+    network = randomized(Branching())
+    _assert_same(network, fold(network), (9, 9))
 
 
 def test_slim_eresfd_is_folded_too() -> None:

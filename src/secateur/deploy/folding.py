@@ -37,12 +37,17 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     one whose convolution is read or run elsewhere too.
 
     Args:
-        network: Network that ``torch.fx`` can trace; it stays as it is.
+        network: Any network; it stays as it is.
 
     Returns:
-        The copy, in evaluation mode and without gradients.
+        The copy, in evaluation mode and without gradients; with all its batch norms if its forward
+        is none that ``torch.fx`` can trace.
     """
-    traced = fx.symbolic_trace(copy.deepcopy(network).eval().requires_grad_(False))
+    subject = copy.deepcopy(network).eval().requires_grad_(False)
+    try:
+        traced = fx.symbolic_trace(subject)
+    except Exception:  # whatever the forward of a network of the user raises
+        return subject
     calls: dict[str, list[fx.Node]] = {}
     for node in traced.graph.nodes:
         if node.op == "call_module":

@@ -54,7 +54,8 @@ class ResidualBlock(nn.Module):
         found = self.prelu(self.bn2(self.conv1(self.bn1(features))))
         found = self.bn3(self.conv2(found))
         shortcut = features if self.downsample is None else self.downsample(features)
-        return torch.as_tensor(found + shortcut)
+        result: Tensor = found + shortcut
+        return result
 
 
 class IResNet(nn.Module):
@@ -115,4 +116,5 @@ class IResNet(nn.Module):
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             found = stage(found)
         found = self.dropout(torch.flatten(self.bn2(found), 1))
-        return torch.as_tensor(self.features(self.fc(found)))
+        result: Tensor = self.features(self.fc(found))
+        return result

@@ -53,7 +53,8 @@ class LinearBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H', W')."""
-        return torch.as_tensor(self.layers(features))
+        result: Tensor = self.layers(features)
+        return result
 
 
 class ConvBlock(LinearBlock):
@@ -97,7 +98,8 @@ class DepthWise(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
         found = self.layers(features)
-        return torch.as_tensor(found + features if self.residual else found)
+        result: Tensor = found + features if self.residual else found
+        return result
 
 
 class Residual(nn.Module):
@@ -117,7 +119,8 @@ class Residual(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, channels, H, W) to the same shape."""
-        return torch.as_tensor(self.layers(features))
+        result: Tensor = self.layers(features)
+        return result
 
 
 class Embedding(nn.Module):
@@ -139,7 +142,8 @@ class Embedding(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, 512, side, side) to (B, size)."""
-        return torch.as_tensor(self.layers(features))
+        result: Tensor = self.layers(features)
+        return result
 
 
 class MobileFaceNet(nn.Module):
@@ -193,4 +197,5 @@ class MobileFaceNet(nn.Module):
         found = images
         for layer in self.layers:
             found = layer(found)
-        return torch.as_tensor(self.features(self.conv_sep(found)))
+        result: Tensor = self.features(self.conv_sep(found))
+        return result
