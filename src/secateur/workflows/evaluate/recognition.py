@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -162,7 +162,7 @@ def _from_run(config: DictConfig) -> tuple[nn.Module, DictConfig, str]:
     settings = OmegaConf.create(
         {
             "model": saved_model(saved, path),
-            "data": config.data if own else saved_data(saved, path),
+            "data": _resolved(config.data) if own else saved_data(saved, path),
             "seed": saved["seed"] if is_count(saved.get("seed")) else config.seed,
         }
     )
@@ -181,10 +181,16 @@ def _from_weights(config: DictConfig) -> tuple[nn.Module, DictConfig, str]:
         task = f"{RecognizerTask.__module__}.{RecognizerTask.__qualname__}"
         lightning = {"_target_": task, "_partial_": True, "flip": loaded.cut.flip}
         model = {"name": str(loaded.about["model"]), "lightning": lightning}
-        settings = OmegaConf.create({"model": model, "data": config.data, "seed": config.seed})
+        values = {"model": model, "data": _resolved(config.data), "seed": config.seed}
+        settings = OmegaConf.create(values)
         return ExportedRecognizer(loaded.network), settings, loaded.name
     network, _ = build_network(config)
     return network.eval(), config, f"{config.model.name}-{Path(str(config.weights)).stem}"
+
+
+def _resolved(part: DictConfig) -> DictConfig:
+    """A part of the configuration that can stand without the rest."""
+    return cast("DictConfig", OmegaConf.create(OmegaConf.to_container(part, resolve=True)))
 
 
 def _folder(config: DictConfig, name: str) -> Path:
