@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
