@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 import torch
@@ -266,15 +266,13 @@ def _fpgm(filters: Tensor) -> Tensor:
     held in float64; a layer of one slice is converted once for all blocks of its filters.
     """
     n_layers, n_filters, k = filters.shape
-    slices = torch.split(filters, max(1, min(k, _WEIGHTS // max(n_layers * n_filters, 1))), 2)
-    whole = _centered(slices[0]) if len(slices) == 1 else None
+    width = max(1, _WEIGHTS // max(n_layers * n_filters, 1))
+    whole = [_centered(filters)] if k <= width else None
 
-    def centered(start: int) -> Iterator[Tensor]:
-        if whole is not None:
-            return iter([whole[:, start:]])
-        return (_centered(part)[:, start:] for part in slices)
+    def slices() -> Iterable[Tensor]:
+        return whole or (_centered(part) for part in torch.split(filters, width, 2))
 
-    squares = _summed(rows.square().sum(2) for rows in centered(0))
+    squares = _summed(rows.square().sum(2) for rows in slices())
     scores = torch.zeros_like(squares)
     # Slices are converted anew for every block: larger blocks, fewer conversions.
     size = 4 * _BLOCK if whole is None else _BLOCK
@@ -282,8 +280,9 @@ def _fpgm(filters: Tensor) -> Tensor:
     for start in range(0, n_filters, size):
         end = min(start + size, n_filters)
         distances = squares[:, None, start:]
-        for rows in centered(start):
-            distances = torch.baddbmm(distances, rows[:, : end - start], rows.mT, alpha=-2)
+        for rows in slices():
+            block, rest = rows[:, start:end], rows[:, start:]
+            distances = torch.baddbmm(distances, block, rest.mT, alpha=-2)
         distances += squares[:, start:end, None]
         distances.clamp_(min=0).sqrt_().diagonal(dim1=1, dim2=2).zero_()
         scores[:, start:end] += distances.sum(2)
