@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -85,10 +86,11 @@ def test_weights_are_matched_with_a_copy_of_them() -> None:
 
 
 @pytest.mark.parametrize("other", ["recover.distill=false", "recover=none", "pruning=none"])
-@pytest.mark.parametrize("key", ["unlabelled=[FOLDER]", "conventions={masked: presence}"])
+@pytest.mark.parametrize("setting", ["unlabelled=[FOLDER]", "conventions.masked=presence"])
 def test_pictures_that_only_a_teacher_makes_useful_are_refused_without_one(
-    other: str, key: str
+    other: str, setting: str
 ) -> None:
-    config = resolved("data=widerface", "weights=official.pth", f"data.{key}", other)
-    with pytest.raises(InputError, match=f"data.{key.partition('=')[0]} needs a teacher"):
+    config = resolved("data=widerface", "weights=official.pth", f"++data.{setting}", other)
+    key = re.split("[.=]", setting)[0]
+    with pytest.raises(InputError, match=f"data.{key} needs a teacher"):
         build_teacher(config, nn.Conv2d(3, 4, 1))
