@@ -47,7 +47,7 @@ def test_the_network_is_built_by_its_path_and_embeds(project: Path) -> None:
 
 def test_the_stock_callback_is_made_beside_those_that_are_there(project: Path) -> None:
     config = composed(project, "model=tiny", "callbacks=mine")
-    made = build_callback(config.callbacks.early_stopping, project)
+    made = build_callback("callbacks.early_stopping", config.callbacks.early_stopping, project)
     assert isinstance(made, EarlyStopping)
     assert (made.monitor, made.mode) == ("val/eer", "min")
     assert len(config.callbacks) > 1
