@@ -74,6 +74,13 @@ def test_fingerprint_ignores_where_results_go(tmp_path: Path) -> None:
     assert fingerprint(config) != fingerprint(make_config(tmp_path, rate=0.2))
 
 
+def test_a_setting_that_came_later_leaves_the_mark_while_it_does_nothing(tmp_path: Path) -> None:
+    mark = fingerprint(make_config(tmp_path, pruning={"scope": "coupled"}))
+    for asked in (False, True):
+        later = make_config(tmp_path, pruning={"scope": "coupled", "remove_dead": asked})
+        assert (fingerprint(later) == mark) is not asked
+
+
 def test_a_held_folder_is_waited_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,3 +1,5 @@
+from .dead_filters import DeadFilters as DeadFilters
+from .dead_filters import find_dead_filters as find_dead_filters
 from .latency import Latency as Latency
 from .latency import measure_side_by_side as measure_side_by_side
 from .layer_latency import LatencyTable as LatencyTable

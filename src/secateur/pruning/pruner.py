@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.cost.dead_filters import DeadFilters, find_dead_filters
 from secateur.pruning.coupling import (
     FilterSets,
     coupled_filters,
@@ -22,6 +23,7 @@ from secateur.pruning.masks import apply_masks, masks_from_zeros
 from secateur.pruning.ranking import (
     Ranking,
     plan_masks,
+    rank_dead_first,
     rank_together,
     rank_within_layers,
     rates_of_sets,
@@ -154,7 +156,16 @@ class Pruner:
                 name: norm.weight for name, norm in norms.items() if isinstance(norm.weight, Tensor)
             }
         generator = torch.Generator().manual_seed(self.settings.seed)
-        return score_layers(self.layers, self.criterion, statistics=statistics, generator=generator)
+        scores = score_layers(
+            self.layers, self.criterion, statistics=statistics, generator=generator
+        )
+        if self.settings.remove_dead:
+            scores = rank_dead_first(scores, self.dead_filters().of)
+        return scores
+
+    def dead_filters(self) -> DeadFilters:
+        """The dead ones among the filters that may be pruned, for the weights as they are."""
+        return find_dead_filters(self.model, self.layers, self._norms)
 
     def rank(self, min_keep: float = 0.0) -> Ranking:
         """Order of all sets of filters by the scores of the last ``plan`` or ``score``.

@@ -93,6 +93,26 @@ def score_sets(sets: FilterSets, scores: Mapping[str, Tensor]) -> Tensor:
     return total / sets.filters
 
 
+def rank_dead_first(scores: Mapping[str, Tensor], dead: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Scores with which dead filters are removed before all others of their layer.
+
+    Args:
+        scores: Per layer scores (n_filters,), low = expendable.
+        dead: Per layer which filters are dead, (n_filters,).
+
+    Example:
+        >>> dead = {"conv": torch.tensor([False, True, False])}
+        >>> rank_dead_first({"conv": torch.tensor([1.0, 5.0, 0.0])}, dead)
+        {'conv': tensor([ 1., -2.,  0.])}
+    """
+    ranked = {}
+    for name, score in scores.items():
+        # Below all others by about what a filter scores, so that sizes within a layer stay alike.
+        step = score.abs().mean().clamp(min=torch.finfo(score.dtype).tiny)
+        ranked[name] = torch.where(dead[name].to(score.device), score.min() - step, score)
+    return ranked
+
+
 def rates_of_sets(sets: FilterSets, rates: Mapping[str, float]) -> Tensor:
     """Rate of each set: the lowest among the layers that it has filters in, (n_sets,)."""
     lowest = torch.full((len(sets.layer_set),), torch.inf, dtype=torch.float64)

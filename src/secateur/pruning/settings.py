@@ -42,6 +42,9 @@ class PruningSettings:
             its value, see ``secateur.pruning.targets``. Rates then say how fast layers shrink
             relative to each other, and go as far as it takes.
         seed: Seed of the criterion ``random``, which then picks the same filters every time.
+        remove_dead: Whether dead filters, whose weights are all zero or denormal, are removed
+            before any other of their layer, see ``secateur.cost.dead_filters``. They count
+            within the rate.
 
     Raises:
         InputError: If a name is unknown or a number out of range.
@@ -66,6 +69,7 @@ class PruningSettings:
     equal: bool = True
     target: Mapping[str, float | str | None] = field(default_factory=dict)
     seed: int = 0
+    remove_dead: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked without a network."""
@@ -162,4 +166,5 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "equal": lambda value: isinstance(value, bool),
     "target": lambda value: isinstance(value, Mapping),
     "seed": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "remove_dead": lambda value: isinstance(value, bool),
 }

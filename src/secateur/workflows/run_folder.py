@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ _VOLATILE = (
     *("print_config", "n_trials", "n_workers", "storage", "stale_after"),
 )
 
-_NEUTRAL = {"slim_from": "last"}
+_NEUTRAL = {"slim_from": "last", "pruning.remove_dead": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,10 @@ def fingerprint(config: DictConfig) -> str:
     values = {key: value for key, value in plain(config).items() if key not in _VOLATILE}
     # a setting that came later leaves the mark of older runs as it is while it does nothing
     for key, nothing in _NEUTRAL.items():
-        if values.get(key) == nothing:
-            del values[key]
+        *parts, name = key.split(".")
+        owner = reduce(lambda part, inner: part.get(inner) or {}, parts, values)
+        if owner.get(name) == nothing:
+            del owner[name]
     text = json.dumps(with_addresses(values, first_address), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

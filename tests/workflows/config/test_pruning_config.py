@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from torch import nn
 
 from secateur.errors import InputError
+from secateur.pruning.pruner import Pruner
+from secateur.pruning.settings import PruningSettings
 from secateur.workflows.build import resolve_config
 from secateur.workflows.config.pruning_config import (
     model_tables,
@@ -17,10 +21,28 @@ from secateur.workflows.config.pruning_config import (
     pruning_settings,
     read_rates_file,
     size_target,
+    tell_dead_filters,
 )
 
 CONF = Path(__file__).parents[3] / "conf"
 NETWORKS = ("eresfd", "extd_32", "extd_48", "extd_64", "mobilenet_v2", "resnet50", "squeezenet")
+
+
+def test_dead_filters_of_given_weights_are_told_with_the_remedy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    assert isinstance(network[0].weight, torch.Tensor)
+    with torch.no_grad():
+        network[0].weight[:2] = 1e-41
+    pruner = Pruner(network, (torch.zeros(1, 3, 8, 8),), PruningSettings("l1"))
+    tell_dead_filters(composed(), pruner)
+    assert not caplog.text  # from scratch nothing is dead but by chance
+    tell_dead_filters(composed("weights=folder/official.safetensors"), pruner)
+    (line,) = caplog.messages
+    assert line.startswith("official.safetensors: 2 of 12 filters are dead")
+    assert line.endswith("pruning.remove_dead=true removes them first, within the rate")
 
 
 def composed(*overrides: str) -> DictConfig:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from secateur.errors import InputError
 from secateur.pruning.criteria import register_criterion
+from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
 from secateur.pruning.settings import PruningSettings
 from secateur.pruning.targets import QUANTITIES, Target, read_target
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 # What a file of rates may say of conf/pruning; rate, rates, target and seed stand beside it.
 _OF_CONF = ("criterion", "scope", "min_keep", "align", "equal", "exclude",
-            "mask_batchnorm", "groups")  # fmt: skip
+            "mask_batchnorm", "groups", "remove_dead")  # fmt: skip
 
 
 def pruning_settings(config: DictConfig) -> PruningSettings:
@@ -44,7 +45,20 @@ def pruning_settings(config: DictConfig) -> PruningSettings:
         equal=bool(config.pruning.get("equal", True)),
         target=size_target(config),
         seed=int(config.seed),
+        remove_dead=bool(config.pruning.get("remove_dead", False)),
     )
+
+
+def tell_dead_filters(config: DictConfig, pruner: Pruner) -> None:
+    """Log how much of the weights that a run starts from is dead, and how that is removed first."""
+    if config.weights is None or not (dead := pruner.dead_filters()).count:
+        return
+    first = (
+        "they are removed first, within the rate"
+        if pruner.settings.remove_dead
+        else "pruning.remove_dead=true removes them first, within the rate"
+    )
+    log.info("%s: %s; %s", Path(str(config.weights)).name, dead, first)
 
 
 def _criterion(config: DictConfig) -> str:

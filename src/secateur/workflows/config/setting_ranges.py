@@ -179,8 +179,14 @@ NUMBERS: dict[str, Number] = {
 
 SWITCHES = (
     *("print_config", "progress", "data.download", "data.validate_on_holdout"),
-    *("pruning.equal", "pruning.mask_*", "pruning.scatter", "objective.hold"),
-    *("recover.distill", "recover.reconstruct", "recover.mask_first", "recover.*.freeze_batchnorm"),
+    *("pruning.equal", "pruning.mask_*", "pruning.remove_dead", "pruning.scatter"),
+    *(
+        "objective.hold",
+        "recover.distill",
+        "recover.reconstruct",
+        "recover.mask_first",
+        "recover.*.freeze_batchnorm",
+    ),
     *("callbacks.pruning_curve.save_steps", "trainer.deterministic", "trainer.enable_progress_bar"),
     *("fuse", "save_predictions", "draw", "show", "align", "postprocess", "end_to_end", "memory"),
     "page",

@@ -142,7 +142,7 @@ def _highest(config: DictConfig) -> float:
     return highest
 
 
-_LATER = {"equal": True, "mask_first": False}
+_LATER = {"equal": True, "mask_first": False, "remove_dead": False}
 
 
 def _identity(config: DictConfig, network: nn.Module) -> str:

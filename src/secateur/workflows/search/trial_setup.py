@@ -20,7 +20,7 @@ from secateur.search.objective import ObjectiveSettings, TrialEvaluator
 from secateur.weights.detector_weights import read_weights
 from secateur.weights.recognizer_weights import head_weights, is_imagenet
 from secateur.workflows.build import build_data, build_network
-from secateur.workflows.config.pruning_config import pruning_settings
+from secateur.workflows.config.pruning_config import pruning_settings, tell_dead_filters
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ def build_pruner(config: DictConfig) -> Pruner:
             f"pruning={pruner.criterion} scores filters by what happens in training, and here "
             "scores come first: take fpgm, l1, l2 or batchnorm"
         )
+    tell_dead_filters(config, pruner)
     return pruner
 
 

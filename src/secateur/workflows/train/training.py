@@ -58,6 +58,7 @@ from secateur.workflows.config.pruning_config import (
     group_rates,
     pruning_settings,
     size_target,
+    tell_dead_filters,
 )
 from secateur.workflows.own_networks import builders
 from secateur.workflows.run_folder import RunFolder, open_run_folder
@@ -117,6 +118,8 @@ def _train_in(
     network.to(memory_format=torch.channels_last)
     data = build_data(config, network)
     pruner, schedule = build_pruning(config, network)
+    if pruner is not None and point is None:
+        tell_dead_filters(config, pruner)
     data.prepare_data()
     data.setup("fit")
     log.info("%s", data.describe())
