@@ -27,7 +27,9 @@ def main() -> int:
     found = holes(report)
     for line in found:
         print(line)
-    print(f"{len(report['dependencies'])} packages audited, {len(found)} with known holes")
+    known, unknown = len(audited(report)), len(report["dependencies"]) - len(audited(report))
+    left_out = f", {unknown} not known there" if unknown else ""
+    print(f"{known} packages audited, {len(found)} with known holes{left_out}")
     return len(found)
 
 
@@ -58,7 +60,17 @@ def audit() -> dict[str, Any] | None:
         report: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         return None
-    return report if report.get("dependencies") else None
+    # A mirror that holds packages and no advisories says of each that it is not found.
+    return report if audited(report) else None
+
+
+def audited(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The packages that the registry knows anything about.
+
+    >>> audited({"dependencies": [{"name": "a", "skip_reason": "not found"}]})
+    []
+    """
+    return [one for one in report.get("dependencies") or [] if "skip_reason" not in one]
 
 
 def holes(report: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from tests import audit
 
 GOOD = '{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}'
+SKIPPED = '{"dependencies": [{"name": "a", "skip_reason": "not found on PyPI"}]}'
 BAD = (
     '{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "X", "fix_versions": []}]}]}'
 )
@@ -22,6 +23,7 @@ BAD = (
         (BAD, 1, "a 1: X (mended in no version yet)"),
         ("", 0, "no registry answers"),
         ("{}", 0, "no registry answers"),
+        (SKIPPED, 0, "no registry answers"),
     ],
 )
 def test_a_hole_fails_and_silence_does_not(
