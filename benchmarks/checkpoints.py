@@ -41,7 +41,7 @@ from secateur.workflows.command_line.arguments import CONF
 
 _ROUNDS = 25
 _STEPS, _EPOCHS = 10, 8
-_REAL_ROUNDS = 4
+_REAL_ROUNDS = 3
 
 
 def state_of(network: nn.Module) -> dict[str, Any]:
@@ -127,18 +127,23 @@ def epochs(folder: Path, plugins: list[Any], times: dict[str, list[float]]) -> N
 
 
 class Processor(pl.Callback):
-    """Notes the processor time of an epoch with all that is saved at its end."""
+    """Notes the processor time of an epoch with all that is saved at its end, and of that end."""
 
     def __init__(self) -> None:
-        self.started = self.seconds = 0.0
+        self.started = self.trained = self.seconds = self.saving = 0.0
 
     def on_train_epoch_start(self, *_: object) -> None:
         """Begin."""
         self.started = time.process_time()
 
+    def on_train_batch_end(self, *_: object) -> None:
+        """A step is done, perhaps the last one."""
+        self.trained = time.process_time()
+
     def on_train_epoch_end(self, *_: object) -> None:
         """End; it has to be the last callback."""
         self.seconds = time.process_time() - self.started
+        self.saving = time.process_time() - self.trained
 
 
 def real_epochs(settings: Sequence[str]) -> None:
@@ -161,7 +166,7 @@ def real_epochs(settings: Sequence[str]) -> None:
     data.setup("fit")
     task = build_task(config, network)
 
-    def epoch(folder: Path, ours: bool) -> float:
+    def epoch(folder: Path, ours: bool) -> tuple[float, float]:
         processor = Processor()
         best = {"monitor": "train/loss", "mode": "min", "enable_version_counter": False}
         last = ModelCheckpoint(
@@ -190,17 +195,21 @@ def real_epochs(settings: Sequence[str]) -> None:
         others = (c for c in trainer.callbacks if c is not processor)
         trainer.callbacks = [*others, processor]  # Lightning puts checkpoint callbacks last
         trainer.fit(task, datamodule=data)
-        print(f"{'ours' if ours else 'Lightning':10}{processor.seconds:8.2f} s", flush=True)
-        return processor.seconds
+        values = processor.seconds, processor.saving
+        print(
+            "{:10}{:8.2f} s{:8.3f} s".format("ours" if ours else "Lightning", *values), flush=True
+        )
+        return values
 
-    times: dict[bool, list[float]] = {True: [], False: []}
+    times: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         for number in range(_REAL_ROUNDS):
             for ours in (True, False) if number % 2 else (False, True):
                 pl.seed_everything(number, verbose=False)
                 times[ours].append(epoch(Path(name) / str(ours), ours))
-    ours, other = (statistics.median(times[kind]) for kind in (True, False))
-    print(f"an epoch: {ours:.2f} s, with Lightning's files {other:.2f} s, ratio {ours / other:.3f}")
+    for position, what in enumerate(("an epoch", "saving at its end")):
+        ours, other = (statistics.median(row[position] for row in times[k]) for k in (True, False))
+        print(f"{what}: {ours:.3f} s, Lightning's {other:.3f} s, ratio {ours / other:.3f}")
 
 
 def main(settings: Sequence[str] = ()) -> None:

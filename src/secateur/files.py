@@ -142,8 +142,11 @@ def atomic_write(path: Path, content: str | bytes, *, sync: bool = True) -> Path
     Raises:
         WriteError: If it cannot be written; what was there before is still there.
     """
+    if isinstance(content, str):
+        # Names of files may hold bytes that are no text; in JSON this is the escape that they have.
+        content = content.encode("utf-8", "backslashreplace")
     with replacing(path, sync=sync) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(content)
     return path
 
 

@@ -282,6 +282,31 @@ def read_csv(
         raise InputError(f"{path}, line {reader.line_num}, is no CSV ({error}): {remedy}") from None
 
 
+def read_csv_records(path: str | Path, remedy: str, limit: int = SMALL) -> list[dict[str, str]]:
+    """Rows of a CSV file by the names in its first line; what a short row lacks is left out.
+
+    Args:
+        path: The file.
+        remedy: Ends the sentence of an error.
+        limit: Most bytes.
+
+    Raises:
+        InputError: If it cannot be read as CSV, or a row is longer than the first line.
+    """
+    head: list[str] | None = None
+    records = []
+    for line, row in read_csv(path, remedy, limit):
+        if head is None:
+            head = row
+            continue
+        if len(row) > len(head):
+            raise InputError(
+                f"{path}, line {line}, has {len(row)} values under {len(head)} names: {remedy}"
+            )
+        records.append(dict(zip(head, row, strict=False)))
+    return records
+
+
 def count_in(text: str) -> int | None:
     """A whole number of ASCII digits that fits 18 of them; None for anything else.
 

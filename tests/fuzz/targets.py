@@ -19,6 +19,7 @@ from secateur.data.identity_folders import read_boxes
 from secateur.data.images import read_image, read_size
 from secateur.data.insightface_bin import read_bin_set
 from secateur.data.insightface_rec import HEADER, MAGIC, WORDS, read_record_set
+from secateur.data.landmark_annotations import read_landmark_annotations
 from secateur.data.matlab import read_matlab
 from secateur.data.pairs import read_pairs
 from secateur.data.vggface2_pose import read_pose_list
@@ -35,6 +36,8 @@ from secateur.errors import InputError
 from secateur.metrics.embedding_file import Embeddings, read_embeddings, write_embeddings
 from secateur.metrics.predictions import read_prediction_file
 from secateur.pruning.artifact import load_slim, save_slim
+from secateur.reports.comparison.expression import parse_condition
+from secateur.reports.comparison.front import read_references
 from secateur.reports.comparison.page import page_data
 from secateur.reports.comparison.runs import collect_runs
 from secateur.reports.comparison.table import (
@@ -246,6 +249,23 @@ def _read_step(path: Path) -> object:
     return step.is_done({"weights": "01"}), step.record
 
 
+def _read_conditions(path: Path) -> object:
+    names = ("params_slim", "criterion", "rate")
+    return [parse_condition(line, names) for line in path.read_text(errors="replace").splitlines()]
+
+
+def _write_evaluation(folder: Path) -> None:
+    (folder / "evaluation.json").write_text(json.dumps(EVALUATION))
+    (folder / "precision_recall.csv").write_text(CURVE)
+
+
+CURVE = "setting,score,precision,recall\neasy,0.9,1.0,0.25\neasy,0.5,0.75,0.5\n"
+REFERENCES = "name,params_slim,ap_hard,source\nYuNet,75856,0.75,paper\nother,5e4,0.5,\n"
+CONDITIONS = "params_slim<60k and (criterion=fpgm or rate<=30%)\nrate!=0.5\ncriterion~fp\n"
+LANDMARKS = (
+    "# 0--Parade/a.jpg 100 80\n1 2 30 40 5 6 0 15 6 0 10 12 1 6 20 0 14 20 1 0.5\n"
+    "5 6 7 8 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1\n# 1--B/b.jpg 50 60\n"
+)
 ANNOTATION = "0--Parade/a.jpg\n2\n3 4 10 12 0 0\n5.5 6 7 8 0 0\n1--B/b.png\n0\n0 0 0 0 0 0\n"
 PAIRS = "2\t1\nA_B\t1\t2\nA_B\t1\tC_D\t2\nE\t1\t2\nE\t1\tC_D\t2\n"
 POSES = "".join(f"n{p:06d}/{i:04d}_01.jpg\n" for p in range(2) for i in range(30))
@@ -278,6 +298,11 @@ TARGETS = [
     _text("faces.txt", ANNOTATION, read_annotations, "annotation"),
     _text("pairs.txt", PAIRS, read_pairs, "pairs"),
     _text("list.txt", POSES, read_pose_list, "VGGFace2-Pose"),
+    _text("labelv2.txt", LANDMARKS, read_landmark_annotations, "landmarks"),
+    _text("points.csv", REFERENCES, read_references, "references CSV"),
+    _text("points.yaml", "- {name: YuNet, ap_hard: 0.5}\n", read_references, "references YAML"),
+    _text("where.txt", CONDITIONS, _read_conditions, "conditions"),
+    Target("precision_recall.csv", "precision_recall.csv", _write_evaluation, _compare, True),
     _text("boxes.csv", "NAME_ID,X,Y,W,H\nn1/1,1,2,3,4\nn1/2,5,6,7,8\n", read_boxes, "boxes CSV"),
     _text("a.txt", "a\n2\n1 2 3 4 0.5\n5 6 7 8 0.25\n", read_prediction_file, "predictions"),
     _text("metrics.csv", "epoch,step,name,value\n0,1,a,0.5\n,2,b,nan\n", read_metrics),

@@ -7,6 +7,7 @@ are answered without torch.
 from __future__ import annotations
 
 import functools
+import io
 import logging
 import os
 import re
@@ -29,7 +30,7 @@ from secateur.workflows.command_line.arguments import (
     with_override,
     with_sweep_folder,
 )
-from secateur.workflows.command_line.help import help_text, known_names
+from secateur.workflows.command_line.help import help_text, known_names, meaning
 
 COMMANDS = {
     "train": "secateur.workflows.train.command:train_command",
@@ -81,6 +82,8 @@ def run_command(command: str, workflow: Callable[..., object] | None = None) -> 
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text(command))
         return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
     # Hydra prints errors over many lines and hides their type; we want the exception itself.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -149,11 +152,11 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
     except MissingConfigException as error:
         _fail(hint_for(sys.argv[1:]) or _unknown_option(error))
     except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
-        _fail(_override_problem(error, known_names(command)))
+        _fail(_override_problem(error, command))
     except ValueError as error:
         if composed:
             raise
-        _fail(_no_choice(sys.argv[1:]) or _override_problem(error, known_names(command)))
+        _fail(_no_choice(sys.argv[1:]) or _override_problem(error, command))
     except (Interrupted, KeyboardInterrupt):
         print(_STOPPED, file=sys.stderr)
         sys.exit(_STOPPED_STATUS)
@@ -239,6 +242,8 @@ def _meant(key: str, names: list[str]) -> str | None:
     within = [name for name in (*NUMBERS, *SWITCHES, *TEXTS) if name.endswith(f".{key.lower()}")]
     if within and (not close or "." in key):
         return f"did you mean {within[0]}"
+    if key in close:
+        return "it is not set like this here"
     return f"did you mean {close[0]}" if close else None
 
 
@@ -266,7 +271,7 @@ def _choices(group: str) -> str:
     return ", ".join(sorted(found)) or "nothing there"
 
 
-def _override_problem(error: Exception, names: list[str]) -> str:
+def _override_problem(error: Exception, command: str) -> str:
     """One sentence for an override that names an unknown key or does not parse."""
     cause = error.__cause__ or error
     if match := re.search(r"full_key: rates\.(\S+)", str(cause)):
@@ -279,6 +284,9 @@ def _override_problem(error: Exception, names: list[str]) -> str:
         if any(argument.partition("=")[0] == f"~{taken}" for argument in sys.argv[1:]):
             return f"~{taken} takes away what the command needs: leave it out, or set {taken}"
     text = str(error).splitlines()[0].rstrip(".")
+    if match := re.fullmatch(r"Missing mandatory value: (\S+)", text):
+        about = meaning(command, match[1])
+        return f"{match[1]} is not given: say {match[1]}=VALUE{f' ({about})' if about else ''}"
     if override := getattr(error, "override", None):  # it does not parse
         return (
             f"{override} cannot be read ({text}): put quotes around a value that holds = or a "
@@ -292,7 +300,7 @@ def _override_problem(error: Exception, names: list[str]) -> str:
         # Where a mapping was given, of the key within it.
         whole = re.search(r"full_key: (\S+)", str(cause))
         key = whole[1] if whole and whole[1].startswith(unknown[1]) else unknown[1]
-        hint = _meant(key, names)
+        hint = _meant(key, known_names(command))
         return f"there is no key {key}; {hint or '--help lists what there is'}"
     detail = str(cause).splitlines()[0] if cause is not error else ""
     return f"{text}: {detail}" if detail and detail not in text else text

@@ -44,3 +44,12 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path.write_text("- {params_slim: 3}\n")
     with pytest.raises(InputError, match="without a name"):
         read_references(path)
+
+
+def test_values_that_are_no_figures_stay_texts(tmp_path: Path) -> None:
+    table = tmp_path / "points.csv"
+    table.write_text("name,ap_hard,rate\na,nan,1e999\n")
+    assert read_references(table) == [{"name": "a", "ap_hard": "nan", "rate": "1e999"}]
+    table.write_text("name,ap_hard\na,1,2\n")
+    with pytest.raises(InputError, match="line 2, has 3 values under 2 names"):
+        read_references(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,3 +125,24 @@ def test_target_that_cannot_be_written_is_refused_before_anything_is_detected(
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(InputError, match="cannot be written to"):
         run(tmp_path / "a.jpg", f"output_dir={tmp_path / 'file' / 'out'}")
+
+
+@pytest.mark.parametrize("protocol", ["single", "vga", "multiscale"])
+def test_a_protocol_is_chosen_as_in_an_evaluation(run: Run, tmp_path: Path, protocol: str) -> None:
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.full((60, 80, 3), 90, np.uint8))
+    folder = run(tmp_path / "a.jpg", f"protocol={protocol}")
+    assert _record(folder)["protocol"] == protocol
+
+
+def test_a_name_that_is_no_text_is_kept(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    name = os.fsdecode(b"bad\xff.jpg")
+    (tmp_path / "set" / name).write_bytes(cv2.imencode(".jpg", np.zeros((20, 20, 3), np.uint8))[1])
+    folder = run(tmp_path / "set", "save_predictions=true")
+    assert json.dumps(name)[1:-1] in (folder / "faces.json").read_text()
+
+
+def test_a_lone_picture_that_cannot_be_read_says_why(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"can be read: .*a\.jpg is not a readable picture"):
+        run(tmp_path / "a.jpg")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from secateur.errors import InputError
-from secateur.readers import read_text, read_yaml
+from secateur.readers import number_in, read_csv_records, read_yaml
+from secateur.schema import is_number
 
 
 def pareto_front(
@@ -53,7 +53,7 @@ def read_references(path: Path) -> list[dict[str, str | float]]:
     remedy = "give a CSV or YAML file of points"
     rows: object
     if path.suffix.lower() == ".csv":
-        rows = list(csv.DictReader(read_text(path, remedy).splitlines()))
+        rows = read_csv_records(path, remedy)
     else:
         rows = read_yaml(path, remedy)
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
@@ -66,9 +66,10 @@ def read_references(path: Path) -> list[dict[str, str | float]]:
         for key, value in row.items():
             if key == "name" or value in (None, ""):
                 continue
-            try:
-                point[str(key)] = float(value)
-            except (TypeError, ValueError):
-                point[str(key)] = str(value)
+            number = number_in(value) if isinstance(value, str) else None
+            if is_number(value):
+                number = float(value)
+            # NaN and infinity are no figures that a page can show
+            point[str(key)] = str(value) if number is None else number
         points.append(point)
     return points

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +11,7 @@ from typing import Any
 
 from secateur.errors import InputError
 from secateur.metrics.names import find_figure, ratios
-from secateur.readers import number_in, read_json, read_text, read_yaml
+from secateur.readers import number_in, read_csv_records, read_json, read_yaml
 from secateur.reports.metrics_file import read_curves
 from secateur.reports.plots import LayerFilters
 from secateur.reports.run_report import read_layers
@@ -284,7 +282,7 @@ def _read_evaluation_curves(run: Run, path: Path) -> None:
         return
     x, y, curves = columns[path.name]
     found: dict[str, Points] = {}
-    for row in csv.DictReader(io.StringIO(read_text(path, _REMEDY))):
+    for row in read_csv_records(path, _REMEDY):
         place, value = number_in(row.get(x) or ""), number_in(row.get(y) or "")
         if place is not None and value is not None:
             label = row.get("setting") or row.get("name") or "all pairs"

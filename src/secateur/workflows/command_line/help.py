@@ -55,6 +55,12 @@ def known_names(command: str) -> list[str]:
     return [name for name, _, _ in (*_groups(lines), *_keys(lines))]
 
 
+def meaning(command: str, key: str) -> str:
+    """What the file of a command says of a key; nothing for one that it does not have."""
+    lines = (CONF / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
+    return next((about for name, _, about in _keys(lines) if name == key), "")
+
+
 def _groups(lines: list[str]) -> list[tuple[str, str, str]]:
     """Group, default and comment of each entry of the defaults list."""
     found = []

@@ -58,7 +58,9 @@ def compare(config: DictConfig) -> None:
         raise InputError(
             f"none of the {len(runs)} runs meets where={config.where!r}"
             if runs
-            else "no run could be read"
+            else f"no run could be read: {found.problems[0]}"
+            if found.problems
+            else "there is no run to compare: give folders of finished runs"
         )
     columns = None if config.columns is None else [str(name) for name in config.columns]
     print_comparison(chosen, columns, monitor=config.sort)

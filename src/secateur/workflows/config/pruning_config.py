@@ -32,6 +32,11 @@ def pruning_settings(config: DictConfig) -> PruningSettings:
     Raises:
         InputError: If a name is unknown or a number out of range.
     """
+    if config.pruning.criterion is None:
+        raise InputError(
+            "pruning=none chooses no filters, and there is nothing to search for: take a criterion "
+            "such as pruning=fpgm"
+        )
     return PruningSettings(
         criterion=_criterion(config),
         rate=float(config.get("rate") or 0.0),

@@ -7,7 +7,7 @@ some, in an error that says nothing of the setting.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -77,6 +77,20 @@ _COUNT = _whole(1)
 _EPOCHS = _whole(0, 1_000_000)
 _SIDE = _whole(1, 16384)
 
+_RATE = Number(0, 1, above=True, below=True)
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is a name, a path or a pattern; one may look like a number."""
+    fits = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return fits and value != ""
+
+
+def _is_size(value: object) -> bool:
+    """Whether a value is a height and a width in pixels."""
+    return isinstance(value, list) and len(value) == 2 and all(_SIDE.takes(side) for side in value)
+
+
 NUMBERS: dict[str, Number] = {
     "seed": _whole(0, (1 << 32) - 1),
     "rate": _PART,
@@ -131,7 +145,7 @@ NUMBERS: dict[str, Number] = {
     "train_steps": _whole(or_text="epoch"),
     "objective.*lr": _POSITIVE,
     "objective.weight_decay": Number(),
-    "objective.identities": Number(0, 1, above=True, below=True),
+    "objective.identities": _RATE,
     "objective.views.*": Number(),
     "objective.calibration_batches": _whole(),
     "objective.batches": _COUNT,
@@ -142,7 +156,7 @@ NUMBERS: dict[str, Number] = {
     "sampler.population": _whole(2),
     "sampler.startup": _whole(),
     "sampler.gp_trials": _whole(),
-    "space.highest_rate": Number(0, 1, above=True, below=True),
+    "space.highest_rate": _RATE,
     "space.lowest_removed": _PART,
     "space.*_weight": Number(),
     # evaluation and files for devices
@@ -194,7 +208,7 @@ SWITCHES = (
 """Patterns of keys that are true or false."""
 
 TEXTS = (
-    *("weights", "run", "output_dir", "resume", "predictions", "ground_truth", "compare"),
+    *("source", "weights", "run", "output_dir", "resume", "predictions", "ground_truth", "compare"),
     *("gallery", "detector", "yunet", "storage", "study", "references", "data.root", "data.pairs"),
     *("data.train", "data.test", "paths.*", "calibration.data", "recover.teacher", "wandb"),
 )
@@ -205,8 +219,26 @@ CHOICES = {
     "data.mode": ("max", "min"),
     "model.task": ("detection", "recognition", "baseline"),
     "only": ("all", "listed", "unlisted"),
+    "space.kind": ("exact", "front", "published"),
+    "objective.kind": ("ap", "loss", "verification", "distillation"),
+    "sampler.kind": ("gp", "nsga2", "random", "tpe"),
 }
 """Keys that take one of a few words, where nothing else says so before the work begins."""
+
+LISTS: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "networks": ("a list of run folders and files", _is_text),
+    "folders": ("a list of folders", _is_text),
+    "data.unlabelled": ("a list of folders", _is_text),
+    "recover.freeze": ("a list of patterns of names", _is_text),
+    "calibration.methods": ("a list of names with at least one", _is_text),
+    "backends": ("a list of names with at least one", _is_text),
+    "columns": ("a list of names with at least one, or null", _is_text),
+    "try_rates": ("a list of numbers above 0 and below 1", _RATE.takes),
+    "sizes": ("a list of pairs of height and width, as in [[480,640]]", _is_size),
+}
+"""Keys -> what their lists hold, in words and as a test of each item."""
+
+_MAY_BE_EMPTY = ("networks", "folders", "data.unlabelled", "recover.freeze")
 
 NAMES = ("model.name", "data.name", "protocol.name")
 """Keys that become a part of the name of a folder."""
@@ -248,9 +280,13 @@ def wanted_of(key: str, value: object) -> str | None:
     if key in NAMES:
         fits = isinstance(value, str) and value.isprintable() and bool(value.strip("."))
         return None if fits and not set("/\\") & set(str(value)) else "a name without a slash"
+    if key in LISTS:
+        what, fits_each = LISTS[key]
+        is_full = isinstance(value, list) and (bool(value) or key in _MAY_BE_EMPTY)
+        good = is_full and all(fits_each(item) for item in value)  # type: ignore[attr-defined]
+        return None if good or (value is None and "null" in what) else what
     if any(fnmatchcase(key, pattern) for pattern in TEXTS):
-        fits = value is None or (isinstance(value, str | int | float) and value != "")
-        return None if fits and not isinstance(value, bool) else "a text that is not empty, or null"
+        return None if value is None or _is_text(value) else "a text that is not empty, or null"
     number = next((found for name, found in NUMBERS.items() if fnmatchcase(key, name)), None)
     return None if number is None or number.takes(value) else str(number)
 

@@ -19,12 +19,14 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from secateur.deploy.face_detector import FaceDetector, Faces
+from secateur.detectors.protocols import EvaluationProtocol
 from secateur.errors import InputError
 from secateur.files import replacing, write_json
 from secateur.metrics.predictions import from_corners, write_predictions
 from secateur.reports import tables
 from secateur.reports.face_drawing import draw_faces
 from secateur.runtime.allocator import keep_large_blocks
+from secateur.workflows.build import instantiate, made_from
 from secateur.workflows.deploy.sources import Frame, Source, count_frames, find_source, frame_rate
 from secateur.workflows.deploy.sources import frames as frames_of
 from secateur.workflows.load import as_detector
@@ -70,7 +72,7 @@ def detect(config: DictConfig) -> Path:
     source = find_source(str(config.source))
     loaded = network_of(config)
     detector = as_detector(loaded, backend=str(config.backend), threads=config.threads)
-    detector.protocol(str(config.protocol))  # refused before anything is written
+    looks = _looks(config, detector)  # refused before anything is written
     folder = _folder(config, detector.name)
     log.info("%s, run by %s", detector.name, detector.backend)
     started = time.perf_counter()
@@ -83,7 +85,6 @@ def detect(config: DictConfig) -> Path:
                 advance(tally)
                 continue
             began = time.perf_counter()
-            looks = detector.protocol(str(config.protocol))
             faces = detector.detect(frame.pixels, looks, float(config.min_score))
             tally.busy += time.perf_counter() - began
             tally.faces[frame.name] = faces
@@ -92,11 +93,22 @@ def detect(config: DictConfig) -> Path:
                 break
             advance(tally)
     if not tally.faces:
-        raise InputError(f"source={config.source} has no picture that can be read")
+        why = f": {tally.faults[0]}" if tally.faults else ""
+        raise InputError(f"source={config.source} has no picture that can be read{why}")
     _write_records(config, folder, detector, tally)
     _print(detector, tally, time.perf_counter() - started)
     log.info("written to %s", folder)
     return folder
+
+
+def _looks(config: DictConfig, detector: FaceDetector) -> EvaluationProtocol:
+    """At which sizes a picture is looked at."""
+    node = config.protocol.looks.copy()
+    if "keep_singles" in node and node.keep_singles is None:
+        node.keep_singles = detector.keeps_singles
+    with made_from("protocol.looks"):
+        looks: EvaluationProtocol = instantiate(node)
+    return looks
 
 
 def _folder(config: DictConfig, name: str) -> Path:
@@ -209,7 +221,7 @@ def _write_records(config: DictConfig, folder: Path, detector: FaceDetector, tal
         {
             "network": detector.name,
             "backend": detector.backend,
-            "protocol": str(config.protocol),
+            "protocol": str(config.protocol.name),
             "min_score": float(config.min_score),
             "unit": "pixels of the picture: x1, y1, x2, y2",
             "pictures": tally.records,

@@ -25,13 +25,13 @@ def fetch_runs(project: str, api: Any = None) -> list[Run]:
     Raises:
         InputError: If the package is missing or the project cannot be read.
     """
-    if api is None:
-        if importlib.util.find_spec("wandb") is None:
-            raise InputError("wandb= needs the package wandb: pip install 'secateur[wandb]'")
-        import wandb
-
-        api = wandb.Api()
+    if api is None and importlib.util.find_spec("wandb") is None:
+        raise InputError("wandb= needs the package wandb: pip install 'secateur[wandb]'")
     try:
+        if api is None:
+            import wandb
+
+            api = wandb.Api()
         return [_read_run(run) for run in api.runs(project)]
     except Exception as error:  # the client raises several kinds, its own and those of requests
         what = " ".join(str(error).split())[:200]
