@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data.synthetic.face_set import write_drawn_set
+from secateur.data.synthetic.stored_set import place_for
 from secateur.datamodules.widerface import WiderFaceData
 
 log = logging.getLogger(__name__)
@@ -16,7 +17,8 @@ class DemoFacesData(WiderFaceData):
     """A demonstration without any download: cartoon faces, nothing for real use.
 
     Args:
-        root: Folder of the set; it is drawn there unless it is there already.
+        root: Folder of the set; it is drawn there unless it is there already, or beside it where
+            a set of another size lies.
         n_train: Training pictures.
         n_val: Validation pictures.
         drawing_seed: Seed of the drawing; ``seed`` is that of shuffling and augmentation.
@@ -38,14 +40,18 @@ class DemoFacesData(WiderFaceData):
 
     def prepare_data(self) -> None:
         """Draw the set, if it is not there; one process per machine does it."""
-        root = self._checked_root()
-        if write_drawn_set(root, self.n_train, self.n_val, self.drawing_seed):
-            log.info("drew %d + %d pictures to %s", self.n_train, self.n_val, root)
+        if self._draw():
+            log.info("drew %d + %d pictures to %s", self.n_train, self.n_val, self.root)
 
     def setup(self, stage: str | None = None) -> None:
         """Read the set; draw it first where `prepare_data` has not run."""
-        write_drawn_set(self._checked_root(), self.n_train, self.n_val, self.drawing_seed)
+        self._draw()
         super().setup(stage)
+
+    def _draw(self) -> bool:
+        about = {"n_train": self.n_train, "n_val": self.n_val, "seed": self.drawing_seed}
+        self.root = place_for(self._checked_root(), about)
+        return write_drawn_set(self.root, self.n_train, self.n_val, self.drawing_seed)
 
     @property
     def coverage(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data.synthetic.identity_set import write_drawn_identities
+from secateur.data.synthetic.stored_set import place_for
 from secateur.datamodules.identities import IdentitiesData
 
 log = logging.getLogger(__name__)
@@ -16,7 +17,8 @@ class DemoIdentitiesData(IdentitiesData):
     """A demonstration without any download: cartoon people, nothing for real use.
 
     Args:
-        root: Folder of the set; it is drawn there unless it is there already.
+        root: Folder of the set; it is drawn there unless it is there already, or beside it where
+            a set of another size lies.
         n_train: People to train on.
         n_images: Pictures of each of them.
         n_test: Other people, to verify.
@@ -57,6 +59,8 @@ class DemoIdentitiesData(IdentitiesData):
         return f"DEMO of drawn people, {super().describe()}"
 
     def _draw(self) -> bool:
+        about = {"n_train": self.n_train, "n_images": self.n_images, "n_test": self.n_test}
+        self.root = place_for(self._checked_root(), {**about, "seed": self.drawing_seed})
         return write_drawn_identities(
-            self._checked_root(), self.n_train, self.n_images, self.n_test, self.drawing_seed
+            self.root, self.n_train, self.n_images, self.n_test, self.drawing_seed
         )

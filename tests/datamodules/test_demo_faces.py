@@ -31,3 +31,14 @@ def test_setup_alone_draws_too(tmp_path: Path) -> None:
     data = DemoFacesData(tmp_path / "demo", n_train=1, n_val=1, input_size=32, num_workers=0)
     data.setup("validate")
     assert len(data.validation_pictures()) == 1
+
+
+def test_drawn_pictures_of_another_size_lie_beside_the_first(tmp_path: Path) -> None:
+    first = DemoFacesData(tmp_path / "set", n_train=2, n_val=1, num_workers=0)
+    first.prepare_data()
+    other = DemoFacesData(tmp_path / "set", n_train=1, n_val=1, num_workers=0)
+    other.prepare_data()
+    other.setup("fit")
+    first.setup("fit")  # whose pictures are still there
+    assert (len(first.training_pictures()), len(other.training_pictures())) == (2, 1)
+    assert other.root == tmp_path / "set-1-1-0"

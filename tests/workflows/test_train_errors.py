@@ -203,6 +203,7 @@ def test_loss_that_is_not_a_number(
          "error: callbacks.x._target_=torch.nn.Linear is no pytorch_lightning.Callback: "),
         ("trainer.accelerator=foo", "error: trainer cannot be made as it is set ("),
         ("trainer.limit_train_batches=2.5", "error: trainer cannot be made as it is set ("),
+        ("trainer.devices=9999", "error: trainer.devices=9999 would start 9999 processes on "),
         ("+trainer.max_steps=x", "error: trainer cannot be made as it is set ("),
         ("+trainer.max_epochs=3", "error: trainer.max_epochs is set by this program (phases"),
         ("batch_size=3", "error: there is no key batch_size; did you mean data.batch_size"),

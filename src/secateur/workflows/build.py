@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra.utils
+import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from torch import nn
 
 from secateur.errors import InputError
 from secateur.pruning.artifact import is_slim
+from secateur.schema import is_count
 from secateur.weights.dense import read_architecture
 from secateur.weights.detector_weights import identify, load_weights, read_weights
 from secateur.weights.recognizer_weights import fetch_imagenet, head_weights, is_imagenet
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 # A width shows in the shapes of the tensors; these do not, so a wrong value would go unnoticed.
 _SET_BY_WEIGHTS = {"topology", "anchor_ratio"}
 _SOME_STEPS = 10
+_PROCESSES_PER_CORE = 4
 
 
 def instantiate(node: DictConfig | Mapping[str, Any], **extra: Any) -> Any:
@@ -59,6 +63,24 @@ def made_from(key: str) -> Iterator[None]:
             f"{key} cannot be made as it is set ({why.rstrip('.')}): mend its _target_ or its "
             "arguments"
         ) from error
+
+
+def check_processes(trainer: DictConfig) -> None:
+    """Refuse many more processes than a machine without a GPU has cores: they fill its memory.
+
+    Args:
+        trainer: Node of the configuration.
+
+    Raises:
+        InputError: If ``trainer.devices`` asks for so many.
+    """
+    count, cores = trainer.devices, os.cpu_count() or 1
+    on_cpu = trainer.accelerator == "cpu" or not torch.cuda.is_available()
+    if on_cpu and is_count(count, _PROCESSES_PER_CORE * cores + 1):
+        raise InputError(
+            f"trainer.devices={count} would start {count} processes on {cores} cores: give at most "
+            f"{cores}"
+        )
 
 
 def _plain(node: Any) -> Any:

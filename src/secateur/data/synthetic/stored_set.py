@@ -29,6 +29,28 @@ def check_count(pictures: int) -> None:
         )
 
 
+def place_for(root: str | Path, wanted: Mapping[str, int]) -> Path:
+    """Where a set goes: the root, or a folder beside it where a set of another size lies.
+
+    Nothing is replaced that another run may be reading.
+
+    Args:
+        root: Folder that was asked for.
+        wanted: What the set is drawn from, as far as its user chooses it.
+
+    Returns:
+        A folder that is absent, or holds a set of this kind, or something else altogether.
+    """
+    root = Path(root)
+    try:
+        found = read_json(root / RECORD, "draw the set again")
+    except InputError:
+        return root
+    if not isinstance(found, dict) or all(found.get(k) == v for k, v in wanted.items()):
+        return root
+    return root.with_name("-".join([root.name, *(str(value) for value in wanted.values())]))
+
+
 def write_once(root: str | Path, record: Mapping[str, int], write: Callable[[Path], None]) -> bool:
     """Draw a set unless it is there; an interrupted call leaves no half set behind.
 

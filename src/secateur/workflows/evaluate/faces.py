@@ -30,7 +30,7 @@ from secateur.reports.evaluation_table import comparison_table, evaluation_table
 from secateur.reports.pictures import MatchedPicture
 from secateur.runtime.allocator import keep_large_blocks
 from secateur.runtime.denormals import denormals_as_zero
-from secateur.workflows.build import build_data, instantiate
+from secateur.workflows.build import build_data, check_processes, instantiate
 from secateur.workflows.config.saved_config import read_saved_config, saved_data
 from secateur.workflows.evaluate.evaluation_set import (
     EvaluationSet,
@@ -237,6 +237,7 @@ class Evaluator:
         """Start the other processes, once; what can be checked was checked before."""
         if self.fabric is None:
             trainer = self.config.trainer
+            check_processes(trainer)
             try:
                 self.fabric = Fabric(
                     accelerator=trainer.accelerator,

@@ -41,6 +41,7 @@ from secateur.workflows.build import (
     build_data,
     build_network,
     build_task,
+    check_processes,
     instantiate,
     made_from,
     resolve_config,
@@ -282,6 +283,7 @@ def build_trainer(
             f"trainer.{taken[0]} is set by this program (phases.* give the epochs, callbacks and "
             "logger are groups of their own): leave it out"
         )
+    check_processes(config.trainer)
     with made_from("trainer"):
         return pl.Trainer(**config.trainer, **ours)
 
