@@ -1,0 +1,57 @@
+"""The slim networks under ``experiments/networks`` are those that the tables speak of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from secateur.pruning.artifact import load_slim
+from secateur.weights.architectures import BUILDERS
+from secateur.workflows.evaluate.faces import evaluate
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "experiments" / "networks"
+PARAMETERS = {
+    "eresfd_30": 63_700,
+    "eresfd_50": 48_328,
+    "eresfd_coupled_50": 33_776,
+    "yunet_n_50k": 49_844,
+}
+PRECISION = {
+    "eresfd_30": (0.861, 0.886, 0.794),
+    "eresfd_50": (0.777, 0.833, 0.732),
+    "eresfd_coupled_50": (0.753, 0.782, 0.706),
+    "yunet_n_50k": (0.872, 0.892, 0.812),
+}
+
+
+def test_every_folder_is_known() -> None:
+    assert sorted(path.name for path in FOLDER.iterdir()) == sorted(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_network_has_the_size_and_the_hash_of_its_row(name: str) -> None:
+    network = load_slim(FOLDER / name, BUILDERS)
+    assert sum(p.numel() for p in network.parameters()) == PARAMETERS[name]
+    digest = hashlib.sha256((FOLDER / name / "model.safetensors").read_bytes()).hexdigest()
+    tables = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    assert digest[:16] in re.findall(r"`([0-9a-f]{16})\.\.\.`", tables)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_network_has_the_precision_of_its_row(name: str, reference: Path, tmp_path: Path) -> None:
+    root = reference / "data" / "widerface_plus"
+    overrides = [f"run={FOLDER / name}", "data=widerface", f"data.root={root}", "trainer=cpu"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("evaluate", [*overrides, f"output_dir={tmp_path}"])
+    evaluate(config)
+    settings = json.loads((tmp_path / "evaluation.json").read_text())["settings"]
+    # another processor rounds scores another way, and three decimals of many are the same
+    for setting, expected in zip(("easy", "medium", "hard"), PRECISION[name], strict=True):
+        assert settings[setting]["ap"] == pytest.approx(expected, abs=0.01)
