@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secateur.errors import InputError
-from secateur.pruning.least_squares import NormalEquations, solve_ridge
+from secateur.pruning.least_squares import (
+    NormalEquations,
+    Samples,
+    fit_samples,
+    fit_sums,
+    solve_ridge,
+)
 from secateur.pruning.prune import prune
 from secateur.pruning.reconstruction import reconstruct
 
@@ -249,6 +255,42 @@ def test_sums_do_not_depend_on_how_samples_come() -> None:
         pairs = zip(first.moments(centered=centered), whole.moments(centered=centered), strict=True)
         for one, other in pairs:
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("damping", [1e-3, None])
+@pytest.mark.parametrize("centered", [True, False])
+def test_samples_fewer_than_inputs_give_the_weights_that_their_sums_give(
+    centered: bool, damping: float | None
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(20, 2, n, generator=generator).double() + 1 for n in (30, 4))
+    start = torch.randn(2, 30, 4, generator=generator).double()
+    kept, summed = Samples(x[0], y[0]), NormalEquations(x[0], y[0])
+    for sums in (kept, summed):
+        sums.add(x[:12], y[:12])
+        sums.add(x[12:], y[12:])
+        assert sums.count == 20
+        torch.testing.assert_close(sums.mean_x, x.mean(0))
+        torch.testing.assert_close(sums.mean_y, y.mean(0))
+    fit = fit_samples(kept, start, damping, centered=centered)
+    expected = fit_sums([(summed, centered)], start, damping)
+    for name in ("weights", "error_before", "error_after", "power"):
+        torch.testing.assert_close(getattr(fit, name), getattr(expected, name))
+
+
+def test_a_linear_layer_of_more_inputs_than_pictures_is_refitted_in_little_memory() -> None:
+    torch.manual_seed(0)
+    dense = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 196, 5)).eval()
+    masked = copy.deepcopy(dense)
+    with torch.no_grad():
+        masked[0].weight[6:] = 0
+        masked[0].bias[6:] = 0
+    pictures = torch.randn(12, 3, 16, 16)
+    before = float((masked(pictures) - dense(pictures)).abs().mean().detach())
+    (fit,) = reconstruct(dense, masked, pictures.split(4))
+    assert fit.positions == 12
+    assert fit.error_after < 0.01 * fit.error_before
+    assert float((masked(pictures) - dense(pictures)).abs().mean().detach()) < 0.1 * before
 
 
 def test_inputs_that_never_vary_keep_their_weights() -> None:

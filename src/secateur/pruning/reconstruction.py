@@ -29,7 +29,7 @@ from secateur.pruning.layer_calls import (
     outputs_at,
 )
 from secateur.pruning.layers import match_layers
-from secateur.pruning.least_squares import NormalEquations, solve_ridge, squared_error
+from secateur.pruning.least_squares import NormalEquations, Samples, fit_samples, fit_sums
 from secateur.pruning.paired_execution import PairedExecution, ancestors, tensors_of
 from secateur.runtime.denormals import denormals_as_zero
 from secateur.slimming.graph import NetworkGraph, is_batch_norm, trace
@@ -183,7 +183,7 @@ class _LayerSums:
     """
 
     differs: bool = False
-    sums: dict[fx.Node, NormalEquations] = field(default_factory=dict)
+    sums: dict[fx.Node, NormalEquations | Samples] = field(default_factory=dict)
 
 
 class _Fitter:
@@ -223,7 +223,8 @@ class _Fitter:
         known = self.known[call.weight]
         addend = call.addend if call.addend and execution.differs(call.addend) else None
         known.differs |= execution.differs(call.source) or addend is not None
-        if not known.differs and sum(c.weight == call.weight for c in self.calls) == 1:
+        alone = sum(c.weight == call.weight for c in self.calls) == 1
+        if not known.differs and alone:
             return False
         weight = self.tensors[call.weight]
         slope, shift, scale = self._norms(call)
@@ -243,7 +244,9 @@ class _Fitter:
                 y = y + outputs_at(call, error, spots) * scale
             y = y.view(len(y), x.shape[1], -1)
             if sums is None:
-                sums = NormalEquations(*(offsets or (x.mean(0), y.mean(0))))
+                few = alone and len(spots) * execution.count < x.shape[2]
+                kind = Samples if few else NormalEquations
+                sums = kind(*(offsets or (x.mean(0), y.mean(0))))
             sums.add(x, y)
         assert sums is not None
         known.sums[call.node] = sums
@@ -255,23 +258,23 @@ class _Fitter:
         calls = [
             call for call in self.calls if call.node in known.sums and call.weight == last.weight
         ]
-        by_mean: dict[str | None, NormalEquations] = {}
-        for call in calls:
-            sums = known.sums[call.node]
-            total = by_mean.setdefault(
-                self._mean_of(call), NormalEquations(sums.offset_x, sums.offset_y)
-            )
-            total.add_sums(sums)
-        moments = [sums.moments(centered=mean is not None) for mean, sums in by_mean.items()]
-        xx, xy, yy = (torch.stack(list(parts)).sum(0) for parts in zip(*moments, strict=True))
-        groups = len(xx)
-        start = _as_maps(self.start[last.weight], groups).double()
-        alive = (start != 0).any(1) & self._scaled(last).view(groups, -1)
-        fitted = start
-        if self.refit:
-            fitted = torch.where(alive[:, None], solve_ridge(xx, xy, start, self.damping), start)
-        power = yy[alive].sum().clamp(min=torch.finfo(yy.dtype).tiny)
-        errors = [float(squared_error(xx, xy, yy, w)[alive].sum() / power) for w in (start, fitted)]
+        by_mean = self._by_mean(known, calls)
+        first = next(iter(by_mean.values()))
+        start = _as_maps(self.start[last.weight], len(first.offset_x)).double()
+        damping = self.damping if self.refit else None
+        if isinstance(first, Samples):
+            fit = fit_samples(first, start, damping, centered=None not in by_mean)
+        else:
+            parts = [
+                (part, mean is not None)
+                for mean, part in by_mean.items()
+                if isinstance(part, NormalEquations)
+            ]
+            fit = fit_sums(parts, start, damping)
+        alive = (start != 0).any(1) & self._scaled(last).view(len(start), -1)
+        fitted = torch.where(alive[:, None], fit.weights, start)
+        power = fit.power[alive].sum().clamp(min=torch.finfo(fit.power.dtype).tiny)
+        errors = [float(e[alive].sum() / power) for e in (fit.error_before, fit.error_after)]
         count = sum(known.sums[call.node].count for call in calls)
         self.fits[last.layer] = LayerFit(last.layer, errors[0], errors[1], count)
         if self.refit:
@@ -282,8 +285,30 @@ class _Fitter:
                 self._shift(mean, last, sums, fitted, alive.flatten())
         return True
 
+    def _by_mean(
+        self, known: _LayerSums, calls: Sequence[LayerCall]
+    ) -> dict[str | None, NormalEquations | Samples]:
+        """What is known of a layer, by the bias or running mean that takes its mean over."""
+        if len(calls) == 1:
+            return {self._mean_of(calls[0]): known.sums[calls[0].node]}
+        by_mean: dict[str | None, NormalEquations | Samples] = {}
+        for call in calls:
+            sums = known.sums[call.node]
+            assert isinstance(sums, NormalEquations)  # samples are kept of a layer called once
+            total = by_mean.setdefault(
+                self._mean_of(call), NormalEquations(sums.offset_x, sums.offset_y)
+            )
+            assert isinstance(total, NormalEquations)
+            total.add_sums(sums)
+        return by_mean
+
     def _shift(
-        self, name: str, call: LayerCall, sums: NormalEquations, weights: Tensor, alive: Tensor
+        self,
+        name: str,
+        call: LayerCall,
+        sums: NormalEquations | Samples,
+        weights: Tensor,
+        alive: Tensor,
     ) -> None:
         """Let a bias or running mean take over the difference of the means."""
         written = (sums.mean_x[:, :, None] * weights).sum(1).flatten()
