@@ -21,7 +21,7 @@ import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -99,7 +99,7 @@ def epochs(folder: Path, plugins: list[Any], times: dict[str, list[float]]) -> N
         def on_train_batch_end(self, *_: object) -> None:
             times["step"].append(time.perf_counter() - self.step)
 
-    class Last(pl.Callback):
+    class Last(Checkpoint):
         """Placed behind the checkpoint, so that an epoch has its saving in it."""
 
         def on_train_epoch_end(self, *_: object) -> None:
@@ -126,8 +126,11 @@ def epochs(folder: Path, plugins: list[Any], times: dict[str, list[float]]) -> N
     trainer.fit(Small(), DataLoader(TensorDataset(torch.zeros(_STEPS, 1))))
 
 
-class Processor(pl.Callback):
-    """Notes the processor time of an epoch with all that is saved at its end, and of that end."""
+class Processor(Checkpoint):
+    """Notes the processor time of an epoch with all that is saved at its end, and of that end.
+
+    Lightning calls callbacks that save after all others, so this has to be one of them.
+    """
 
     def __init__(self) -> None:
         self.started = self.trained = self.seconds = self.saving = 0.0
