@@ -257,8 +257,9 @@ class Evaluator:
         if config.output_dir is not None:
             folder = Path(str(config.output_dir))
             return folder / "AB"[self._done] if config.compare is not None else folder
-        if source is not None and source.about["kind"] == "run":
-            return Path(source.about["path"]) / "evaluation" / part
+        # What was exported from a run says so too, but is a file.
+        if source is not None and (path := Path(source.about["path"])).is_dir():
+            return path / "evaluation" / part
         stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         return Path(str(config.paths.outputs)) / f"evaluate-{name}-{part}" / stamp
 
