@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
+from torch import Tensor
 
 from secateur.errors import InputError
 
@@ -90,3 +92,15 @@ def use_one_thread(worker: int) -> None:
     """Keep a loading process to one core: OpenCV and torch would start a thread per core each."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+
+
+def draw_inputs(items: Any, count: int, seed: int) -> Tensor:
+    """Inputs (count, 3, S, S) of the first epoch of a training, drawn among all of its pictures.
+
+    Args:
+        items: The training set; its keys are (epoch, index), and an input comes first in an item.
+        count: How many; fewer if there are fewer training pictures.
+        seed: Of the draw.
+    """
+    chosen = np.random.default_rng(seed).permutation(len(items))[:count]
+    return torch.stack([items[0, int(index)][0] for index in chosen])

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
@@ -22,7 +21,7 @@ from secateur.data.identity_dataset import (
 from secateur.data.identity_folders import split_identities
 from secateur.data.pairs import Pairs
 from secateur.data.samplers import EpochSampler, SizeBatchSampler
-from secateur.datamodules.loading import checked_workers, loader_settings
+from secateur.datamodules.loading import checked_workers, draw_inputs, loader_settings
 from secateur.training_steps import upcoming_epoch
 
 
@@ -185,9 +184,7 @@ class RecognitionData(pl.LightningDataModule, ABC):
         Args:
             count: How many; fewer if there are fewer training pictures.
         """
-        dataset = self._training_set()
-        chosen = np.random.default_rng(self.seed).permutation(len(dataset))[:count]
-        return torch.stack([dataset[0, int(index)][0] for index in chosen])
+        return draw_inputs(self._training_set(), count, self.seed)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, int]]:
         """Batches of images (B, 3, S, S) and identities (B,)."""

@@ -8,9 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -36,7 +34,7 @@ from secateur.data.mixed_faces import (
 from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.data.samplers import EpochSampler, SizeBatchSampler
 from secateur.data.wider_layout import Split, WiderLayout, find_layout
-from secateur.datamodules.loading import checked_workers, loader_settings
+from secateur.datamodules.loading import checked_workers, draw_inputs, loader_settings
 from secateur.errors import InputError
 from secateur.training_steps import upcoming_epoch
 
@@ -192,9 +190,7 @@ class WiderFaceData(pl.LightningDataModule):
         Args:
             count: How many; fewer if there are fewer training pictures.
         """
-        items = self.training_items()
-        chosen = np.random.default_rng(self.seed).permutation(len(items))[:count]
-        return torch.stack([items[0, int(index)][0] for index in chosen])
+        return draw_inputs(self.training_items(), count, self.seed)
 
     def training_pictures(self) -> FaceDataset:
         """The training set; its keys are (epoch, index)."""

@@ -138,9 +138,8 @@ class YuNet(nn.Module):
         classes, boxes, objectness = outputs[:3]
         landmarks = outputs[3] if len(outputs) > 3 else None
         points = make_points(height, width, device=boxes.device)
-        pixels = [
-            rows.to(points) * _in_pixels(rows, height, width).to(points.device) for rows in faces
-        ]
+        located = [rows.to(points) for rows in faces]
+        pixels = [rows * _in_pixels(rows, height, width) for rows in located]
         return point_loss(classes, boxes, objectness, landmarks, points, pixels, **settings)
 
     def candidates(self, size: tuple[int, int]) -> Tensor:
@@ -321,4 +320,4 @@ def _cells_in_a_row(values: Tensor) -> Tensor:
 def _in_pixels(rows: Tensor, height: int, width: int) -> Tensor:
     """Factors of the columns of faces (G, 4) or (G, 19) in fractions."""
     factors = [width, height, width, height, *([width, height, 1] * LANDMARKS)]
-    return torch.tensor(factors[: rows.shape[1]], dtype=torch.float32)
+    return rows.new_tensor(factors[: rows.shape[1]])
