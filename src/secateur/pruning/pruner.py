@@ -131,6 +131,25 @@ class Pruner:
         ranking = self.rank()
         return self._masks(ranking.removed(fraction), ranking)
 
+    def plan_alone(self, rates: Mapping[str, float]) -> dict[str, Tensor]:
+        """Masks under which some layers lose filters and all others stay whole.
+
+        Filters are ranked layer by layer, or with those that they are coupled to, by the scores
+        that the last ``plan`` or ``score`` of the caller left in ``scores``.
+
+        Args:
+            rates: Fraction of filters to remove, in [0, 1), by name of the layer.
+
+        Returns:
+            As of `plan`; without a coupled scope, of these layers alone.
+        """
+        if self.sets.coupling is None:
+            return plan_masks({name: self.scores[name] for name in rates}, rates)
+        every = {name: rates.get(name, 0.0) for name in self.layers}
+        scores = score_sets(self.sets, self.scores)
+        ranking = rank_within_layers(self.sets, scores, rates_of_sets(self.sets, every))
+        return self._masks(ranking.removed(), ranking)
+
     def carried(self) -> dict[str, Tensor]:
         """Masks that the network carries already: what is all zero stays so.
 

@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from safetensors.torch import save_file
 
+from secateur.cost.macs import count_macs
 from secateur.cost.parameters import count_parameters, sparsity
 from secateur.detectors.eresfd import EResFD
 from secateur.errors import InputError
@@ -191,6 +192,32 @@ def test_sensitivity_finds_rates_of_layers_for_two_sizes(tmp_path: Path, weights
     assert sparsity(network) >= 0.2
     slimmed = slim(network.eval(), (torch.zeros(1, 3, 64, 64),)).model
     assert count_parameters(slimmed) <= 0.85 * 92208
+
+
+def test_sensitivity_finds_rates_of_layers_that_go_together(tmp_path: Path, weights: Path) -> None:
+    config = composed(
+        tmp_path,
+        "try_rates=[0.75]",
+        "search_size=64",
+        "objective.batch_size=2",
+        "objective.batches=1",
+        "objective.calibration_batches=0",
+        "pruning.scope=coupled",
+        "pruning.exclude=[loc.*,conf.*,base.conv*,base.m0.FEM_*]",
+        "target.macs=0.8",
+        "progress=false",
+        command="sensitivity",
+    )
+    sensitivity(config)
+    settings, rates = read_rates_file(tmp_path / "run" / "rates.yaml")
+    assert settings is not None
+    assert settings.scope == "coupled"
+    assert any(len(layers) > 1 for layers in settings.groups.values())
+    network, inputs = EResFD().eval(), (torch.zeros(1, 3, 64, 64),)
+    dense = count_macs(network, inputs).total
+    pruner = Pruner(network, inputs, replace(settings, rates=rates, mask_batchnorm=True))
+    pruner.apply(pruner.plan())
+    assert count_macs(slim(network, inputs).model, inputs).total <= 0.8 * dense
 
 
 @pytest.fixture

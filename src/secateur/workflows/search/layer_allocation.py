@@ -15,7 +15,6 @@ from torch import Tensor
 from secateur.errors import InputError
 from secateur.pruning.allocation import RateChoice, allocate_rates
 from secateur.pruning.pruner import Pruner
-from secateur.pruning.ranking import plan_masks
 from secateur.pruning.sensitivity import SensitivityPoint
 from secateur.pruning.sizes import SlimSizes
 from secateur.pruning.targets import NominalSparsity, Target, read_target
@@ -46,11 +45,10 @@ def wanted_sizes(config: DictConfig) -> list[Target]:
             "the milliseconds of layers are no sum of what each alone saves: take target.macs, or "
             "search.py without sensitivity for target.latency"
         )
-    if targets and config.pruning.scope != "independent":
+    if targets and config.pruning.scope.startswith("global"):
         raise InputError(
-            f"rates of single layers need pruning.scope=independent, got {config.pruning.scope}: "
-            "a coupled layer cannot be pruned alone; leave target out, or take search.py without "
-            "sensitivity"
+            f"under pruning.scope={config.pruning.scope} one ranking decides what each layer loses, "
+            "so that layers have no rates of their own: take pruning.scope=independent or coupled"
         )
     return targets
 
@@ -62,21 +60,29 @@ class LayerAllocation:
         pruner: Network, criterion and layers.
         inputs: Arguments of one forward, for the multiply-accumulates.
         targets: Sizes that the network shall have, all of them.
+        parts: Names of the layers that go together, by name of the part.
     """
 
     def __init__(
-        self, pruner: Pruner, inputs: tuple[Tensor, ...], targets: Sequence[Target]
+        self,
+        pruner: Pruner,
+        inputs: tuple[Tensor, ...],
+        targets: Sequence[Target],
+        parts: Mapping[str, Sequence[str]],
     ) -> None:
         self.pruner = pruner
-        self.scores = pruner.score()
+        self.parts = parts
+        pruner.scores = pruner.score()
         self.nominal = NominalSparsity(pruner.model, pruner.layers, pruner.batchnorms)
-        self.slim = SlimSizes(pruner.model, inputs, traced=pruner.traced)
+        align = pruner.settings.align
+        self.slim = SlimSizes(pruner.model, inputs, align, pruner.traced)
         dense = {"params": self.slim.dense_parameters, "macs": self.slim.dense_macs, "sparsity": 1}
         self.targets = [target.as_share(dense[target.quantity]) for target in targets]
 
     def removed(self, rates: Mapping[str, float]) -> tuple[float, ...]:
-        """Share of each quantity that is gone when layers are pruned at rates."""
-        keep = plan_masks({name: self.scores[name] for name in rates}, dict(rates))
+        """Share of each quantity that is gone when parts are pruned at rates."""
+        layers = {name: rate for part, rate in rates.items() for name in self.parts[part]}
+        keep = self.pruner.plan_alone(layers)
         return tuple(self._removed(target.quantity, keep) for target in self.targets)
 
     def _removed(self, quantity: str, keep: Mapping[str, Tensor]) -> float:
@@ -89,10 +95,10 @@ class LayerAllocation:
         return 1 - self.slim.macs(shapes) / self.slim.dense_macs
 
     def __call__(self, points: Sequence[SensitivityPoint]) -> dict[str, float]:
-        """Rate of every layer that loses filters.
+        """Rate of every part that loses filters.
 
         Args:
-            points: The network as it is, then each layer alone at several rates.
+            points: The network as it is, then each part alone at several rates.
 
         Raises:
             InputError: If the highest rates do not reach the targets.
@@ -135,6 +141,7 @@ def allocate(
     pruner: Pruner,
     points: Sequence[SensitivityPoint],
     targets: Sequence[Target],
+    parts: Mapping[str, Sequence[str]],
     path: Path,
 ) -> None:
     """Find the rates of layers for the targets and write them for ``train.py rates=``.
@@ -142,13 +149,14 @@ def allocate(
     Args:
         config: Composed ``conf/sensitivity.yaml``.
         pruner: Network, criterion and layers.
-        points: The network as it is, then layers alone at several rates.
+        points: The network as it is, then parts alone at several rates.
         targets: Sizes to meet.
+        parts: Names of the layers that go together, by name of the part.
         path: File to write.
     """
     side = int(config.search_size)
     inputs = torch.zeros(1, 3, side, side).contiguous(memory_format=torch.channels_last)
-    allocation = LayerAllocation(pruner, (inputs,), targets)
+    allocation = LayerAllocation(pruner, (inputs,), targets, parts)
     rates = allocation(points)
     removed = allocation.removed(rates)
     sizes = ", ".join(
@@ -156,13 +164,13 @@ def allocate(
         for target, share in zip(targets, removed, strict=True)
     )
     # Dots would make a name on the command line a path.
-    names = {layer: layer.replace(".", "_") for layer in rates}
+    names = {part: part.replace(".", "_") for part in rates}
     write_rates(
         path,
         config,
         f"layer by layer, {sizes}",
-        {names[layer]: rate for layer, rate in rates.items()},
-        {name: [layer] for layer, name in names.items()},
+        {names[part]: rate for part, rate in rates.items()},
+        {name: list(parts[part]) for part, name in names.items()},
     )
-    log.info("%d layers lose filters: %s", len(rates), sizes)
+    log.info("%d parts lose filters: %s", len(rates), sizes)
     log.info("%s", train_command(config, path))

@@ -13,7 +13,11 @@ from rich.progress import track
 
 from secateur.errors import InputError
 from secateur.files import atomic_write
-from secateur.pruning.sensitivity import SensitivityPoint, measure_sensitivity
+from secateur.pruning.sensitivity import (
+    SensitivityPoint,
+    layers_that_prune_alone,
+    measure_sensitivity,
+)
 from secateur.reports.sensitivity_plots import plot_sensitivity
 from secateur.reports.tables import print_table
 from secateur.workflows.run_folder import RunFolder, open_run_folder
@@ -59,7 +63,8 @@ def sensitivity(config: DictConfig) -> None:
         g: names for g, names in pruner.groups.items() if names and not targets
     }
     groups = list(parts)
-    parts |= {name: [name] for name in pruner.layers}
+    layers = layers_that_prune_alone(pruner)
+    parts |= layers
     points = list(
         track(
             measure_sensitivity(pruner, parts, rates, build_evaluator(config, pruner.model)),
@@ -70,7 +75,7 @@ def sensitivity(config: DictConfig) -> None:
     )
     write(run, points, groups, _FIGURES[str(config.objective.kind)])
     if targets:
-        allocate(config, pruner, points, targets, run.path / "rates.yaml")
+        allocate(config, pruner, points, targets, layers, run.path / "rates.yaml")
 
 
 def write(
