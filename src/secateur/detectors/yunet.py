@@ -177,7 +177,7 @@ class YuNet(nn.Module):
                 module.reset_parameters()
 
 
-class Unit(nn.Module):
+class Unit(nn.Sequential):
     """Pointwise, then depthwise 3x3 convolution, both with bias and with nothing between them.
 
     Args:
@@ -190,31 +190,20 @@ class Unit(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 1)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, groups=out_channels)
-        self.bn = nn.BatchNorm2d(out_channels) if activate else None
-        self.relu = nn.ReLU() if activate else None
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', H, W)."""
-        result: Tensor = self.conv2(self.conv1(features))
-        if self.bn is not None and self.relu is not None:
-            result = self.relu(self.bn(result))
-        return result
+        if activate:
+            self.bn = nn.BatchNorm2d(out_channels)
+            self.relu = nn.ReLU()
 
 
-class Stem(nn.Module):
+class Stem(nn.Sequential):
     """A dense convolution of stride 2, and a unit; the names are those of the official files."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, STEM_WIDTH, 3, stride=2, padding=1)
-        self.conv2 = Unit(STEM_WIDTH, STEM_WIDTH)
         self.bn1 = nn.BatchNorm2d(STEM_WIDTH)
         self.relu1 = nn.ReLU()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, 16, H / 2, W / 2)."""
-        result: Tensor = self.conv2(self.relu1(self.bn1(self.conv1(images))))
-        return result
+        self.conv2 = Unit(STEM_WIDTH, STEM_WIDTH)
 
 
 class Stage(nn.Module):
