@@ -53,7 +53,7 @@ def layers_that_prune_alone(pruner: Pruner) -> dict[str, list[str]]:
     if pruner.sets.coupling is None:
         return {name: [name] for name in pruner.layers}
     sets = pruner.sets
-    # Layers and the kinds of sets in them are nodes of one graph; what hangs together goes together.
+    # Layers and the kinds of sets in them are nodes of a graph; what hangs together goes together.
     together: dict[int, list[str]] = {}
     for name in pruner.layers:
         of = sets.of[name]

@@ -47,8 +47,8 @@ def wanted_sizes(config: DictConfig) -> list[Target]:
         )
     if targets and config.pruning.scope.startswith("global"):
         raise InputError(
-            f"under pruning.scope={config.pruning.scope} one ranking decides what each layer loses, "
-            "so that layers have no rates of their own: take pruning.scope=independent or coupled"
+            f"pruning.scope={config.pruning.scope} ranks the filters of all layers together, "
+            "so that no layer has a rate of its own: take pruning.scope=independent or coupled"
         )
     return targets
 
