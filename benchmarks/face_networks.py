@@ -248,6 +248,75 @@ class PFLD(nn.Module):
         return torch.as_tensor(self.landmarks(torch.cat(means, 1)))
 
 
+class HalfNorm(nn.Module):
+    """Convolution, batch norm on one half of the channels and instance norm on the other, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+        self.first_half = outputs // 2
+        self.batch_norm = nn.BatchNorm2d(self.first_half)
+        self.instance_norm = nn.InstanceNorm2d(outputs - self.first_half, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        x = self.layer(x)
+        first, second = x[:, : self.first_half], x[:, self.first_half :]
+        return torch.cat([self.batch_norm(first), self.instance_norm(second)], 1).relu()
+
+
+class MODNet(nn.Module):
+    """Ke et al. 2022, portrait mattes: a coarse, a detailed and a joining branch, all supervised."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        widths = [(16, 24, 2), (24, 32, 2), (32, 96, 2), (96, 320, 2)]
+        self.stem = nn.Sequential(conv(3, 32, 3, 2), conv(32, 32, 3, 1, 32), conv(32, 16, 1))
+        self.stages = nn.ModuleList(
+            nn.Sequential(conv(i, 6 * i, 1), conv(6 * i, 6 * i, 3, s, 6 * i), conv(6 * i, o, 1))
+            for i, o, s in widths
+        )
+        self.gate = nn.Sequential(
+            nn.Linear(320, 80, bias=False), nn.ReLU(), nn.Linear(80, 320, bias=False), nn.Sigmoid()
+        )
+        self.coarse = nn.ModuleList([HalfNorm(320, 96), HalfNorm(96, width)])
+        self.semantics = nn.Conv2d(width, 1, 3, padding=1)
+        self.to_details = nn.ModuleList([HalfNorm(16, width, 1), HalfNorm(24, width, 1)])
+        self.down = HalfNorm(width + 3, width, 3, 2)
+        self.meet = HalfNorm(2 * width, 2 * width)
+        self.near = nn.Sequential(HalfNorm(3 * width + 3, 2 * width), HalfNorm(2 * width, width))
+        self.middle = nn.Sequential(HalfNorm(2 * width, 2 * width), HalfNorm(2 * width, width))
+        self.details = nn.Sequential(HalfNorm(width + 3, width), nn.Conv2d(width, 1, 1))
+        self.wider = HalfNorm(width, width)
+        self.join = HalfNorm(2 * width, width)
+        self.matte = nn.Sequential(HalfNorm(width + 3, width // 2), nn.Conv2d(width // 2, 1, 1))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Semantics, details and matte of portraits (B, 3, H, W)."""
+
+        def resized(x: Tensor, factor: float) -> Tensor:
+            return functional.interpolate(x, scale_factor=factor, mode="bilinear")
+
+        x = quarter = half = self.stem(images)
+        for number, stage in enumerate(self.stages):
+            x = stage(x)
+            quarter = x if number == 0 else quarter
+        x = x * self.gate(x.mean((2, 3)))[:, :, None, None]
+        for block in self.coarse:
+            x = block(resized(x, 2))
+        semantics = self.semantics(x).sigmoid()
+        coarse = self.wider(resized(x, 2))
+        small = resized(images, 0.5)
+        fine = self.down(torch.cat([small, self.to_details[0](half)], 1))
+        fine = self.meet(torch.cat([fine, self.to_details[1](quarter)], 1))
+        fine = self.near(torch.cat([fine, coarse, resized(images, 0.25)], 1))
+        fine = self.middle(torch.cat([resized(fine, 2), self.to_details[0](half)], 1))
+        details = self.details(torch.cat([resized(fine, 2), images], 1)).sigmoid()
+        joined = self.join(torch.cat([resized(coarse, 2), fine], 1))
+        matte = self.matte(torch.cat([resized(joined, 2), images], 1)).sigmoid()
+        return [semantics, details, matte]
+
+
 FACE_NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "BlazeFace": BlazeFace,
     "LFFD": LFFD,
@@ -257,4 +326,5 @@ FACE_NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "GroupNorm head": GroupNormHead,
     "FaceBoxes": FaceBoxes,
     "PFLD": PFLD,
+    "MODNet": MODNet,
 }

@@ -300,6 +300,17 @@ def test_layer_norms_lose_channels_only_when_equality_is_given_up() -> None:
     assert "networks.py:" in held  # the line of the model's source
 
 
+@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 8), nn.GroupNorm(1, 8)])
+def test_zero_filters_before_a_norm_go_too_when_equality_is_given_up(norm: nn.Module) -> None:
+    model = disturbed(Between(norm))
+    options = {"scope": "independent", "exclude": ["last"]}
+    slim, report = prune(model, IMAGES, "l1", 0.75, **options, equal=False)
+    assert slim.middle.num_channels < 8
+    assert list(report.slimming.renormalized) == ["middle"]
+    assert report.slimming.max_rel_diff < 1e-6
+    assert not prune(model, IMAGES, "l1", 0.75, **options).report.slimming.renormalized
+
+
 def test_a_refusal_names_what_holds_the_network() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Softmax(1))
     with pytest.raises(InputError, match="most are held by: "):

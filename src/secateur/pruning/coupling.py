@@ -16,6 +16,7 @@ from secateur.filters import FilterLayer, as_arguments, number_of_filters
 from secateur.network_copy import copy_network
 from secateur.pruning.masks import apply_masks, scales_channels
 from secateur.slimming.analysis import SIZES, find_dependencies, runs_without_half
+from secateur.slimming.channel_means import needed_by_means
 from secateur.slimming.constant_propagation import constant_values, input_free_tensors
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
 from secateur.slimming.graph import NetworkGraph, trace
@@ -233,10 +234,9 @@ def _leave_a_constant(
     own = traced.over(subject)
     assert own is not None
     dependencies, classes = channels.dependencies, channels.classes
-    layers = readers(
-        dependencies, classes, constant_values(own, input_free_tensors(own)), own.tensors
-    )
-    read = torch.zeros(classes.count, dtype=torch.bool)
+    values = constant_values(own, input_free_tensors(own))
+    layers = readers(dependencies, classes, values, own.tensors)
+    read = needed_by_means(dependencies.means, classes.of, values, classes.count)
     for reader in layers.values():
         read[reader.inputs[reader.constants.isnan()]] = True
     written = {weight: reader.outputs for weight, reader in layers.items()}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.slimming.absorption import find_carriers, folds
+from secateur.slimming.channel_means import needed_by_means, rescalings
 from secateur.slimming.constant_propagation import constant_values, input_free_tensors
 from secateur.slimming.dependencies import (
     ChannelClasses,
@@ -191,12 +192,12 @@ def plan_cut(
         classes: Sets of channels that can only be removed together.
         align: Numbers of filters become multiples of this, or stay whole.
     """
-    layers = readers(
-        dependencies, classes, constant_values(traced, input_free_tensors(traced)), traced.tensors
-    )
-    live = live_classes(layers, classes)
+    values = constant_values(traced, input_free_tensors(traced))
+    layers = readers(dependencies, classes, values, traced.tensors)
+    also = needed_by_means(dependencies.means, classes.of, values, classes.count)
+    live = live_classes(layers, classes, also=also)
     merges = find_carriers(layers, classes, live)
-    live = live_classes(layers, classes, absorbed=merges)
+    live = live_classes(layers, classes, absorbed=merges, also=also)
     kept = restore_valid_shapes(live, dependencies, classes, traced.tensors, align)
     # What stays for its shape alone and is read must still compute what it did: a layer that is
     # called twice may have to keep channels for it whose constants no single bias can replace.
@@ -240,4 +241,5 @@ def cut_to(kept: Tensor, dependencies: ChannelDependencies, classes: ChannelClas
         if not (dim == 1 and name in blocks)
     }
     sizes = count_anew(dependencies.written, kept[classes.of])
-    return Cut(indices, blocks, groups, sizes=sizes)
+    scaled = rescalings(dependencies.means, kept[classes.of])
+    return Cut(indices, blocks, groups, sizes=sizes, rescalings=scaled)

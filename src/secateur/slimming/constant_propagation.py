@@ -80,12 +80,15 @@ class ConstantValues(dict[fx.Node, tuple[Tensor, ...]]):
 
     Args:
         known: Nodes that do not depend on the inputs, with their values.
+        equal: Whether the statistics of layer norms and group norms run over all channels; if
+            not, channels that are zero before one are zero behind it.
     """
 
-    def __init__(self, known: Mapping[fx.Node, Tensor]) -> None:
+    def __init__(self, known: Mapping[fx.Node, Tensor], *, equal: bool = True) -> None:
         """Start without any other node."""
         super().__init__()
         self.known = known
+        self.equal = equal
         self._nonzero: dict[tuple[fx.Node, Layout], Tensor] = {}
 
     def __missing__(self, node: fx.Node) -> tuple[Tensor, ...]:
@@ -111,7 +114,7 @@ def constant_values(traced: NetworkGraph, known: Mapping[fx.Node, Tensor]) -> Co
         Node -> one compressed tensor per result, float64, ``VARYING`` where an element depends on
         the input.
     """
-    found = ConstantValues(known)
+    found = ConstantValues(known, equal=traced.equal)
     for node in traced.nodes:
         if node in known or node.op == "output":
             continue
@@ -148,7 +151,7 @@ def _call(
     elif name == "instance_norm":
         result = _instance_norm(node, first, known)
     elif "layer_norm" in name or "group_norm" in name:
-        result = _mixing_norm(node, first, known)
+        result = _mixing_norm(node, first, known, found.equal)
     elif name in ("prelu", "_prelu_kernel"):
         slope = _beside(found[node.all_input_nodes[1]][0], first)
         result = torch.where(first >= 0, first, first * slope)
@@ -216,7 +219,9 @@ def _instance_norm(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor
     return torch.where(constant, shift, VARYING)
 
 
-def _mixing_norm(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor]) -> Tensor:
+def _mixing_norm(
+    node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor], equal: bool
+) -> Tensor:
     """Layer norm and group norm: a channel with scale 0 is its shift, so is a group of zeros."""
     a = bind(node)
     if not all(a[key] is None or a[key] in known for key in ("weight", "bias")):
@@ -235,7 +240,10 @@ def _mixing_norm(node: fx.Node, source: Tensor, known: Mapping[fx.Node, Tensor])
     shift = torch.zeros(shape[dim], dtype=torch.float64)
     if a["bias"] is not None:
         shift = known[a["bias"]].double()
-    return along_dimension(torch.where(constant, shift, VARYING), dim, shape)
+    value = torch.where(constant, shift, VARYING)
+    if not equal:
+        value = torch.where(channel_values(source, dim) == 0, 0.0, value)
+    return along_dimension(value, dim, shape)
 
 
 def _spatial(node: fx.Node, name: str, source: Tensor) -> Tensor:
@@ -251,11 +259,19 @@ def _spatial(node: fx.Node, name: str, source: Tensor) -> Tensor:
 def _reduction(node: fx.Node, name: str, source: Tensor) -> Tensor:
     dims = reduced_dimensions(node, source.dim())
     first = _uniform(source, dims)
-    if name == "sum":
+    if name == "sum" or (name in _NORMS and _order(node) > 0):
         first = torch.where(first == 0, first, VARYING)
     elif name not in AVERAGES:
         return torch.tensor(VARYING)
     return first if first.dim() == len(shapes_of(node)[0]) else first.squeeze(dims)
+
+
+_NORMS = {"norm": "p", "linalg_vector_norm": "ord"}
+
+
+def _order(node: fx.Node) -> float:
+    order = bind(node)[_NORMS[operator_name(node)]]
+    return 2.0 if order is None else float(order)
 
 
 def _pointwise(node: fx.Node, name: str, found: ConstantValues) -> Tensor:
@@ -275,6 +291,9 @@ def _pointwise(node: fx.Node, name: str, found: ConstantValues) -> Tensor:
     varies = torch.stack([v.isnan() for v in small.values()]).any(0)
     if name == "mul":
         varies &= ~torch.stack([v == 0 for v in small.values()]).any(0)
+    elif name == "div" and (numerator := bind(node)["self"]) in small:
+        zero = small[numerator] == 0
+        varies, result = varies & ~zero, torch.where(zero, 0.0, result)
     return torch.where(varies, VARYING, result)
 
 

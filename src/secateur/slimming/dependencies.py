@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx
 
+from secateur.slimming.channel_means import ChannelMean
 from secateur.slimming.expanded_tensors import (
     broadcast_shape,
     broadcast_small,
@@ -85,6 +86,7 @@ class ChannelDependencies:
         sized: Labels of tensors that are reshaped or split to sizes that the forward may fix.
         written: Sizes that modules keep as integers, and that follow what is cut.
         splits: Reshaped tensors that can lose whole indices along one dimension only.
+        means: Means over channels whose divisor a weight can make up for.
         sources: Call, as reasons name it -> line of the model's source that makes it.
         n_labels: Number of labels in use, ``KEPT`` included.
     """
@@ -103,6 +105,7 @@ class ChannelDependencies:
     sized: list[Tensor] = field(default_factory=list)
     written: list[WrittenSize] = field(default_factory=list)
     splits: list[SplitChannels] = field(default_factory=list)
+    means: list[ChannelMean] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
     n_labels: int = 1
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, fx, nn
 
+from secateur.slimming.channel_means import follow_mean
 from secateur.slimming.dependencies import KEPT, ChannelDependencies, LabeledCall, SplitChannels
 from secateur.slimming.expanded_tensors import along_dimension, collapse, shrink, varying_dimensions
 from secateur.slimming.graph import (
@@ -239,6 +240,8 @@ class _ChannelPropagation:
         labels = self.of(source)
         dim = min(1, labels.dim() - 1)
         vector = self.dependencies.vector(labels, dim, where)
+        if not parameters:  # an instance norm that knows its channels as an integer alone
+            self._written(node, [vector])
         for parameter in parameters:
             name = self.traced.names.get(parameter)
             if parameter.meta["val"].numel() != len(vector):
@@ -299,6 +302,12 @@ class _ChannelPropagation:
         dims = reduced_dimensions(node, labels.dim())
         varying = set(varying_dimensions(labels))
         if varying <= set(dims) and varying:
+            if operator_name(node) == "mean" and len(varying) == 1:
+                vector = shrink(labels).reshape(-1)
+                mean = follow_mean(node, *varying, vector, self.traced, self.modules)
+                if mean is not None:
+                    self.dependencies.means.append(mean)
+                    return _unlabeled(node)
             self.dependencies.pin(labels, f"{where} mixes channels")
             return _unlabeled(node)
         # What lies along another dimension too, such as the paths of a selective kernel, goes

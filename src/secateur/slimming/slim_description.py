@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from secateur.schema import is_count
+from secateur.schema import is_count, is_number
+from secateur.slimming.channel_means import rescaled_offsets, restore_offsets
 from secateur.slimming.computed_weights import make_plain, plain_layers
 from secateur.slimming.scattered_conv import ScatteredConv2d
 from secateur.slimming.surgery import replace_tensors, update_sizes
@@ -39,6 +40,7 @@ def describe(model: nn.Module) -> dict[str, Any]:
         "identities": identities,
         "scattered": scattered,
         "integers": rewritten_integers(model),
+        "offsets": rescaled_offsets(model),
         "plain": plain_layers(model),
     }
 
@@ -65,6 +67,8 @@ def resize(
         make_plain(model, name, kind, bias=f"{name}.bias" in tensors)
     for name, values in specification["integers"].items():
         restore_integers(model.get_submodule(name), values)
+    for name, offsets in specification["offsets"].items():
+        restore_offsets(model.get_submodule(name), offsets)
     for name, width in specification["scattered"].items():
         owner, _, attribute = name.rpartition(".")
         layer, places = model.get_submodule(name), tensors.get(f"{name}.places")
@@ -102,6 +106,7 @@ def is_description(values: dict[str, Any]) -> bool:
         and _is_counts(values.get("groups"))
         and _is_counts(values.setdefault("scattered", {}))
         and _is_integers(values.setdefault("integers", {}))
+        and _is_offsets(values.setdefault("offsets", {}))
         and _is_words(values.setdefault("plain", {}))
     )
 
@@ -125,6 +130,13 @@ def _is_integers(value: object) -> bool:
             for n in (entry if isinstance(entry, list) else [entry])
         )
         for numbers in value.values()
+    )
+
+
+def _is_offsets(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(offsets, dict) and all(is_number(offset) for offset in offsets.values())
+        for offsets in value.values()
     )
 
 

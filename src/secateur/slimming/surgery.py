@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from secateur.network_copy import copy_network
 from secateur.slimming.absorption import Fold, Merge
+from secateur.slimming.channel_means import Rescaling, rescale_offsets
 from secateur.slimming.written_sizes import NewSize, rewrite_sizes
 
 # Attributes that repeat a size of the module's tensors: name -> (tensor, dimension).
@@ -35,6 +36,7 @@ class Cut:
         merges: Channels that take over the effect of removed ones.
         folds: Constants that are added to biases and running means.
         sizes: Numbers of channels that modules keep as integers.
+        rescalings: What is multiplied because a mean runs over fewer channels.
     """
 
     kept: dict[tuple[str, int], Tensor]
@@ -43,6 +45,7 @@ class Cut:
     merges: Sequence[Merge] = ()
     folds: Sequence[Fold] = ()
     sizes: Sequence[NewSize] = ()
+    rescalings: Sequence[Rescaling] = ()
 
 
 def apply_cut(model: nn.Module, cut: Cut) -> nn.Module:
@@ -66,6 +69,8 @@ def apply_cut(model: nn.Module, cut: Cut) -> nn.Module:
             changed[merge.weight] = tensors[merge.weight].detach().clone()
         channels = changed[merge.weight].transpose(0, merge.dim)
         channels[merge.target] += merge.ratio * channels[merge.source]
+    for scaled in cut.rescalings:
+        changed[scaled.weight] = tensors[scaled.weight].detach() * scaled.factor
     for weight, columns in cut.blocks.items():
         changed[weight] = _cut_blocks(tensors[weight].detach(), columns)
     for (name, dim), indices in cut.kept.items():
@@ -86,6 +91,8 @@ def apply_cut(model: nn.Module, cut: Cut) -> nn.Module:
     for name, module in slim.named_modules():
         update_sizes(module, cut.groups.get(name))
     rewrite_sizes(slim, cut.sizes)
+    for scaled in cut.rescalings:
+        rescale_offsets(slim, scaled)
     return slim
 
 

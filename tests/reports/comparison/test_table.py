@@ -11,7 +11,9 @@ from secateur.errors import InputError
 from secateur.reports.comparison.runs import Run
 from secateur.reports.comparison.table import (
     default_columns,
+    rows_of,
     select_runs,
+    unequal_runs,
     write_csv,
     write_value,
 )
@@ -41,6 +43,16 @@ def test_a_misspelt_name_is_answered_with_the_right_one() -> None:
 
 def test_columns_that_say_the_same_everywhere_are_left_out() -> None:
     assert default_columns(RUNS[:2]) == ["run", "model", "ap_hard", "params_slim"]
+
+
+def test_a_run_whose_norms_lost_channels_is_marked() -> None:
+    other = {"model": "eresfd", "ap_hard": 0.8, "params_slim": 40, "slim_equal": False}
+    runs = [RUNS[0], Run(Path("/d"), "training", other, name="d")]
+    columns = default_columns(runs)
+    assert columns == ["run", "ap_hard", "params_slim", "slim_equal"]
+    assert [row[-1] for row in rows_of(runs, columns)] == ["–", "no"]
+    assert unequal_runs(runs).endswith("normalised over the channels that stay: d")
+    assert not unequal_runs(RUNS)
 
 
 def test_csv_holds_full_numbers_and_the_path() -> None:

@@ -15,6 +15,7 @@
 
   function show(name, value) {
     if (value === undefined || value === null) return "–";
+    if (typeof value === "boolean") return value ? "yes" : "no";
     if (typeof value !== "number") return String(value);
     if (name.startsWith("macs_") && figure(name).unit === "count") {
       return (value / 1e6).toLocaleString("en", { maximumFractionDigits: 1 }) + " M";

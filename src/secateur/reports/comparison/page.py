@@ -20,6 +20,7 @@ from secateur.reports.comparison.table import (
     common_values,
     default_columns,
     head_of,
+    unequal_runs,
     values_of,
 )
 
@@ -140,7 +141,7 @@ def page_data(
         "references": list(references),
         "pictures": pictures,
         "shared": f"All: {shared}." if (shared := common_values(runs)) else "",
-        "problems": list(problems),
+        "problems": [*problems, *filter(None, [unequal_runs(runs)])],
     }
 
 

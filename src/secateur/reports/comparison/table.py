@@ -11,6 +11,7 @@ from secateur.errors import InputError
 from secateur.metrics.names import FIGURES, QUALITY, STAGES, find_figure
 from secateur.reports.comparison.expression import parse_condition
 from secateur.reports.comparison.runs import Run, Value, differing_settings
+from secateur.reports.summary import NOT_EQUAL
 from secateur.reports.tables import NOTHING
 
 _ABOUT = (
@@ -24,6 +25,7 @@ _SIZES = (
 # heads that fit a terminal
 _SHORT = {
     "params_slim": "parameters",
+    "slim_equal": "equal",
     "params_ratio": "of dense",
     "macs_slim": "MACs",
     "macs_ratio": "of dense",
@@ -124,6 +126,8 @@ def default_columns(runs: Sequence[Run]) -> list[str]:
     quality = [figure.name for figure in QUALITY if present(figure.name)]
     lost = [name for name in ("ap_drop", "eer_rise", "best_objective") if present(name)]
     sizes = [name for name in _SIZES if present(name)]
+    if unequal_runs(runs):  # such a size is no lossless one
+        sizes.insert(sizes.index("params_slim") + 1 if "params_slim" in sizes else 0, "slim_equal")
     return ["run", *about, *rates, *settings, *quality, *lost, *sizes]
 
 
@@ -136,7 +140,7 @@ def terminal_columns(columns: Sequence[str], monitor: str | None = None) -> list
     """
     hardest = next((name for name in ("ap_hard", "eer", "accuracy") if name in columns), None)
     wanted = {"run", "kind", "model", "criterion", "scope", "rate", "target", "seed", "data"}
-    wanted |= {"ap_easy", "ap_drop", "params_slim", "macs_slim", "latency_ratio", "best_objective"}
+    wanted |= {"ap_easy", "ap_drop", "params_slim", "slim_equal", "macs_slim", "latency_ratio", "best_objective"}
     wanted |= {name for name in (hardest, "eer", monitor) if name}
     return [name for name in columns if name in wanted]
 
@@ -150,6 +154,12 @@ def common_values(runs: Sequence[Run]) -> str:
         if len(found) == 1 and (value := found.pop()) is not None:
             shared.append(f"{name} {write_value(name, value)}")
     return ", ".join(shared)
+
+
+def unequal_runs(runs: Sequence[Run]) -> str:
+    """Sentence on the runs whose norms lost channels, ``pruning.equal=false``; empty without."""
+    names = [run.name for run in runs if run.record.get("slim_equal") is False]
+    return f"{NOT_EQUAL}: {', '.join(names)}" if names else ""
 
 
 def head_of(name: str) -> str:
@@ -178,8 +188,10 @@ def write_value(name: str, value: Value | None) -> str:
     """
     if value is None:
         return NOTHING
-    if isinstance(value, str | bool):
-        return str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
     figure = find_figure(name)
     unit = figure.unit if figure is not None else "number"
     if name.startswith("macs_") and unit == "count":

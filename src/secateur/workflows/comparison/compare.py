@@ -22,6 +22,7 @@ from secateur.reports.comparison.table import (
     rows_of,
     select_runs,
     terminal_columns,
+    unequal_runs,
 )
 from secateur.reports.tables import print_table
 from secateur.workflows.command_line.arguments import CONF
@@ -102,12 +103,13 @@ def print_comparison(
     else:
         monitor = None if monitor is None else monitor.removeprefix("-")
         shown = _fitting(runs, terminal_columns(default_columns(runs), monitor), console.width)
-    shared = common_values(runs)
+    shared, unequal = common_values(runs), unequal_runs(runs)
+    captions = [f"all: {shared}" if shared else "", unequal]
     print_table(
         f"{len(runs)} runs" if len(runs) != 1 else "1 run",
         [head_of(name) for name in shown],
         rows_of(runs, shown),
-        caption=f"all: {shared}" if shared else None,
+        caption="\n".join(filter(None, captions)) or None,
         console=console,
     )
 
