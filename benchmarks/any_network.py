@@ -54,10 +54,12 @@ TIMM = (
     "convnext_atto", "convnextv2_atto", "nfnet_l0", "fastvit_t8", "mobileone_s0", "efficientvit_b0",
     "mobilevit_xxs", "edgenext_xx_small", "levit_128s", "repvit_m0_9", "starnet_s1", "inception_v3",
 )  # fmt: skip
-TORCHVISION = ("alexnet", "resnet50", "densenet201", "squeezenet1_1", "googlenet", "shufflenet_v2_x0_5",
-               "resnext50_32x4d", "mobilenet_v3_large", "lraspp_mobilenet_v3_large")  # fmt: skip
+TORCHVISION = ("alexnet", "resnet50", "densenet201", "squeezenet1_1", "googlenet",
+               "shufflenet_v2_x0_5", "resnext50_32x4d", "mobilenet_v3_large",
+               "lraspp_mobilenet_v3_large")  # fmt: skip
 OWN: dict[str, Callable[[], nn.Module]] = {
     "iresnet18": lambda: IResNet(18, SIZE),
+    "iresnet50": lambda: IResNet(50, SIZE),
     "MobileFaceNet": lambda: MobileFaceNet(input_size=SIZE),
     "EXTD": EXTD,
     "EResFD": EResFD,

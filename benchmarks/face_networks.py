@@ -266,7 +266,7 @@ class HalfNorm(nn.Module):
 
 
 class MODNet(nn.Module):
-    """Ke et al. 2022, portrait mattes: a coarse, a detailed and a joining branch, all supervised."""
+    """Ke et al. 2022, portrait mattes: a coarse, a detailed and a joining branch."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()

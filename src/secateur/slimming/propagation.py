@@ -304,7 +304,7 @@ class _ChannelPropagation:
         if varying <= set(dims) and varying:
             if operator_name(node) == "mean" and len(varying) == 1:
                 vector = shrink(labels).reshape(-1)
-                mean = follow_mean(node, *varying, vector, self.traced, self.modules)
+                mean = follow_mean(node, varying.pop(), vector, self.traced, self.modules)
                 if mean is not None:
                     self.dependencies.means.append(mean)
                     return _unlabeled(node)

@@ -17,6 +17,7 @@ from secateur.reports.comparison.table import (
     write_csv,
     write_value,
 )
+from secateur.reports.tables import NOTHING
 
 RUNS = [
     Run(Path("/a"), "training", {"model": "eresfd", "ap_hard": 0.7, "params_slim": 50}, name="a"),
@@ -50,7 +51,7 @@ def test_a_run_whose_norms_lost_channels_is_marked() -> None:
     runs = [RUNS[0], Run(Path("/d"), "training", other, name="d")]
     columns = default_columns(runs)
     assert columns == ["run", "ap_hard", "params_slim", "slim_equal"]
-    assert [row[-1] for row in rows_of(runs, columns)] == ["–", "no"]
+    assert [row[-1] for row in rows_of(runs, columns)] == [NOTHING, "no"]
     assert unequal_runs(runs).endswith("normalised over the channels that stay: d")
     assert not unequal_runs(RUNS)
 

@@ -140,7 +140,8 @@ def terminal_columns(columns: Sequence[str], monitor: str | None = None) -> list
     """
     hardest = next((name for name in ("ap_hard", "eer", "accuracy") if name in columns), None)
     wanted = {"run", "kind", "model", "criterion", "scope", "rate", "target", "seed", "data"}
-    wanted |= {"ap_easy", "ap_drop", "params_slim", "slim_equal", "macs_slim", "latency_ratio", "best_objective"}
+    wanted |= {"ap_easy", "ap_drop", "params_slim", "macs_slim", "latency_ratio", "best_objective"}
+    wanted |= {"slim_equal"}
     wanted |= {name for name in (hardest, "eer", monitor) if name}
     return [name for name in columns if name in wanted]
 
