@@ -63,6 +63,22 @@ def test_a_given_folder_is_continued_or_left_alone(tmp_path: Path) -> None:
         open_run_folder(make_config(tmp_path, output_dir=folder, rate=0.5), "name")
 
 
+def test_a_run_that_is_refused_at_its_start_leaves_the_folder_to_mended_settings(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "here"
+    refused = make_config(tmp_path, output_dir=str(folder))
+    with pytest.raises(InputError, match="too high"), open_run_folder(refused, "x").held():
+        raise InputError("the rate is too high")
+    mended = make_config(tmp_path, output_dir=str(folder), rate=0.1)
+    run = open_run_folder(mended, "x")
+    assert OmegaConf.load(run.config).rate == 0.1
+    leave_checkpoint(folder)
+    with pytest.raises(InputError, match="to lose"), run.held():
+        raise InputError("refused with something to lose")
+    assert run.config.exists()
+
+
 def test_resume_must_name_a_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a run folder"):
         open_run_folder(make_config(tmp_path, resume=str(tmp_path / "nope")), "name")

@@ -37,6 +37,8 @@ _VOLATILE = (
     *("print_config", "n_trials", "n_workers", "storage", "stale_after"),
 )
 
+_SAVED_FIRST = ("config.yaml", ".lock")  # what a folder holds before its run has begun
+
 _NEUTRAL = {"slim_from": "last", "pruning.remove_dead": False}
 
 
@@ -73,7 +75,9 @@ class RunFolder:
     def held(self) -> Iterator[RunFolder]:
         """Keep other processes out; one that holds the folder already is waited for.
 
-        A sweep that was killed leaves jobs behind, and the same command starts them again.
+        A sweep that was killed leaves jobs behind, and the same command starts them again. If the
+        run is refused before it wrote anything, the folder is as free as it was: settings that
+        were mended find it so.
 
         Yields:
             The folder as it is once it is ours alone.
@@ -85,7 +89,12 @@ class RunFolder:
             self.path / ".lock",
             busy=lambda: log.info("another process is at work in %s: waiting for it", self.path),
         ):
-            yield _look(self.path)
+            try:
+                yield _look(self.path)
+            except InputError:
+                if all(file.name in _SAVED_FIRST for file in self.path.iterdir()):
+                    self.config.unlink(missing_ok=True)
+                raise
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
