@@ -82,6 +82,7 @@ class ChannelDependencies:
         joins: Pairs of equally long label vectors; two labels at one position can only be removed
             together.
         pins: Labels that must stay, and the reason.
+        mixed: Labels that an operator ties to each other, and the operator.
         equal_rows: Label matrices whose rows must all keep the same number of labels.
         sized: Labels of tensors that are reshaped or split to sizes that the forward may fix.
         written: Sizes that modules keep as integers, and that follow what is cut.
@@ -101,6 +102,7 @@ class ChannelDependencies:
     elements: dict[str, Tensor] = field(default_factory=dict)
     joins: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     pins: list[tuple[Tensor, str]] = field(default_factory=list)
+    mixed: list[tuple[Tensor, str]] = field(default_factory=list)
     equal_rows: list[Tensor] = field(default_factory=list)
     sized: list[Tensor] = field(default_factory=list)
     written: list[WrittenSize] = field(default_factory=list)
@@ -135,6 +137,7 @@ class ChannelDependencies:
         if set(varying_dimensions(labels)) & set(dims):
             a, b = broadcast_small(labels, first)
             self.join(a.reshape(-1), b.reshape(-1), where)
+            self.mixed.append((distinct(labels), where))
         return first
 
     def vector(self, labels: Tensor, dim: int, where: str) -> Tensor:

@@ -32,12 +32,12 @@ RESHAPES = frozenset({
 })  # fmt: skip
 
 # They cut equal parts, which still fit when every part loses equally many channels.
-EQUAL_PARTS = frozenset({"chunk", "split", "tensor_split"})
+EQUAL_PARTS = frozenset({"chunk", "split", "tensor_split", "unbind"})
 
 # They name positions, which mean something else once a channel before them is removed.
 POSITIONS = frozenset({
     "index", "index_select", "masked_select", "narrow", "roll", "select", "select_scatter",
-    "slice", "slice_scatter", "split_with_sizes", "unbind",
+    "slice", "slice_scatter", "split_with_sizes",
 })  # fmt: skip
 
 # They deal channels out to groups, row by row.

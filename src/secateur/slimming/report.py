@@ -27,7 +27,7 @@ class HeldChannels:
         source: Line of the model's source that calls it; empty if it is not known.
         layers: Layers that write them.
         channels: Channel sets that stay.
-        parameters: Parameters that would go with them, each set counted alone.
+        parameters: Parameters that would go with them.
     """
 
     reason: str
@@ -64,30 +64,53 @@ def held_channels(
         tensors: Parameters and buffers of the network by name.
     """
     cost = parameters_of_classes(classes, tensors)
+    held = classes.pinned | _tied_as_one(dependencies, classes)
     writers: dict[int, list[str]] = {}
     for call in dependencies.calls:
         layer = owner_of(call.weight)
         for index in torch.unique(classes.of[call.outputs]).tolist():
-            if index in classes.pinned:
+            if index in held:
                 writers.setdefault(index, []).append(layer)
-    members: dict[str, list[int]] = {}
-    for index, reason in classes.pinned.items():
+    # Calls of one operator by one line of the model's source are told together.
+    members: dict[tuple[str, str], list[int]] = {}
+    for index, reason in held.items():
         if index in writers:
-            members.setdefault(reason, []).append(index)
+            where = next((w for w in dependencies.sources if reason.startswith(w)), "")
+            kind = reason.partition(" (")[2] if dependencies.sources.get(where) else reason
+            members.setdefault((dependencies.sources.get(where, ""), kind), []).append(index)
     found = [
         HeldChannels(
-            reason,
-            next(
-                (line for where, line in dependencies.sources.items() if reason.startswith(where)),
-                "",
-            ),
+            _first_of([held[index] for index in indices]),
+            source,
             tuple(dict.fromkeys(name for i in indices for name in writers[i])),
             len(indices),
             int(cost[indices].sum()),
         )
-        for reason, indices in members.items()
+        for (source, _), indices in members.items()
     ]
     return tuple(sorted(found, key=lambda held: -held.parameters))
+
+
+def _first_of(reasons: list[str]) -> str:
+    """The first reason, and how many others of its kind there are."""
+    others = len(set(reasons)) - 1
+    return f"{reasons[0]}, and {others} more like it" if others else reasons[0]
+
+
+def _tied_as_one(dependencies: ChannelDependencies, classes: ChannelClasses) -> dict[int, str]:
+    """Classes that hold most filters of a layer, and the operator that ties them."""
+    large: set[int] = set()
+    for call in dependencies.calls:
+        filters = classes.of[call.outputs]
+        index, count = torch.unique(filters, return_counts=True)
+        large |= set(index[(count > 1) & (2 * count >= len(filters))].tolist())
+    found: dict[int, str] = {}
+    for labels, where in dependencies.mixed:
+        index, count = torch.unique(classes.of[labels], return_counts=True)
+        for number in index[count > 1].tolist():
+            if number in large and number not in classes.pinned:
+                found.setdefault(number, f"{where} mixes them, so that they go all or not at all")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +150,9 @@ class SlimReport:
         """What keeps the network from becoming smaller, line by line."""
         if not self.held:
             return "every channel may go; what is left is what was asked for"
-        return "\n".join(["these channels stay whatever is asked for:", *map(str, self.held)])
+        dense = max(self.parameters_before, 1)
+        lines = [f"{held.parameters / dense:.0%}, {held}" for held in self.held]
+        return "\n".join(["these channels stay whatever is asked for:", *lines])
 
     def __str__(self) -> str:
         """A few lines for people."""
