@@ -311,6 +311,23 @@ def test_zero_filters_before_a_norm_go_too_when_equality_is_given_up(norm: nn.Mo
     assert not prune(model, IMAGES, "l1", 0.75, **options).report.slimming.renormalized
 
 
+def test_an_operator_that_ties_all_channels_of_a_layer_is_named() -> None:
+    class Attention(nn.Module):  # Wang et al. 2020: a convolution runs over the channels
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv1d(1, 1, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.conv(x.mean((2, 3))[:, None]).sigmoid().view(1, -1, 1, 1)
+
+    first = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1))
+    model = nn.Sequential(first, Between(Attention()))
+    told = prune(model, IMAGES, "l1", 0.5).report.explain().splitlines()
+    assert told[0] == "these channels stay whatever is asked for:"
+    reason = "1.middle (conv1d) mixes them, so that they go all or not at all"
+    assert any(reason in line and "x * self.conv" in line for line in told), told
+
+
 def test_a_refusal_names_what_holds_the_network() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Softmax(1))
     with pytest.raises(InputError, match="most are held by: "):
