@@ -324,7 +324,7 @@ def test_an_operator_that_ties_all_channels_of_a_layer_is_named() -> None:
     model = nn.Sequential(first, Between(Attention()))
     told = prune(model, IMAGES, "l1", 0.5).report.explain().splitlines()
     assert told[0] == "these channels stay whatever is asked for:"
-    reason = "1.middle (conv1d) mixes them, so that they go all or not at all"
+    reason = "1.middle.conv (conv1d) mixes them, so that they go all or not at all"
     assert any(reason in line and "x * self.conv" in line for line in told), told
 
 
