@@ -13,23 +13,28 @@ import torch
 from torch import nn
 
 from secateur.deploy.description import Description
-from secateur.deploy.onnx import dynamic_shapes, example_input
+from secateur.deploy.onnx import dynamic_shapes
 from secateur.deploy.sessions import Array
 from secateur.errors import InputError
 from secateur.files import replacing
 
 _REMEDY = "pip install 'secateur[mobile]'"
+_EXAMPLE = (320, 448)
 LARGEST_SIDE = 1280
 """ExecuTorch plans its memory ahead: for one picture of up to this side, however small it is."""
 
 
-def export_executorch(network: nn.Module, path: Path, description: Description) -> None:
+def export_executorch(
+    network: nn.Module, path: Path, description: Description, inputs: Sequence[Array] = ()
+) -> None:
     """Write a network for ExecuTorch.
 
     Args:
         network: In evaluation mode; what ``fold`` gives.
         path: The file; written whole or not at all. It has no room for the description.
         description: What the network takes.
+        inputs: Pictures (1, 3, H, W) that ranges of features come from, for a file whose layers
+            compute with eight bits; none for one that computes with floats.
 
     Raises:
         InputError: If ExecuTorch is not installed.
@@ -40,17 +45,43 @@ def export_executorch(network: nn.Module, path: Path, description: Description) 
     except ImportError as error:
         raise InputError(f"format=executorch needs ExecuTorch: {_REMEDY}") from error
     (shapes,) = dynamic_shapes(description.pixels, LARGEST_SIDE)
-    image = example_input(description.pixels)[:1]
+    # no level of one cell: torch would take its side for a constant, and with it the picture's
+    image = torch.zeros(1, 3, *(description.pixels.size or _EXAMPLE))
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of what torch itself deprecates
         logging.getLogger("executorch").setLevel(logging.ERROR)
-        exported = torch.export.export(
-            network, (image,), dynamic_shapes=({**shapes, 0: torch.export.Dim.STATIC},)
-        )
+        dynamic = ({**shapes, 0: torch.export.Dim.STATIC},)
+        exported = torch.export.export(network, (image,), dynamic_shapes=dynamic)
+        if inputs:
+            quantized = _quantized(exported.module(), inputs)
+            exported = torch.export.export(quantized, (image,), dynamic_shapes=dynamic)
         lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
         program = lowered.to_executorch()
     with replacing(path) as temporary:
         temporary.write_bytes(program.buffer)
+
+
+def _quantized(network: nn.Module, inputs: Sequence[Array]) -> nn.Module:
+    """A graph whose layers compute with eight bits: weights per channel, ranges from histograms.
+
+    XNNPACK quantizes what it can compute, and leaves the rest in float.
+    """
+    try:
+        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+            XNNPACKQuantizer,
+            get_symmetric_quantization_config,
+        )
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    except ImportError as error:
+        raise InputError(f"quantize=int8 for ExecuTorch needs torchao: {_REMEDY}") from error
+    quantizer = XNNPACKQuantizer().set_global(
+        get_symmetric_quantization_config(is_per_channel=True)
+    )
+    observed = prepare_pt2e(network, quantizer)
+    for array in inputs:
+        observed(torch.from_numpy(array))
+    quantized: nn.Module = convert_pt2e(observed)
+    return quantized
 
 
 def open_executorch(path: Path) -> tuple[None, Callable[[Array], Sequence[Array]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from secateur.deploy import runner
 from secateur.deploy.description import Description, Suppression
+from secateur.deploy.executorch import open_executorch
 from secateur.deploy.pixels import preprocess
 from secateur.deploy.sessions import Array, OnnxSession
 from secateur.detectors.detection import Detector
@@ -128,7 +129,7 @@ def check_parity(
 
 
 def check_fresh_process(description: Description, path: Path, pictures: Sequence[Pixels]) -> None:
-    """Hold an ONNX file in a fresh process against the same file in this one.
+    """Hold an exported file in a fresh process against the same file in this one.
 
     For files that do not compute what PyTorch computes, such as those of eight bits.
 
@@ -140,14 +141,21 @@ def check_fresh_process(description: Description, path: Path, pictures: Sequence
         picture[None] if pixels.type == "uint8" else preprocess(picture, pixels).numpy()
         for picture in pictures
     ]
-    session = OnnxSession(path, 1)
+    run = opened(path)
     found = run_in_fresh_process(description.format, path, given)
-    worst = max(compare_outputs([session.run(array) for array in given], found))
+    worst = max(compare_outputs([run(array) for array in given], found))
     if worst > TOLERANCE:
         raise InputError(
             f"{path.name} computes something else in a process of its own: outputs differ by up to "
             f"{worst:.3g} (allowed: {TOLERANCE})"
         )
+
+
+def opened(path: Path, threads: int = 1) -> Callable[[Array], Sequence[Array]]:
+    """What runs an ONNX file or a ``.pte``, whatever it says about itself."""
+    if path.suffix == ".pte":
+        return open_executorch(path)[1]
+    return OnnxSession(path, threads).run
 
 
 def _outputs(outputs: Tensor | Sequence[Tensor]) -> list[Tensor]:

@@ -39,13 +39,18 @@ def select_faces(
         Per image (K, 5): corners as decoded, not clipped, and the score, then the other decoded
         columns, in falling order of the score; of equal scores the first candidate comes first.
     """
-    if scores.numel():  # what does not count need not be sorted or decoded
-        above = int((scores > score_threshold).sum(dim=1).max())
-        max_candidates = min(max_candidates, max(1, above))
-    faces, counts = select_faces_padded(
-        scores, decode, score_threshold, iou_threshold, max_candidates, max_faces
-    )
-    return [rows[:count] for rows, count in zip(faces, counts.tolist(), strict=True)]
+    if scores.is_cuda:  # where counting would wait for the device once per image
+        faces, counts = select_faces_padded(
+            scores, decode, score_threshold, iou_threshold, max_candidates, max_faces
+        )
+        return [rows[:count] for rows, count in zip(faces, counts.tolist(), strict=True)]
+    order, counted = _candidates(scores, score_threshold, max_candidates)
+    all_rows = _rows(decode(order), scores.gather(1, order))
+    found = []
+    for image_rows, count in zip(all_rows.unbind(), counted, strict=True):
+        kept = _first_survivors(image_rows[:count], iou_threshold, max_faces)
+        found.append(image_rows[kept[:max_faces]])
+    return found
 
 
 def select_faces_padded(
@@ -71,14 +76,40 @@ def select_faces_padded(
     """
     order = _best(scores, max_candidates)
     best = scores.gather(1, order)
-    decoded = decode(order)
-    rows = torch.cat([decoded[..., :4], best[..., None], decoded[..., 4:]], dim=2)
+    rows = _rows(decode(order), best)
     valid = best > score_threshold
     results = [
         _suppress(image_rows, image_valid, iou_threshold, max_faces)
         for image_rows, image_valid in zip(rows.unbind(), valid.unbind(), strict=True)
     ]
     return torch.stack([faces for faces, _ in results]), torch.stack([n for _, n in results])
+
+
+def _rows(decoded: Tensor, scores: Tensor) -> Tensor:
+    """Decoded columns (B, K, 4 or more) with the score (B, K) after the corners."""
+    return torch.cat([decoded[..., :4], scores[..., None], decoded[..., 4:]], dim=2)
+
+
+def _candidates(scores: Tensor, threshold: float, count: int) -> tuple[Tensor, list[int]]:
+    """The best candidates of each image; what does not count is neither sorted nor decoded.
+
+    Args:
+        scores: (B, N).
+        threshold: Only higher scores count.
+        count: How many to return at most.
+
+    Returns:
+        Indices (B, K), K at least 1, in falling order, of equal scores the first first; and how
+        many of each row are candidates, behind which any may stand.
+    """
+    chosen = []
+    for row in scores.unbind():
+        above = (row > threshold).nonzero()[:, 0]
+        chosen.append(above[_best(row[above][None], count)[0]])
+    order = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True)
+    if not order.shape[1]:
+        order = order.new_zeros(len(chosen), 1)
+    return order, [len(indices) for indices in chosen]
 
 
 def _best(scores: Tensor, count: int) -> Tensor:
@@ -129,6 +160,9 @@ def _first_survivors(rows: Tensor, iou_threshold: float, max_faces: int) -> Tens
     of that is suppressed among itself.
     """
     boxes, scores = rows[:, :4].contiguous(), rows[:, 4].contiguous()
+    if len(rows) <= _CHUNK:
+        alone: Tensor = nms(boxes, scores, iou_threshold)
+        return alone
     # nms compares in float64: a number that is above the threshold there has to be so here
     limit = torch.tensor(iou_threshold, dtype=rows.dtype)
     if float(limit) > iou_threshold:

@@ -16,11 +16,14 @@ from safetensors.torch import save_file
 
 from secateur.data.annotations import Annotation, write_annotations
 from secateur.data.ground_truth import GroundTruth, read_ground_truth, write_ground_truth
+from secateur.deploy.torchscript import export_torchscript
 from secateur.detectors.eresfd import EResFD
 from secateur.errors import InputError
 from secateur.metrics.predictions import write_predictions
 from secateur.pruning.artifact import save_slim
+from secateur.workflows.deploy.describing import describe, exportable
 from secateur.workflows.evaluate.faces import evaluate
+from secateur.workflows.loading import load_network
 
 CONF = Path(__file__).parents[3] / "conf"
 LISTED = ["0--Parade/colour.jpg", "0--Parade/grey.jpg", "1--Walk/cmyk.jpg", "1--Walk/turned.jpg"]
@@ -184,6 +187,24 @@ def test_run_brings_its_pictures_and_is_compared(
     assert record_of(tmp_path / "two" / "A")["name"] == "eresfd-fpgm"
     assert "AP hard" in shown
     assert "not the same pictures" in shown
+
+
+def test_exported_file_of_a_run_leaves_its_record_in_a_folder_of_its_own(
+    slim_run: Path, root: Path, tmp_path: Path
+) -> None:
+    loaded = load_network(slim_run)
+    description = describe(loaded, "torchscript")
+    assert description.provenance["kind"] == "run"
+    file = slim_run / "export" / "model.torchscript"
+    export_torchscript(exportable(loaded, description), file, description)
+    run(f"run={slim_run}", f"output_dir={tmp_path / 'run'}")
+    outputs = tmp_path / "outputs"
+    run(f"weights={file}", f"data.root={root}", f"paths.outputs={outputs}")
+    (path,) = outputs.glob("evaluate-*/*/evaluation.json")
+    expected = record_of(tmp_path / "run")["settings"]
+    for name, setting in record_of(path.parent)["settings"].items():
+        assert setting["ap"] == pytest.approx(expected[name]["ap"], abs=1e-3)
+    assert [each.name for each in file.parent.iterdir()] == [file.name]
 
 
 def test_pictures_are_chosen(root: Path, weights: Path, tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from secateur.datamodules.identities import IdentitiesData
 from secateur.datamodules.widerface import WiderFaceData
 from secateur.deploy.description import Description
 from secateur.deploy.exported import ExportedDetector, ExportedFaces
+from secateur.deploy.parity import opened
 from secateur.deploy.pixels import preprocess
-from secateur.deploy.sessions import Array, OnnxSession
+from secateur.deploy.sessions import Array
 from secateur.detectors.detection import detect
 from secateur.detectors.protocols import SingleScale
 from secateur.errors import InputError
@@ -139,7 +140,7 @@ def _of_faces(data: Any, description: Description, count: int, judged: int) -> C
     files = PictureFiles(held.folder, held.names)
 
     def judge(path: Path) -> float:
-        run = OnnxSession(path, torch.get_num_threads()).run
+        run = opened(path, torch.get_num_threads())
         find: Callable[[torch.Tensor], list[torch.Tensor]]
         if description.pixels.type == "uint8":
             faces = ExportedFaces(path, description, run)
@@ -190,7 +191,7 @@ def _of_people(
     identity = torch.from_numpy(labels[judging])
 
     def judge(path: Path) -> float:
-        run = OnnxSession(path, torch.get_num_threads()).run
+        run = opened(path, torch.get_num_threads())
         rows = [run(array)[0] for array in shown]
         rate, _ = equal_error(roc_all_pairs(torch.from_numpy(np.concatenate(rows)), identity))
         return 1 - rate

@@ -23,7 +23,7 @@ from secateur.deploy.parity import (
     check_fresh_process,
     check_parity,
 )
-from secateur.deploy.quantization import quantize
+from secateur.deploy.quantization import Quantization, quantize
 from secateur.deploy.torchscript import export_torchscript
 from secateur.errors import InputError
 from secateur.files import replacing, write_json
@@ -74,7 +74,7 @@ def export(config: DictConfig) -> Path:
         if not parity.agrees:
             raise InputError(_disagreement(path, parity))
         if calibration is not None:
-            description = _write_int8(config, description, single, temporary, calibration)
+            description = _write_int8(config, loaded, description, single, temporary, calibration)
             check_fresh_process(description, temporary, pictures)
     write_beside(path, description)
     write_json(path.with_name(f"{path.name}.parity.json"), parity)
@@ -87,7 +87,12 @@ def export(config: DictConfig) -> Path:
 
 
 def _write_int8(
-    config: DictConfig, description: Description, single: Path, target: Path, found: Calibration
+    config: DictConfig,
+    loaded: LoadedNetwork,
+    description: Description,
+    single: Path,
+    target: Path,
+    found: Calibration,
 ) -> Description:
     """Write the int8 form of a file and say what it costs; returns what it says about itself.
 
@@ -96,15 +101,23 @@ def _write_int8(
     """
     options = config.calibration
     log.info("%s", found.about)
-    result = quantize(
-        single,
-        target,
-        found.inputs,
-        found.judge,
-        figure=found.figure,
-        tolerance=float(options.tolerance),
-        methods=[str(method) for method in options.methods],
-    )
+    if description.format == "executorch":
+        # the delegate decides by itself what it computes with eight bits
+        export_executorch(exportable(loaded, description), target, description, found.inputs)
+        of_int8 = found.judge(target)
+        result = Quantization(
+            found.figure, found.judge(single), of_int8, {"histogram": of_int8}, "histogram"
+        )
+    else:
+        result = quantize(
+            single,
+            target,
+            found.inputs,
+            found.judge,
+            figure=found.figure,
+            tolerance=float(options.tolerance),
+            methods=[str(method) for method in options.methods],
+        )
     report = {**dataclasses.asdict(result), "cost": result.cost, "about": found.about}
     log.info(
         "int8 by %s: %s %.4f in place of %.4f, %d layers in float%s",
@@ -126,7 +139,8 @@ def _write_int8(
         quantization="int8",
         figures={**description.figures, "quantization_report": report},
     )
-    describe_onnx(target, description)
+    if description.format == "onnx":
+        describe_onnx(target, description)
     return description
 
 
@@ -152,9 +166,10 @@ def _check(config: DictConfig) -> None:
             f"quantize={config.quantize} does not exist: choose none or int8; half precision runs "
             "slower than single on processors, and those who run it on a GPU convert the ONNX file"
         )
-    if str(config.quantize) == "int8" and kind != "onnx":
+    if str(config.quantize) == "int8" and kind not in ("onnx", "executorch"):
         raise InputError(
-            f"quantize=int8 is there for format=onnx, not for {kind}: export with quantize=none"
+            f"quantize=int8 is there for format=onnx and format=executorch, not for {kind}: export "
+            "with quantize=none"
         )
     if bool(config.postprocess) and kind != "onnx":
         raise InputError(

@@ -257,9 +257,10 @@ class Evaluator:
         if config.output_dir is not None:
             folder = Path(str(config.output_dir))
             return folder / "AB"[self._done] if config.compare is not None else folder
-        # What was exported from a run says so too, but is a file.
-        if source is not None and (path := Path(source.about["path"])).is_dir():
-            return path / "evaluation" / part
+        if source is not None and source.about["kind"] == "run":
+            path = Path(source.about["path"])
+            if path.is_dir():  # what was exported from a run says so too, but is a file
+                return path / "evaluation" / part
         stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         return Path(str(config.paths.outputs)) / f"evaluate-{name}-{part}" / stamp
 
