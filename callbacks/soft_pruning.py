@@ -18,6 +18,7 @@ from secateur.pruning.masks import MaskHolder
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.reconstruction import reconstruct
 from secateur.pruning.schedule import Schedule
+from secateur.slimming.graph import NetworkGraph, trace
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class SoftPruningCallback(pl.Callback):
         self.states: dict[str, dict[str, Tensor]] = {}
         self.version = _VERSION
         self._holder: MaskHolder | None = None
+        self._traced: NetworkGraph | None = None
 
     def prune(self, trainer: pl.Trainer, fraction: float = 1.0, *, final: bool = True) -> None:
         """Plan masks for the weights as they are, agree on them across processes, apply them.
@@ -110,7 +112,8 @@ class SoftPruningCallback(pl.Callback):
             self.pruner.apply(self.keep)
             if soft is not None and self.pruner.batchnorms:
                 # What batch norms of masked filters emitted moves on into those that read it.
-                reconstruct(soft, model, self._pictures(), refit=False)
+                pictures = self._pictures()
+                reconstruct(soft, model, pictures, refit=False, traced=self._graph(soft, pictures))
 
     def hold(self) -> None:
         """Put pruned filters back to zero."""
@@ -148,7 +151,9 @@ class SoftPruningCallback(pl.Callback):
         started = time.perf_counter()
         model = self.pruner.model
         dense = dense.to(next(model.parameters()).device)
-        fits = reconstruct(dense, model, self._pictures(), exclude=self.repair.exclude)
+        pictures = self._pictures()
+        traced = self._graph(dense, pictures)
+        fits = reconstruct(dense, model, pictures, exclude=self.repair.exclude, traced=traced)
         if trainer.world_size > 1:
             model.load_state_dict(trainer.strategy.broadcast(_state_of(model), src=0))
         if fits:
@@ -160,6 +165,14 @@ class SoftPruningCallback(pl.Callback):
                 "reconstructed %d layers in %.1f s: mean relative error %.3f, was %.3f",
                 *(len(fits), time.perf_counter() - started, after, before),
             )
+
+    def _graph(self, dense: nn.Module, pictures: Sequence[Tensor]) -> NetworkGraph:
+        """The operator graph of a network for such pictures; a run records it once."""
+        known = self._traced
+        if known is None or known.arguments[0].shape != pictures[0].shape:
+            known = trace(dense, pictures[0])
+        self._traced = known.over(dense) or trace(dense, pictures[0])
+        return self._traced
 
     def _pictures(self) -> list[Tensor]:
         assert self.repair is not None

@@ -24,6 +24,7 @@ from secateur.metrics.embeddings import embed
 from secateur.pruning.artifact import PICTURES, save_verified_slim
 from secateur.recognizers.task import RecognizerTask
 from secateur.slimming.equivalence import TOLERANCE
+from secateur.slimming.graph import NetworkGraph
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class StepSaver:
         input_size: Side of the picture that MACs are counted for, in pixels.
         align: Numbers of filters become multiples of this, or stay whole.
         equal: False lets layer norms and group norms lose channels, see ``slim``.
+        traced: Operator graph of the network, see ``save_verified_slim``.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class StepSaver:
         input_size: int,
         align: int = 1,
         equal: bool = True,
+        traced: NetworkGraph | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.architecture = architecture
         self.builders = builders
         self.align = align
         self.equal = equal
+        self.traced = traced
         self.example = torch.zeros(1, 3, input_size, input_size)
 
     def save(self, trainer: pl.Trainer, pl_module: pl.LightningModule, name: str) -> SavedStep:
@@ -105,6 +109,7 @@ class StepSaver:
                 ((picture,) for picture in pictures),
                 align=self.align,
                 equal=self.equal,
+                traced=self.traced,
             )
             if found is not None:
                 assert isinstance(pl_module, RecognizerTask)

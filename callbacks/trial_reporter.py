@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import optuna
 import pytorch_lightning as pl
-from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import RandomSampler
-from optuna.trial import Trial
 from pytorch_lightning.trainer.states import TrainerFn
 
-from secateur.search.study import open_storage
+if TYPE_CHECKING:
+    from optuna.trial import Trial
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +41,14 @@ class TrialReporter(pl.Callback):
         """Find the trial, in the first process only."""
         if self.about is None or self.trial is not None or not trainer.is_global_zero:
             return
+        # a run without a study need not load what studies need
+        import optuna
+        from optuna.pruners import BasePruner, NopPruner
+        from optuna.samplers import RandomSampler
+        from optuna.trial import Trial
+
+        from secateur.search.study import open_storage
+
         pruner = self.about.get("pruner")
         study = optuna.load_study(
             study_name=str(self.about["study"]),
@@ -66,4 +71,6 @@ class TrialReporter(pl.Callback):
             self.trial.report(float(value), step=trainer.current_epoch)
             stop = self.trial.should_prune()
         if trainer.strategy.broadcast(stop):
+            import optuna
+
             raise optuna.TrialPruned(f"stopped after epoch {trainer.current_epoch}")

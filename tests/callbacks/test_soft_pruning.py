@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import pytorch_lightning as pl
@@ -18,6 +19,7 @@ from secateur.callbacks.stage_recorder import StageRecorder
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule, ScheduleKind
 from secateur.pruning.settings import PruningSettings
+from secateur.slimming.graph import NetworkGraph, trace
 
 EXAMPLE = (torch.zeros(1, 3, 8, 8),)
 
@@ -157,6 +159,19 @@ def repaired(folder: Path, repair: Repair, epochs: int = 3) -> tuple[Task, SoftP
 
 
 PICTURES = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def test_the_graph_that_reconstruction_needs_is_recorded_once(tmp_path: Path) -> None:
+    recorded: list[nn.Module] = []
+
+    def record(network: nn.Module, inputs: Tensor) -> NetworkGraph:
+        recorded.append(network)
+        return trace(network, inputs)
+
+    with patch("secateur.callbacks.soft_pruning.trace", record):
+        _, callback = repaired(tmp_path, Repair(lambda: [PICTURES], refit=True))
+    assert callback.renewals > 1
+    assert len(recorded) == 1
 
 
 def gradient_under_mask(*, soft: bool) -> tuple[Tensor, nn.Module]:

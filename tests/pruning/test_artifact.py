@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -11,8 +12,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from secateur.errors import InputError
-from secateur.pruning.artifact import is_slim, load_slim, save_slim, save_verified_slim
+from secateur.pruning.artifact import (
+    is_slim,
+    load_slim,
+    save_slim,
+    save_verified_slim,
+    trace_input,
+)
 from secateur.recognizers.mobilefacenet import MobileFaceNet
+from secateur.slimming.graph import trace
 from secateur.slimming.slim import slim
 from tests.pruning.networks import Grouped, Plain, Shared, Unused, mask, settle_statistics
 
@@ -120,6 +128,19 @@ def test_a_saved_slim_network_has_the_aligned_sizes_that_were_asked_for(tmp_path
         tmp_path, model, architecture, {"plain": Plain}, example, [(example,)], align=4
     )
     assert proved.network.first.out_channels == 8
+
+
+def test_a_graph_at_hand_is_taken_over(tmp_path: Path) -> None:
+    model = settle_statistics(Plain())
+    example = torch.zeros(1, 3, 12, 12)
+    traced = trace(model, trace_input(example))
+    mask(model.first, [1, 4, 6], model.norm)
+    architecture = {"name": "plain", "arguments": {"padding": 1}}
+    calls = (tmp_path, model, architecture, {"plain": Plain}, example, [(example,)])
+    alone = save_verified_slim(*calls)
+    with patch("secateur.slimming.slim.trace", side_effect=AssertionError):
+        proved = save_verified_slim(*calls, traced=traced)
+    assert repr(proved.network) == repr(alone.network)
 
 
 def test_a_depthwise_layer_may_keep_one_channel(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from secateur.files import atomic_write
 from secateur.readers import MEBI, read_bytes, read_json
 from secateur.schema import check_version
 from secateur.slimming.equivalence import TOLERANCE, Probe, compare, compare_in_double, outputs
+from secateur.slimming.graph import NetworkGraph
 from secateur.slimming.kept_norms import normalized_over_kept
 from secateur.slimming.scattered_conv import scatter_zero_filters
 from secateur.slimming.slim import slim
@@ -155,6 +156,11 @@ PICTURES = 4  # real pictures on which the slim network is compared with the mas
 TRACE_SIZE = 128  # pixels; dependencies between channels are the same at every size
 
 
+def trace_input(example: Tensor) -> Tensor:
+    """The part of an example picture (1, 3, H, W) on which a network is traced."""
+    return example[..., :TRACE_SIZE, :TRACE_SIZE]
+
+
 class ProvedSlim(NamedTuple):
     """A slim network as a fresh process rebuilds it.
 
@@ -182,6 +188,7 @@ def save_verified_slim(
     scatter: bool = False,
     align: int = 1,
     equal: bool = True,
+    traced: NetworkGraph | None = None,
 ) -> ProvedSlim:
     """Slim a network, save it, load it again and prove that it computes what the masked one does.
 
@@ -196,13 +203,12 @@ def save_verified_slim(
             measured to be faster on the example.
         align: Numbers of filters become multiples of this, or stay whole.
         equal: False lets layer norms and group norms lose channels, see ``slim``.
+        traced: Operator graph of the network for `trace_input` of the example, if it is at hand.
 
     Raises:
         RuntimeError: If the two networks differ.
     """
-    small, report = slim(
-        masked, (example[..., :TRACE_SIZE, :TRACE_SIZE],), align=align, equal=equal
-    )
+    small, report = slim(masked, (trace_input(example),), align=align, equal=equal, traced=traced)
     if scatter:
         small = scatter_zero_filters(small, example).model
     save_slim(folder, small, architecture)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from secateur.reports.plots import COLORS, new_figure
+from secateur.reports.figure import COLORS, new_figure
 
 _FREE, _HELD = COLORS[0], "#BBBBBB"
 _MOST_ROWS = 40

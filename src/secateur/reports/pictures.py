@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,10 +203,11 @@ def _draw_score(
     """Write a score above its box, if the box is wide enough to tell whose score it is."""
     x1, y1, x2, _ = corners
     text, font = f"{score:.2f}".removeprefix("0"), _font(10)
-    if x2 - x1 < draw.textlength(text, font):
+    width = draw.textlength(text, font)
+    if x2 - x1 < width:
         return
     y = y1 - 12 if y1 >= 12 else y1
-    draw.rectangle((x1, y, x1 + draw.textlength(text, font) + 3, y + 12), fill=color)
+    draw.rectangle((x1, y, x1 + width + 3, y + 12), fill=color)
     draw.text((x1 + 2, y), text, _PAPER, font)
 
 
@@ -228,6 +230,7 @@ def _shorten(draw: ImageDraw.ImageDraw, text: str, width: float, size: int = 12)
     return "…" + text
 
 
+@functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """The font that Pillow brings, so that pictures look the same everywhere."""
     return ImageFont.load_default(size)

@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
-from secateur.files import replacing
-
-# Okabe and Ito (2008): told apart with any colour vision, and in grey
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
-_INK, _FAINT = "#222222", "#D9D9D9"
-_STYLE: Any = {
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": "#888888",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "xtick.color": "#555555",
-    "ytick.color": "#555555",
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 1.8,
-    "legend.frameon": False,
-}
+from secateur.reports.figure import COLORS, new_figure, put_legend
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +107,7 @@ def plot_curves(
                 fontsize=9,
                 color="#777777",
             )
-        if curves:
-            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        put_legend(axes)
     return path
 
 
@@ -155,7 +126,7 @@ def plot_kept_filters(path: Path, layers: Sequence[LayerFilters], *, title: str)
     n_rows = max(6, -(-len(layers) // n_columns))
     height = 0.17 * n_rows + 1.1
     with new_figure(path, (5.6 * n_columns, height)) as figure:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        figure.suptitle(title, x=0.01, ha="left")
         for column, axes in enumerate(np.ravel(figure.subplots(1, n_columns, squeeze=False))):
             _draw_kept(axes, layers[column * n_rows : (column + 1) * n_rows], n_rows)
         handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -180,7 +151,7 @@ def plot_precision_recall(
     Returns:
         The file written.
     """
-    with new_figure(path, (5.6, 4.8)) as figure:
+    with new_figure(path, (7.4, 4.8)) as figure:
         axes = figure.add_subplot(title=title, xlabel="recall", ylabel="precision")
         axes.grid()
         for i, (label, (curve, ap)) in enumerate(curves.items()):
@@ -188,8 +159,7 @@ def plot_precision_recall(
             color, line = COLORS[i % len(COLORS)], ("-", "--", ":")[i // len(COLORS) % 3]
             axes.plot(recall, precision, line, label=f"{label}  AP {ap:.4f}", color=color)
         axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal")
-        if curves:
-            axes.legend(loc="lower left")
+        put_legend(axes)
     return path
 
 
@@ -242,8 +212,7 @@ def plot_front(
             )
         axes.xaxis.set_major_formatter(FuncFormatter(_short))
         axes.margins(x=0.1, y=0.12)
-        if points:
-            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        put_legend(axes)
     return path
 
 
@@ -288,27 +257,3 @@ def _short(value: float, _: int | None = None) -> str:
         if abs(value) >= factor:
             return f"{value / factor:g}{unit}"
     return f"{value:g}"
-
-
-@contextlib.contextmanager
-def new_figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
-    """Give an empty figure in the house style and write it when it is drawn.
-
-    No window system and no global state are touched.
-
-    Args:
-        path: File to write, whole or not at all.
-        size: Width and height in inches.
-
-    Yields:
-        The figure to draw on.
-    """
-    with mpl.rc_context(_STYLE), replacing(path) as temporary:
-        figure = Figure(figsize=size, dpi=150, layout="constrained")
-        yield figure
-        for axes in figure.axes:
-            title = axes.get_title(loc="left")
-            if title:  # a long one goes on in a second line rather than beyond the picture
-                room = int(11 * size[0] * axes.get_position().width)
-                axes.set_title(textwrap.fill(title, max(24, room)), loc="left")
-        figure.savefig(temporary, facecolor="white")

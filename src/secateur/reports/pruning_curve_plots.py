@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from secateur.files import atomic_write
 from secateur.metrics.names import QUALITY, label_of
-from secateur.reports.plots import COLORS, new_figure
+from secateur.reports.figure import COLORS, new_figure, put_legend
 
 
 class CurvePoint(NamedTuple):
@@ -93,7 +93,7 @@ def plot_pruning_curve(path: Path, points: Sequence[CurvePoint], quantity: str) 
         rows[-1].xaxis.set_major_formatter(PercentFormatter(1.0))
         for axes in rows:
             axes.grid(axis="y")
-            axes.legend()
+            put_legend(axes)
     return path
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib.ticker import PercentFormatter
-from numpy.typing import ArrayLike
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import ArrayLike, NDArray
 
-from secateur.reports.plots import COLORS, new_figure
+from secateur.reports.figure import COLORS, new_figure, put_legend
+
+_MANY = 20  # trials
 
 
 def plot_history(path: Path, quality: ArrayLike, *, title: str, quantity: str) -> Path:
@@ -37,11 +39,9 @@ def plot_history(path: Path, quality: ArrayLike, *, title: str, quantity: str) -
             axes.step(
                 numbers[first:], best[first:], where="post", color=COLORS[0], label="best so far"
             )
-            # A few hopeless trials must not flatten what the search is about.
-            low, high = np.quantile(values[found], 0.1), values[found].max()
-            margin = 0.08 * (high - low) or 0.1 * abs(high) or 0.1
-            axes.set_ylim(low - margin, high + margin)
-        axes.legend(loc="lower right")
+            axes.set_ylim(*_range(values[found]))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        put_legend(axes)
     return path
 
 
@@ -60,7 +60,9 @@ def plot_importance(path: Path, importance: Mapping[str, float], *, title: str) 
     with new_figure(path, (5.6, 1.2 + 0.35 * max(len(names), 1))) as figure:
         axes = figure.add_subplot(title=title, xlabel="importance of the group's rate")
         if not names:
-            axes.text(0.5, 0.5, "too few trials to tell", ha="center", transform=axes.transAxes)
+            axes.set_axis_off()
+            axes.text(0, 0.5, "Too few trials to tell which group matters.", va="center")
+            return path
         axes.barh(names, [importance[name] for name in names], color=COLORS[0], height=0.6)
         axes.invert_yaxis()
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
@@ -99,9 +101,17 @@ def plot_size_front(
         axes.plot(best[:, 0], best[:, 1], "o-", color=COLORS[1], markersize=5, label="front")
         shown = np.asarray(quality, dtype=float)
         if len(shown):
-            low, high = np.quantile(shown, 0.1), shown.max()
-            margin = 0.08 * (high - low) or 0.1 * abs(high) or 0.1
-            axes.set_ylim(min(low, *best[:, 1]) - margin, high + margin)
+            low, high = _range(shown)
+            lowest = best[:, 1].min(initial=high) - 0.05 * (high - low)
+            axes.set_ylim(min(low, lowest), high)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.legend(loc="lower left")
+        put_legend(axes)
     return path
+
+
+def _range(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Ends of an axis: of many trials, a tenth may be so hopeless that they are left out."""
+    low = np.quantile(values, 0.1) if len(values) >= _MANY else values.min()
+    high = values.max()
+    margin = 0.08 * (high - low) or 0.1 * abs(high) or 0.1
+    return float(low - margin), float(high + margin)

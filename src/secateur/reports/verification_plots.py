@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from secateur.files import atomic_write
 from secateur.metrics.roc import Bools, Floats, Roc, ScoreHistogram, area_under_curve, equal_error
-from secateur.reports.plots import COLORS, new_figure
+from secateur.reports.figure import COLORS, new_figure, put_legend
 
 _DET_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5, 0.8)
 
@@ -46,8 +46,7 @@ def plot_roc(path: Path, curves: Mapping[str, Roc], *, title: str) -> Path:
                 linestyle=_line(i),
             )
         axes.set(xscale="log", xlim=(min(lowest, 0.1), 1), ylim=(0, 1.01))
-        if curves:
-            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        put_legend(axes)
     return path
 
 
@@ -102,8 +101,7 @@ def plot_det(path: Path, curves: Mapping[str, Roc], *, title: str) -> Path:
         low, high = ndtri(min(lows)), ndtri(0.8)
         axes.plot([low, high], [low, high], ":", color="#AAAAAA", linewidth=1, zorder=0)
         _tick_deviates(axes, low, high)
-        if curves:
-            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        put_legend(axes)
     return path
 
 
@@ -144,7 +142,7 @@ def plot_score_histogram(
             label = f"threshold {threshold:.3f}"
             axes.axvline(threshold, color="#555555", linestyle="--", linewidth=1.2, label=label)
         axes.set_ylim(bottom=0)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        put_legend(axes)
     return path
 
 

@@ -162,6 +162,7 @@ def test_sensitivity_of_a_detector(tmp_path: Path, weights: Path) -> None:
     assert {row["part"] for row in rows if row["kind"] == "group"} == {f"g{n}" for n in range(1, 7)}
     assert all(float(row["loss"]) > 0 for row in rows)
     assert (tmp_path / "run" / "plots" / "sensitivity_groups.png").stat().st_size > 1000
+    assert (tmp_path / "run" / "plots" / "sensitivity_layers_map.png").stat().st_size > 1000
 
 
 def test_sensitivity_finds_rates_of_layers_for_two_sizes(tmp_path: Path, weights: Path) -> None:

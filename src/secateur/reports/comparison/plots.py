@@ -16,7 +16,7 @@ from secateur.metrics.names import find_figure, label_of
 from secateur.reports.comparison.front import pareto_front
 from secateur.reports.comparison.runs import Points, Run
 from secateur.reports.comparison.table import head_of, values_of
-from secateur.reports.plots import COLORS, new_figure
+from secateur.reports.figure import COLORS, new_figure, put_legend
 
 _MOST_LINES = 21  # seven colours in three kinds of line
 
@@ -113,7 +113,7 @@ def draw_front(
     _write_rows(path.with_suffix(".csv"), table)
     with new_figure(path, (7.4, 4.6)) as figure:
         axes = figure.add_subplot(xlabel=label_of(size), ylabel=label_of(quality))
-        axes.set_title(f"{label_of(quality)} against {label_of(size)}", wrap=True)
+        axes.set_title(f"{label_of(quality)} against {label_of(size)}")
         axes.grid()
         line = [points[i] for i in best]
         axes.step(
@@ -144,7 +144,7 @@ def draw_front(
         if size.startswith(("params", "macs")):
             axes.xaxis.set_major_formatter(lambda value, _: _short(value))
         axes.margins(x=0.08, y=0.12)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+        put_legend(axes)
     return True
 
 
@@ -230,7 +230,7 @@ def draw_lines(
             axes.plot(xs, ys, style, color=COLORS[i % len(COLORS)], label=name, linewidth=1.5)
         if log_x:
             axes.set_xscale("log")
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
+        put_legend(axes)
     return path
 
 

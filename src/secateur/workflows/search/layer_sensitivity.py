@@ -18,7 +18,7 @@ from secateur.pruning.sensitivity import (
     layers_that_prune_alone,
     measure_sensitivity,
 )
-from secateur.reports.sensitivity_plots import plot_sensitivity
+from secateur.reports.sensitivity_plots import plot_sensitivity, plot_sensitivity_map
 from secateur.reports.tables import print_table
 from secateur.workflows.run_folder import RunFolder, open_run_folder
 from secateur.workflows.search.layer_allocation import allocate, wanted_sizes
@@ -97,14 +97,14 @@ def write(
     plots = run.path / "plots"
     plots.mkdir(exist_ok=True)
     for name, chosen in (("groups", groups), ("layers", [c for c in curves if c not in groups])):
+        losses = {part: [(rate, -quality) for rate, quality in curves[part]] for part in chosen}
+        about = {
+            "title": f"Held-out {figure} with one of the {name} pruned, without training",
+            "quantity": f"held-out {figure}",
+        }
         if chosen:
-            plot_sensitivity(
-                plots / f"sensitivity_{name}.png",
-                {part: [(r, -q) for r, q in curves[part]] for part in chosen},
-                -start,
-                title=f"Held-out {figure} with one of the {name} pruned, without training",
-                quantity=f"held-out {figure}",
-            )
+            plot_sensitivity(plots / f"sensitivity_{name}.png", losses, -start, **about)
+            plot_sensitivity_map(plots / f"sensitivity_{name}_map.png", losses, -start, **about)
     rates = [rate for rate, _ in next(iter(curves.values()))]
     rows = [
         [part, *(f"{start - quality:+.3f}" for _, quality in curves[part])]

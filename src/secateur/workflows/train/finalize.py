@@ -16,6 +16,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
+from secateur.callbacks.progress_line import ProgressLine
 from secateur.callbacks.soft_pruning import SoftPruningCallback
 from secateur.callbacks.stage_recorder import StageRecorder
 from secateur.cost.latency import machine_name, measure_side_by_side
@@ -101,13 +102,14 @@ class RunFinalizer:
             scatter=bool(self.config.pruning.get("scatter", False)),
             align=int(self.config.pruning.get("align", 1)),
             equal=bool(self.config.pruning.get("equal", True)),
+            traced=self.pruning.pruner.traced if self.pruning is not None else None,
         )
         slimmed, difference = proved.network, proved.difference
         log.info("slim against masked on real pictures: max abs difference %.2g", difference)
-        final = self.evaluate(slimmed)
+        final = self.evaluate(slimmed, "slim network")
         # A recovering run was validated on pictures that are held out of training.
         for stage, network in stage_networks(self.masked, self.pruning).items():
-            self.recorder.stages[stage] = self.evaluate(network)
+            self.recorder.stages[stage] = self.evaluate(network, f"{stage} network")
         summary = {**self.summarise(slimmed, difference, final, wall_seconds), **about}
         if proved.renormalized:
             summary["slim_equal"] = False
@@ -123,15 +125,17 @@ class RunFinalizer:
         for image in self.data.validation_images(PICTURES):
             yield (image[None],)
 
-    def evaluate(self, network: nn.Module) -> dict[str, float]:
-        """Validation metrics of a network."""
+    def evaluate(self, network: nn.Module, name: str) -> dict[str, float]:
+        """Validation metrics of a network, which the terminal calls by a name."""
         task = instantiate(self.config.model.lightning, network=copy.deepcopy(network))()
+        shows = bool(self.config.trainer.enable_progress_bar)
         trainer = pl.Trainer(
             accelerator=self.config.trainer.accelerator,
             devices=1,
             logger=False,
             limit_val_batches=self.config.trainer.limit_val_batches,
-            enable_progress_bar=self.config.trainer.enable_progress_bar,
+            enable_progress_bar=shows,
+            callbacks=[ProgressLine(validates=name)] if shows else [],
             enable_model_summary=False,
             enable_checkpointing=False,
             use_distributed_sampler=False,

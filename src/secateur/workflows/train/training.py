@@ -18,12 +18,13 @@ import torch
 from hydra.utils import get_class
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig, ListConfig
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
 from secateur.callbacks.dense_weights import DenseWeights
 from secateur.callbacks.phase_checkpoint import PhaseCheckpoint
+from secateur.callbacks.progress_line import ProgressLine
 from secateur.callbacks.pruning_curve import PruningCurve
 from secateur.callbacks.soft_pruning import SoftPruningCallback
 from secateur.callbacks.stage_recorder import StageRecorder
@@ -31,11 +32,13 @@ from secateur.callbacks.step_saver import StepSaver
 from secateur.callbacks.taylor_statistics import TaylorStatisticsCallback
 from secateur.callbacks.training_curves import TrainingCurves
 from secateur.errors import InputError
+from secateur.pruning.artifact import trace_input
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule
 from secateur.reports.summary import read_summary
 from secateur.runtime.allocator import keep_large_blocks
 from secateur.runtime.denormals import denormals_as_zero
+from secateur.slimming.graph import trace
 from secateur.tensor_files import read_torch
 from secateur.workflows.build import (
     build_data,
@@ -203,7 +206,10 @@ def build_pruning(config: DictConfig, network: nn.Module) -> tuple[Pruner | None
     """
     if config.pruning.criterion is None:
         return None, None
-    pruner = Pruner(network, (example_input(config),), pruning_settings(config))
+    example = example_input(config)
+    settings = pruning_settings(config)
+    # Traced once: what slims the network in the end takes the graph over from the pruner.
+    pruner = Pruner(network, (example,), settings, trace(network, trace_input(example)))
     schedule = build_schedule(config)
     held = schedule.kind == "held"
     if pruner.needs_statistics and schedule.prunes_before(0) and not held:
@@ -244,7 +250,10 @@ def build_trainer(
     ]
     for callback in chosen:
         if isinstance(callback, PruningCurve):
-            callback.saver = step_saver(config, run, architecture)
+            callback.saver = step_saver(config, run, architecture, pruning)
+    has_bar = any(isinstance(callback, ProgressBar) for callback in chosen)
+    if config.trainer.enable_progress_bar and not has_bar:
+        callbacks.append(ProgressLine(best))
     callbacks += [
         recorder,
         DenseWeights(run.checkpoints, architecture, schedule),
@@ -288,12 +297,20 @@ def build_trainer(
         return pl.Trainer(**config.trainer, **ours)
 
 
-def step_saver(config: DictConfig, run: RunFolder, architecture: dict[str, Any]) -> StepSaver:
+def step_saver(
+    config: DictConfig,
+    run: RunFolder,
+    architecture: dict[str, Any],
+    pruning: SoftPruningCallback | None = None,
+) -> StepSaver:
     """What saves the slim network after each step of an iterative pruning."""
     align = int(config.pruning.get("align", 1))  # pruning=none has none
     equal = bool(config.pruning.get("equal", True))
     size = int(config.data.input_size)
-    return StepSaver(run.path, architecture, builders(config), size, align=align, equal=equal)
+    traced = pruning.pruner.traced if pruning is not None else None
+    return StepSaver(
+        *(run.path, architecture, builders(config), size), align=align, equal=equal, traced=traced
+    )
 
 
 def build_callback(key: str, node: object, folder: Path) -> pl.Callback:
