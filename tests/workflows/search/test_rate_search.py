@@ -19,11 +19,13 @@ from secateur.detectors.eresfd import EResFD
 from secateur.errors import InputError
 from secateur.pruning.pruner import Pruner
 from secateur.recognizers.classification_heads import SoftmaxHead
+from secateur.recognizers.mobilefacenet import MobileFaceNet
 from secateur.recognizers.squeezenet import SqueezeNet
 from secateur.slimming.slim import slim
 from secateur.workflows.config.pruning_config import group_rates, read_rates_file
 from secateur.workflows.search.layer_sensitivity import sensitivity
 from secateur.workflows.search.rate_search import search
+from secateur.workflows.search.trial_setup import build_pruner, resolve_search_config
 
 CONF = Path(__file__).parents[3] / "conf"
 TARGET = ("target.sparsity=0.3",)
@@ -251,6 +253,14 @@ def test_search_of_a_recogniser(tmp_path: Path, recognizer: tuple[str, ...], kin
     assert settings is not None
     assert (settings.scope, settings.exclude) == ("coupled", ["classifier.1"])
     assert rates == record["rates"]
+
+
+def test_a_recogniser_made_for_pictures_of_one_size_is_traced_at_it(tmp_path: Path) -> None:
+    network = MobileFaceNet(scale=1, blocks=(1, 1, 1), input_size=40)
+    save_file(dict(network.state_dict()), tmp_path / "weights.safetensors")
+    overrides = ("model=mobilefacenet", "model.network.scale=1", "model.network.blocks=[1,1,1]")
+    config = composed(tmp_path, *overrides, "search_size=40", faces=False)
+    assert build_pruner(resolve_search_config(config)).layers
 
 
 @pytest.mark.parametrize("figure", ["loss", "EER"])

@@ -63,7 +63,9 @@ def build_pruner(config: DictConfig) -> Pruner:
     network.to(memory_format=torch.channels_last)
     network.eval()
     settings = replace(pruning_settings(config), target={})
-    pruner = Pruner(network, (torch.zeros(1, 3, TRACE_SIZE, TRACE_SIZE),), settings)
+    # The last layer of a recognizer may be made for pictures of one size.
+    side = TRACE_SIZE if config.model.task == "detection" else int(config.search_size)
+    pruner = Pruner(network, (torch.zeros(1, 3, side, side),), settings)
     if pruner.needs_statistics:
         raise InputError(
             f"pruning={pruner.criterion} scores filters by what happens in training, and here "
