@@ -90,8 +90,11 @@ def put_legend(axes: Axes, handles: Sequence[Artist] | None = None) -> None:
     room = int(12 * figure.get_figwidth())  # characters of a line as wide as the picture
     labels = [textwrap.fill(label, room) for label in labels]
     lines = sum(label.count("\n") + 1 for label in labels)
-    figure.set_figheight(figure.get_figheight() + _LINE * lines)  # the axes keep theirs
-    figure.legend(handles, labels, loc="outside lower left", fontsize=9)
+    longest = max(len(line) for label in labels for line in label.splitlines())
+    columns = min(len(labels), max(1, int(figure.get_figwidth() / (0.08 * longest + 0.6))))
+    rows = -(-lines // columns)
+    figure.set_figheight(figure.get_figheight() + _LINE * rows)  # the axes keep theirs
+    figure.legend(handles, labels, loc="outside lower left", fontsize=9, ncols=columns)
 
 
 def _lay_out_and_fold_titles(figure: Figure) -> None:

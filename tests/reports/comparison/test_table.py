@@ -46,6 +46,15 @@ def test_columns_that_say_the_same_everywhere_are_left_out() -> None:
     assert default_columns(RUNS[:2]) == ["run", "model", "ap_hard", "params_slim"]
 
 
+def test_rates_of_many_layers_stand_behind_what_came_out() -> None:
+    rates = {f"rates.layer{i}": i / 100 for i in range(30)}
+    record = {"model": "eresfd", "criterion": "l2", "rate": 0.0, "ap_hard": 0.8, **rates}
+    runs = [RUNS[0], Run(Path("/d"), "training", record, name="d")]
+    columns = default_columns(runs)
+    assert columns.index("ap_hard") < columns.index("rates.layer0")
+    assert [row[0] for row in rows_of(runs, ["rate"])] == [NOTHING, "own"]
+
+
 def test_a_run_whose_norms_lost_channels_is_marked() -> None:
     other = {"model": "eresfd", "ap_hard": 0.8, "params_slim": 40, "slim_equal": False}
     runs = [RUNS[0], Run(Path("/d"), "training", other, name="d")]

@@ -64,6 +64,17 @@ def test_the_table_fits_a_narrow_terminal(tmp_path: Path) -> None:
     assert "…" not in text.getvalue()
 
 
+def test_what_the_table_is_sorted_by_is_shown_on_a_narrow_terminal(tmp_path: Path) -> None:
+    for i, criterion in enumerate(("a_criterion_of_mine", "another_long_criterion")):
+        about = {"criterion": criterion, "model": f"a_network_of_mine_{i}", "scope": f"scope{i}"}
+        write_run(tmp_path / f"run-with-a-long-name-{i}", rate=i / 10, ap_hard=0.7, **about)
+    text = StringIO()
+    runs = collect_runs([tmp_path]).runs
+    print_comparison(runs, monitor="-ap_hard", console=Console(file=text, width=80))
+    assert "AP hard" in text.getvalue()
+    assert "parameters" in text.getvalue()
+
+
 def test_published_points_stand_beside_runs_and_say_what_they_were_measured_on(
     tmp_path: Path,
 ) -> None:

@@ -24,6 +24,7 @@ from secateur.reports.comparison.table import (
     values_of,
 )
 
+_MOST_AXES = 12  # rates and settings side by side; rates of single layers are far more
 _PICTURE_WIDTH = 960  # pixels at most: sharp on a wide window, and some hundred kB each
 _AXES = ("model", "criterion", "scope", "schedule", "rate")
 
@@ -113,7 +114,8 @@ def page_data(
     sizes = present([figure.name for figure in (*SIZE, *RATIO[:3])])
     rates = sorted({name for found in values for name in found if name.startswith("rates.")})
     settings = [name for name in columns if name in {key for run in runs for key in run.settings}]
-    axes = [*present(_AXES), *rates, *settings, *sizes[:1], *present(["macs_slim"]), *qualities]
+    told = [*(rates if len(rates) <= _MOST_AXES else []), *settings][:_MOST_AXES]
+    axes = [*present(_AXES), *told, *sizes[:1], *present(["macs_slim"]), *qualities]
     logged = {name for run in runs for name in run.curves}
     names = {*columns, *qualities, *sizes, *axes, *logged}
     return {

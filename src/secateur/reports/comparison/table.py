@@ -14,6 +14,7 @@ from secateur.reports.comparison.runs import Run, Value, differing_settings
 from secateur.reports.summary import NOT_EQUAL
 from secateur.reports.tables import NOTHING
 
+_MOST_TOLD = 12  # rates and settings before what came out
 _ABOUT = (
     *("kind", "task", "model", "criterion", "scope", "schedule", "rate", "target", "seed"),
     *("data", "input_size", "protocol", "quantity", "sampler", "space", "objective"),
@@ -108,7 +109,8 @@ def default_columns(runs: Sequence[Run]) -> list[str]:
         runs: The runs shown.
 
     Returns:
-        Names of values. What is the same in all runs, and what none has, is left out.
+        Names of values. What is the same in all runs, and what none has, is left out. Where there
+        are many rates and settings, as of single layers, they come last.
     """
     values = [values_of(run) for run in runs]
 
@@ -128,7 +130,10 @@ def default_columns(runs: Sequence[Run]) -> list[str]:
     sizes = [name for name in _SIZES if present(name)]
     if unequal_runs(runs):  # such a size is no lossless one
         sizes.insert(sizes.index("params_slim") + 1 if "params_slim" in sizes else 0, "slim_equal")
-    return ["run", *about, *rates, *settings, *quality, *lost, *sizes]
+    told, found = [*rates, *settings], [*quality, *lost, *sizes]
+    if len(told) > _MOST_TOLD:
+        return ["run", *about, *found, *told]
+    return ["run", *about, *told, *found]
 
 
 def terminal_columns(columns: Sequence[str], monitor: str | None = None) -> list[str]:
@@ -138,12 +143,17 @@ def terminal_columns(columns: Sequence[str], monitor: str | None = None) -> list
         columns: As of `default_columns`.
         monitor: A figure that has to be among them, such as the one sorted by.
     """
-    hardest = next((name for name in ("ap_hard", "eer", "accuracy") if name in columns), None)
+    hardest = hardest_of(columns)
     wanted = {"run", "kind", "model", "criterion", "scope", "rate", "target", "seed", "data"}
     wanted |= {"ap_easy", "ap_drop", "params_slim", "macs_slim", "latency_ratio", "best_objective"}
     wanted |= {"slim_equal"}
     wanted |= {name for name in (hardest, "eer", monitor) if name}
     return [name for name in columns if name in wanted]
+
+
+def hardest_of(columns: Sequence[str]) -> str | None:
+    """The figure that tells most, of those in some columns."""
+    return next((name for name in ("ap_hard", "eer", "accuracy") if name in columns), None)
 
 
 def common_values(runs: Sequence[Run]) -> str:
@@ -173,7 +183,14 @@ def head_of(name: str) -> str:
 
 def rows_of(runs: Sequence[Run], columns: Sequence[str]) -> list[list[str]]:
     """Cells as people read them."""
-    return [[write_value(name, values_of(run).get(name)) for name in columns] for run in runs]
+    return [[_cell(run, name) for name in columns] for run in runs]
+
+
+def _cell(run: Run, name: str) -> str:
+    """One cell; where groups or layers have rates of their own, the common one says little."""
+    if name == "rate" and any(key.startswith("rates.") for key in run.record):
+        return "own"
+    return write_value(name, values_of(run).get(name))
 
 
 def write_value(name: str, value: Value | None) -> str:

@@ -18,6 +18,7 @@ from secateur.reports.comparison.table import (
     check_names,
     common_values,
     default_columns,
+    hardest_of,
     head_of,
     rows_of,
     select_runs,
@@ -102,7 +103,7 @@ def print_comparison(
         shown = list(columns)
     else:
         monitor = None if monitor is None else monitor.removeprefix("-")
-        shown = _fitting(runs, terminal_columns(default_columns(runs), monitor), console.width)
+        shown = _fitting(runs, terminal_columns(default_columns(runs), monitor), console, monitor)
     shared, unequal = common_values(runs), unequal_runs(runs)
     captions = [f"all: {shared}" if shared else "", unequal]
     print_table(
@@ -114,16 +115,20 @@ def print_comparison(
     )
 
 
-def _fitting(runs: Sequence[Run], columns: list[str], width: int) -> list[str]:
-    """Leave out columns, sizes and settings first, until a table fits."""
+def _fitting(
+    runs: Sequence[Run], columns: list[str], console: Console, monitor: str | None
+) -> list[str]:
+    """Leave out columns, sizes and settings first and what was asked for never, until it fits."""
+    kept = {"run", monitor or hardest_of(columns), "params_slim"}
     least = ["latency_ratio", "ap_easy", "macs_slim", "seed", "data", "scope", "ap_drop", "kind"]
     shown = list(columns)
     while len(shown) > 3:
         cells = [[head_of(name) for name in shown], *rows_of(runs, shown)]
         needed = sum(max(map(len, column)) + 3 for column in zip(*cells, strict=True))
-        if needed <= width:
+        others = [name for name in shown if name not in kept]
+        if needed <= console.width or not others:
             break
-        shown.remove(next((name for name in least if name in shown), shown[-1]))
+        shown.remove(next((name for name in least if name in others), others[-1]))
     return shown
 
 
