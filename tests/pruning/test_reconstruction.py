@@ -293,6 +293,24 @@ def test_a_linear_layer_of_more_inputs_than_pictures_is_refitted_in_little_memor
     assert float((masked(pictures) - dense(pictures)).abs().mean().detach()) < 0.1 * before
 
 
+def test_pictures_whose_feature_maps_do_not_fit_are_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    dense = with_statistics(chain())
+    one, some = copy.deepcopy(dense), copy.deepcopy(dense)
+    for network in (one, some):
+        zero(network[0], 1, 4)
+    # Maps of both networks for two pictures: six channels of 12 x 12, read and written at once.
+    half = 2 * 2 * (2 * 2 * 6 * 12 * 12 * 4)
+    fits = reconstruct(dense, some, pictures(4), memory=half)
+    assert "2 of 4 batches" in caplog.text
+    wanted = reconstruct(dense, one, pictures(4)[:2])
+    assert [fit.error_after for fit in fits] == pytest.approx([f.error_after for f in wanted])
+    torch.testing.assert_close(some.state_dict(), one.state_dict())
+    assert reconstruct(dense, copy.deepcopy(some), pictures(4), memory=1)
+
+
 def test_inputs_that_never_vary_keep_their_weights() -> None:
     start = torch.randn(1, 3, 2, dtype=torch.float64)
     solved = solve_ridge(torch.zeros(1, 3, 3).double(), torch.zeros(1, 3, 2).double(), start, 1e-3)

@@ -116,6 +116,37 @@ class PairedExecution:
         return _PerBatch(call(batch) for batch in range(self.count)) if per_batch else call(0)
 
 
+def bytes_held(order: Sequence[fx.Node], wanted: Sequence[fx.Node]) -> int:
+    """Most bytes of values that both networks hold at once for one batch of pictures.
+
+    An upper bound: what both compute alike is counted twice.
+
+    Args:
+        order: Nodes in the order in which they are computed.
+        wanted: As of `PairedExecution`; taken to be released once all is computed that reads them.
+    """
+    last = {operand: place for place, n in enumerate(order) for operand in n.all_input_nodes}
+    place_of = {node: place for place, node in enumerate(order)}
+    for node in wanted:
+        last[node] = max(last.get(node, 0), place_of.get(node, 0))
+    ends: dict[int, int] = Counter()
+    held = most = 0
+    for place, node in enumerate(order):
+        size = _bytes(node.meta.get("val"))
+        held += size
+        ends[last.get(node, place)] += size
+        most = max(most, held)
+        held -= ends[place]
+    return 2 * most
+
+
+def _bytes(value: object) -> int:
+    """Bytes of a tensor or of a tuple of them."""
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    return sum(map(_bytes, value)) if isinstance(value, tuple | list) else 0
+
+
 class _PerBatch(list[Any]):
     """Values of a node that depends on the pictures."""
 
