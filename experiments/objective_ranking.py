@@ -1,11 +1,12 @@
-"""How well the figure of a trial ranks what training makes of it: rank correlation over rate vectors.
+"""How well the figure of a trial ranks what training makes of it: a rank correlation.
 
     PYTHONPATH=. python experiments/objective_ranking.py ROOT clovaai_eresfd_16.safetensors
 
-Rates of the layers of EResFD are drawn and brought to one size, every network is refitted, judged by
-`objective=recovery` and by the average precision of held-out training pictures, then trained by
+Rates of the layers of EResFD are drawn and brought to one size. Every network is refitted, judged
+by `objective=recovery` and by the average precision of held-out training pictures, then trained by
 distillation for a few steps and judged by the average precision again. Prints a row of Markdown per
-network and Spearman's rank correlation of both figures with the last. No validation picture is read.
+network and Spearman's rank correlation of both figures with the last. No validation picture is
+read.
 """
 
 from __future__ import annotations

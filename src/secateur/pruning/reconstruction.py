@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 DAMPING = 1e-3
 POSITIONS = 60_000
 MEMORY = 4 << 30
-"""Bytes of feature maps; EResFD needs 0.8 GB for 48 pictures of 768 pixels, EXTD 0.3 for one of 512."""
+"""Bytes of feature maps; 48 pictures of 768 pixels fill 0.8 GB in EResFD, one of 512 0.3 in EXTD."""
 
 # Scales of a batch norm below this share of its largest: dividing by them would only fit noise.
 _SMALLEST_SCALE = 1e-4
@@ -150,7 +150,7 @@ def _affordable(traced: NetworkGraph, calls: Sequence[LayerCall], count: int, me
     within = max(1, min(count, int(memory // max(needed, 1))))
     if within < count:
         log.info(
-            "feature maps of %d of %d batches of pictures fill %.1f GB: the others are not refitted on",
+            "maps of %d of %d batches of pictures fill %.1f GB: the others are not refitted on",
             within,
             count,
             within * needed / 1e9,
