@@ -16,6 +16,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -113,9 +114,9 @@ class Distillation:
     """
 
     def __init__(self, dense: nn.Module) -> None:
-        self.dense = dense.eval()
+        self.dense: Any = dense.eval()
 
-    def __call__(self, network: nn.Module, batch: FaceBatch) -> Tensor:
+    def __call__(self, network: Any, batch: FaceBatch) -> Tensor:  # noqa: ANN401
         """Scalar loss; batch norms stay in evaluation mode."""
         network.eval()
         with torch.no_grad():

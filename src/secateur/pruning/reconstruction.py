@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 DAMPING = 1e-3
 POSITIONS = 60_000
 MEMORY = 4 << 30
-"""Bytes of feature maps; 48 pictures of 768 pixels fill 0.8 GB in EResFD, one of 512 0.3 in EXTD."""
+"""Bytes of feature maps; 48 pictures of 768 px fill 0.8 GB in EResFD, one of 512 px 0.3 in EXTD."""
 
 # Scales of a batch norm below this share of its largest: dividing by them would only fit noise.
 _SMALLEST_SCALE = 1e-4
