@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from secateur.detectors.anchors import SIZES
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.postprocess import select_faces
 from secateur.workflows.deploy.describing import anchor_layout
+from tests.deploy.android_stubs import JAVA, KOTLIN
 
 ROOT = Path(__file__).parents[2] / "examples" / "android"
 SOURCES = ROOT / "app" / "src" / "main" / "java" / "org" / "secateur" / "faces"
@@ -133,6 +135,34 @@ def test_input_and_faces_are_those_of_python(
     assert complete
     assert box < 1e-2
     assert score < 1e-5
+
+
+def test_kotlin_compiles_against_what_it_takes_from_others(tmp_path: Path) -> None:
+    compiler = os.environ.get("KOTLINC") or shutil.which("kotlinc")
+    if compiler is None or shutil.which("javac") is None:
+        pytest.skip("needs a Kotlin compiler, such as that of the npm package: set KOTLINC")
+    stubs, library, target = (tmp_path / name for name in ("stubs", "library", "classes"))
+    for name, body in JAVA.items():
+        package, _, kind = name.rpartition(".")
+        path = stubs / package.replace(".", "/") / f"{kind}.java"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"package {package};\n{body}\n")
+    for package, body in KOTLIN.items():
+        (stubs / f"{package}.kt").write_text(f"package {package}\n{body}\n")
+    java = [*map(str, stubs.rglob("*.java")), *map(str, SOURCES.glob("*.java"))]
+    subprocess.run(["javac", "-d", str(library), *java], check=True)
+    kotlin = ROOT / "app" / "src" / "main" / "kotlin" / "org" / "secateur" / "faces"
+    for flags, files, output in (
+        ([], stubs.glob("*.kt"), library),
+        (["-Werror"], kotlin.glob("*.kt"), target),
+    ):
+        arguments = ["-jvm-target", "17", "-cp", str(library), "-d", str(output), *flags]
+        result = subprocess.run(
+            [compiler, *arguments, *map(str, files)], check=False, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
+    compiled = {path.stem for path in (target / "org" / "secateur" / "faces").glob("*.class")}
+    assert {"MainActivity", "Description", "OnnxDetector", "ExecutorchDetector"} <= compiled
 
 
 def test_files_of_the_build_name_what_is_there() -> None:
