@@ -50,6 +50,25 @@ def test_pattern_and_single_picture(folder: Path) -> None:
     assert [f.name for f in frames(find_source(str(folder / "b.jpg")))] == ["b.jpg"]
 
 
+def test_a_damaged_frame_is_told_and_those_behind_it_are_given(tmp_path: Path) -> None:
+    path = tmp_path / "video.avi"
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(12):
+        video.write(np.full((48, 64, 3), 5 * number, np.uint8))
+    video.release()
+    content = bytearray(path.read_bytes())
+    start = content.index(b"movi")
+    for _ in range(6):
+        start = content.index(b"00dc", start) + 8
+    size = int.from_bytes(content[start - 4 : start], "little")
+    content[start : start + size] = bytes(size)
+    path.write_bytes(content)
+    found = list(frames(find_source(str(path))))
+    assert [frame.name for frame in found] == [f"{number:06d}" for number in range(12)]
+    assert [frame.name for frame in found if frame.pixels is None] == ["000005"]
+    assert found[5].fault == "frame 5 cannot be decoded"
+
+
 def test_every_frame_of_a_video_is_given(tmp_path: Path) -> None:
     _write_video(tmp_path / "video.mp4")
     source = find_source(str(tmp_path / "video.mp4"))

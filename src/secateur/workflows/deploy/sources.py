@@ -19,6 +19,7 @@ Pixels = NDArray[np.uint8]
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _SILENT = 0
+_MOST_MISSED = 50  # frames in a row that cannot be read, before a video is given up
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 
 
@@ -156,13 +157,21 @@ def _of_capture(source: Source) -> Iterator[Frame]:
                 else f"{source.paths[0]} is no video that can be read; convert it to MP4 (H.264)"
             )
         total = 0 if is_camera else int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        number, faults = 0, 0
-        while capture.grab():
+        number = missed = 0
+        while True:
+            if not capture.grab():  # the end, or a frame that is damaged, behind which others lie
+                missed += 1
+                if number + missed > total or missed > _MOST_MISSED:
+                    break
+                continue
+            for _ in range(missed):
+                yield Frame(f"{number:06d}", None, f"frame {number} cannot be decoded")
+                number += 1
+            missed = 0
             decoded, bgr = capture.retrieve()
             if decoded and bgr is not None and bgr.size:
                 yield Frame(f"{number:06d}", np.ascontiguousarray(bgr[..., ::-1]))
             else:
-                faults += 1
                 yield Frame(f"{number:06d}", None, f"frame {number} cannot be decoded")
             number += 1
         capture.release()
