@@ -129,7 +129,7 @@ def find_figure(key: str) -> Figure | None:
         'min'
     """
     prefix, slash, name = key.rpartition("/")
-    if slash and prefix in ("val", "train", *(stage.prefix for stage in STAGES)):
+    if slash and prefix in ("val", "train", "holdout", *(stage.prefix for stage in STAGES)):
         key = name
     if key in FIGURES:
         return FIGURES[key]

@@ -28,6 +28,14 @@ def test_a_run_and_its_evaluation_are_found_at_any_depth(tmp_path: Path) -> None
     assert "ap_hard_start" not in evaluation.record
 
 
+def test_what_was_measured_at_one_epoch_alone_is_no_curve(tmp_path: Path) -> None:
+    rows = ["epoch,step,name,value", "0,0,val/ap_hard,0.8", "0,0,val/ap_hard,0.7"]
+    rows += [f"{epoch},{epoch},holdout/ap_hard,0.7{epoch}" for epoch in (0, 1)]
+    (write_run(tmp_path / "a") / "metrics.csv").write_text("\n".join([*rows, ""]))
+    curves = collect_runs([tmp_path]).runs[0].curves
+    assert curves == {"holdout/ap_hard": ([0.0, 1.0], [0.7, 0.71])}
+
+
 def test_a_folder_given_twice_counts_once(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a")
     assert len(collect_runs([tmp_path, run]).runs) == 2

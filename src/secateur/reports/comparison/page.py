@@ -150,10 +150,10 @@ def page_data(
 def _curve_label(name: str) -> str:
     """Short name of an axis or a curve."""
     prefix, _, rest = name.partition("/")
-    if rest and prefix in ("val", "train"):
+    kinds = {"val": "validation", "train": "training", "holdout": "held out"}
+    if rest and prefix in kinds:
         figure = find_figure(name)
-        kind = {"val": "validation", "train": "training"}[prefix]
-        return f"{kind}, {figure.label if figure and rest != 'loss' else rest}"
+        return f"{kinds[prefix]}, {figure.label if figure and rest != 'loss' else rest}"
     return head_of(name)
 
 

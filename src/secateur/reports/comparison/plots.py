@@ -50,11 +50,12 @@ def draw_comparison(
                 written.append(path)
     if draw_parallel(folder / "parallel.png", runs, axes, quality):
         written.append(folder / "parallel.png")
-    for name in ("train/loss", f"val/{quality}"):
+    for name in ("train/loss", f"val/{quality}", f"holdout/{quality}"):
         curves = {run.label: run.curves[name] for run in runs if name in run.curves}
         path = folder / f"curves_{name.replace('/', '_')}.png"
         if curves:
-            draw_lines(path, curves, "epoch", label_of(name))
+            of = "held out, " if name.startswith("holdout/") else ""
+            draw_lines(path, curves, "epoch", of + label_of(name))
             written.append(path)
     settings = dict.fromkeys(name for run in runs for name in run.precision_recall)
     for name in settings:

@@ -203,14 +203,14 @@ def _read_run(path: Path) -> Run:
     settings = flat_values(read_settings(path / _CONFIG))
     if not (path / _SUMMARY).is_file():
         record = _record_of_settings(settings)
-        return Run(path, "unfinished", record, settings, curves=read_curves(path / "metrics.csv"))
+        return Run(path, "unfinished", record, settings, curves=_read_curves(path))
     record = flat_values(_read_json(path / _SUMMARY))
     record |= ratios(record)
     parts = path / "finetune" if (path / "finetune").is_dir() else path
     kind = "recipe" if parts is not path else "training"
     if record.get("task") == "search":
         kind = "search"
-    run = Run(path, kind, record, settings, curves=read_curves(parts / "metrics.csv"))
+    run = Run(path, kind, record, settings, curves=_read_curves(parts))
     if (parts / "pruning.json").is_file():
         run.layers = read_layers(parts / "pruning.json")
     if (parts / "plots" / "pictures.png").is_file():
@@ -236,6 +236,19 @@ def _record_of_settings(settings: Mapping[str, Value]) -> dict[str, Value]:
     keys |= {"scope": "pruning.scope", "schedule": "pruning.schedule", "data": "data.name"}
     keys |= {"rate": "rate", "seed": "seed", "input_size": "data.input_size"}
     return {name: settings[key] for name, key in keys.items() if key in settings}
+
+
+def _read_curves(folder: Path) -> dict[str, Points]:
+    """Curves of a training; what was measured at one epoch alone, again and again, is none.
+
+    A run that recovers judges its epochs on held-out pictures, and measures the validation set only
+    around them.
+    """
+    return {
+        name: (epochs, values)
+        for name, (epochs, values) in read_curves(folder / "metrics.csv").items()
+        if len(epochs) == 1 or len(set(epochs)) > 1
+    }
 
 
 def _read_evaluation(path: Path, name: str) -> Run:
