@@ -39,7 +39,7 @@ from secateur.recognizers.iresnet import IResNet
 from secateur.recognizers.mobilefacenet import MobileFaceNet
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
-SECONDS = 120  # of processor time for each library
+SECONDS = 60  # of processor time for each library
 GIBIBYTES = 4  # of private memory
 SIZE = 96
 GOOD = 0.42  # share of the parameters at coupled 50 % that counts as good: a plain network has 0.25

@@ -14,7 +14,6 @@ from secateur.slimming.analysis import Analysis
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
 from secateur.slimming.equivalence import Difference
 from secateur.slimming.kept_norms import NarrowedNorm
-from secateur.slimming.liveness import parameters_of_classes
 from secateur.slimming.operators import owner_of
 
 
@@ -27,7 +26,7 @@ class HeldChannels:
         source: Line of the model's source that calls it; empty if it is not known.
         layers: Layers that write them.
         channels: Channel sets that stay.
-        parameters: Parameters that would go with them.
+        parameters: Parameters and statistics that would go with them.
     """
 
     reason: str
@@ -63,7 +62,6 @@ def held_channels(
         classes: Sets of channels that can only be removed together.
         tensors: Parameters and buffers of the network by name.
     """
-    cost = parameters_of_classes(classes, tensors)
     held = classes.pinned | _tied_as_one(dependencies, classes)
     writers: dict[int, list[str]] = {}
     for call in dependencies.calls:
@@ -84,11 +82,23 @@ def held_channels(
             source,
             tuple(dict.fromkeys(name for i in indices for name in writers[i])),
             len(indices),
-            int(cost[indices].sum()),
+            _parameters_with(indices, classes, tensors),
         )
         for (source, _), indices in members.items()
     ]
     return tuple(sorted(found, key=lambda held: -held.parameters))
+
+
+def _parameters_with(
+    indices: list[int], classes: ChannelClasses, tensors: Mapping[str, Tensor]
+) -> int:
+    """Number of parameters that would go with some classes together, each counted once."""
+    gone = torch.zeros(classes.count, dtype=torch.bool)
+    gone[indices] = True
+    left: dict[str, float] = {}  # share of each tensor, dimension by dimension
+    for (name, _), members in classes.slices.items():
+        left[name] = left.get(name, 1.0) * (1 - float(gone[members].float().mean()))
+    return round(sum(tensors[name].numel() * (1 - share) for name, share in left.items()))
 
 
 def _first_of(reasons: list[str]) -> str:
