@@ -51,7 +51,9 @@ class OnnxSession:
                 )
         except Exception as error:  # ONNX Runtime raises many kinds
             first = str(error).splitlines()[0]
-            raise InputError(f"{path} is no ONNX file that can be run ({first})") from error
+            raise InputError(
+                f"{path} is no ONNX file that can be run ({first}): export it again"
+            ) from error
         self.input = str(self._session.get_inputs()[0].name)
         self.outputs = [str(output.name) for output in self._session.get_outputs()]
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
