@@ -126,3 +126,14 @@ def test_a_lone_face_counts_as_much_as_a_crowd_where_pictures_are_averaged(kind:
         ]
         both = detector.losses(outputs, (64, 64), faces, picture_share=1.0)  # type: ignore[call-arg]
         assert float(both[name]) == pytest.approx(sum(alone) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["yunet", "eresfd"])
+def test_batch_norms_are_frozen_though_nobody_called_train(kind: str) -> None:
+    # Lightning leaves a task in the mode in which it finds it, and a new network trains.
+    student = network(kind).train()
+    task = _Logged(student, network(kind))
+    before = {name: buffer.clone() for name, buffer in student.named_buffers()}
+    task.training_step((255 * torch.rand(2, 3, 64, 64), FACES), 0)
+    for name, buffer in student.named_buffers():
+        assert torch.equal(buffer, before[name])

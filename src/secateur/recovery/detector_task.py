@@ -82,6 +82,8 @@ class DistilledDetectorTask(DetectorTask):
         Raises:
             InputError: If the loss is not a finite number.
         """
+        if self.freeze_batchnorm:  # a trainer need not call train() before it begins
+            freeze_batchnorms(self.network)
         images, faces = batch[0], batch[1]
         images = images.contiguous(memory_format=torch.channels_last)
         teaching = batch[2] if len(batch) > 2 else torch.full((len(faces),), Teaching.BOXES)

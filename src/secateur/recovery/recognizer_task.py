@@ -66,6 +66,8 @@ class DistilledRecognizerTask(RecognizerTask):
         Raises:
             InputError: If the loss is not a finite number.
         """
+        if self.freeze_batchnorm:  # see DistilledDetectorTask
+            freeze_batchnorms(self.network)
         images, identities = batch
         assert self.head is not None
         if not self._teacher_head:
