@@ -64,13 +64,6 @@ class DistilledDetectorTask(DetectorTask):
         self.freeze_batchnorm = freeze_batchnorm
         self.teacher_threshold = teacher_threshold
 
-    def train(self, mode: bool = True) -> DistilledDetectorTask:
-        """Set the mode of all modules but batch norms that are to stay in evaluation mode."""
-        super().train(mode)
-        if self.freeze_batchnorm:
-            freeze_batchnorms(self.network)
-        return self
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Total loss of one batch.
 
@@ -82,7 +75,7 @@ class DistilledDetectorTask(DetectorTask):
         Raises:
             InputError: If the loss is not a finite number.
         """
-        if self.freeze_batchnorm:  # a trainer need not call train() before it begins
+        if self.freeze_batchnorm:  # Lightning trains a task in the mode that it finds
             freeze_batchnorms(self.network)
         images, faces = batch[0], batch[1]
         images = images.contiguous(memory_format=torch.channels_last)

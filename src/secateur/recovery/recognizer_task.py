@@ -53,20 +53,13 @@ class DistilledRecognizerTask(RecognizerTask):
         self.labels = labels
         self.freeze_batchnorm = freeze_batchnorm
 
-    def train(self, mode: bool = True) -> DistilledRecognizerTask:
-        """Set the mode of all modules but batch norms that are to stay in evaluation mode."""
-        super().train(mode)
-        if self.freeze_batchnorm:
-            freeze_batchnorms(self.network)
-        return self
-
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Total loss of one batch.
 
         Raises:
             InputError: If the loss is not a finite number.
         """
-        if self.freeze_batchnorm:  # see DistilledDetectorTask
+        if self.freeze_batchnorm:  # Lightning trains a task in the mode that it finds
             freeze_batchnorms(self.network)
         images, identities = batch
         assert self.head is not None
