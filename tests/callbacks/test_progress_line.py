@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from pytorch_lightning.demos.boring_classes import BoringModel
 from torch import Tensor
 
-from secateur.callbacks.progress_line import ProgressLine
+from secateur.callbacks.progress_line import LoggedProgress, ProgressLine, build_progress
 
 
 class Task(BoringModel):
@@ -24,7 +25,7 @@ class Task(BoringModel):
             self.log(f"val/{name}", torch.tensor(0.123456), prog_bar=True)
 
 
-def trainer(folder: Path, line: ProgressLine) -> pl.Trainer:
+def trainer(folder: Path, line: pl.callbacks.ProgressBar) -> pl.Trainer:
     return pl.Trainer(
         accelerator="cpu",
         max_epochs=130,
@@ -59,3 +60,37 @@ def test_a_validation_is_called_by_the_name_of_its_network(
     shown = capsys.readouterr().out
     assert "slim network" in shown
     assert "Validation" not in shown
+
+
+def test_a_log_has_lines_with_step_epoch_loss_and_figure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = build_progress("val/ap_hard")
+    assert isinstance(line, LoggedProgress)  # standard output of a test is no terminal
+    running = trainer(tmp_path, line)
+    running.fit_loop.max_epochs = 2
+    with caplog.at_level(logging.INFO):
+        running.fit(Task())
+    assert any(
+        "training: step 4 of 4 · epoch 2 · loss 8.675 ap_hard 0.123" in said
+        for said in caplog.messages
+    )
+    assert "━" not in capsys.readouterr().out
+
+
+def test_a_validation_in_a_log_is_called_by_the_name_of_its_network(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        trainer(tmp_path, LoggedProgress(validates="slim network")).validate(Task(), verbose=False)
+    assert any("slim network: batch 1 of 1" in said for said in caplog.messages)
+
+
+def test_processes_but_the_first_say_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = LoggedProgress()
+    line.disable()
+    with caplog.at_level(logging.INFO):
+        trainer(tmp_path, line).validate(Task(), verbose=False)
+    assert not any("Validation: batch" in said for said in caplog.messages)

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 from PIL import Image
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from secateur.deploy.face_detector import FaceDetector, Faces
 from secateur.detectors.protocols import EvaluationProtocol
@@ -25,6 +24,7 @@ from secateur.files import replacing, write_json
 from secateur.metrics.predictions import from_corners, write_predictions
 from secateur.reports import tables
 from secateur.reports.face_drawing import draw_faces
+from secateur.reports.progress import Progress
 from secateur.runtime.allocator import keep_large_blocks
 from secateur.workflows.build import instantiate, made_from
 from secateur.workflows.deploy.sources import Frame, Source, count_frames, find_source, frame_rate
@@ -77,7 +77,7 @@ def detect(config: DictConfig) -> Path:
     log.info("%s, run by %s", detector.name, detector.backend)
     started = time.perf_counter()
     tally = Tally()
-    with _writer(config, source, folder) as write, _bar(config, source) as advance:
+    with _writer(config, source, folder) as write, _progress(config, source) as advance:
         for frame in _limited(frames_of(source), config.limit):
             if frame.pixels is None:
                 tally.faults.append(str(frame.fault))
@@ -234,26 +234,17 @@ def _write_records(config: DictConfig, folder: Path, detector: FaceDetector, tal
 
 
 @contextmanager
-def _bar(config: DictConfig, source: Source) -> Iterator[Callable[[Tally], None]]:
-    """A bar with faces and pictures per second."""
-    columns = (
-        TextColumn("detecting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
+def _progress(config: DictConfig, source: Source) -> Iterator[Callable[[Tally], None]]:
+    """How far it is, with faces and pictures per second."""
     total = count_frames(source)
     if config.limit is not None:
         total = min(int(config.limit), total or _LONGEST_CAMERA)
-    with Progress(*columns, disable=not bool(config.progress)) as bar:
-        task = bar.add_task("", total=total, rate="")
+    with Progress("detecting", total, shown=bool(config.progress)) as shown:
 
         def advance(tally: Tally) -> None:
             faces = sum(map(len, tally.faces.values()))
             rate = len(tally.faces) / tally.busy if tally.busy else 0.0
-            bar.update(task, advance=1, rate=f"{faces:,} faces · {rate:.1f} pictures/s")
+            shown.advance(state=f"{faces:,} faces · {rate:.1f} pictures/s")
 
         yield advance
 

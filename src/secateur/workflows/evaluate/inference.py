@@ -8,14 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch.distributed
 from numpy.typing import NDArray
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from torch.utils.data import DataLoader
 
 from secateur.data.face_dataset import MAX_PIXELS
@@ -25,6 +17,7 @@ from secateur.datamodules.loading import loader_settings
 from secateur.detectors.protocols import Detect, EvaluationProtocol, detect_pictures
 from secateur.errors import InputError
 from secateur.metrics.predictions import as_written, from_corners
+from secateur.reports.progress import Progress
 from secateur.workflows.evaluate.evaluation_set import PictureFiles
 
 Boxes = NDArray[np.float64]
@@ -81,8 +74,8 @@ def detect_set(
         batch_size: Looks of one shape that are shown together; pictures of one size come together.
         num_workers: Loading processes; 0 loads in this one.
         device: Where the detector runs.
-        progress: Whether to show a bar with the remaining time.
-        title: Text before the bar.
+        progress: Whether to show how far it is, with the remaining time.
+        title: What is written before it.
 
     Returns:
         What was found; None on every process but the first.
@@ -104,8 +97,7 @@ def detect_set(
     )
     found: dict[str, Boxes] = {}
     busy, fault = 0.0, None
-    with _bar(progress and sampler.rank == 0) as bar:
-        task = bar.add_task(title, total=sum(map(len, sampler)))
+    with Progress(title, sum(map(len, sampler)), shown=progress and sampler.rank == 0) as shown:
         for batch in loader:
             fault = next((item for item in batch if isinstance(item, InputError)), None)
             if fault is not None:
@@ -122,7 +114,7 @@ def detect_set(
             busy += time.perf_counter() - began
             for (name, _), faces in zip(batch, rows, strict=True):
                 found[name] = as_written(from_corners(faces[:, :5].numpy()))
-            bar.advance(task, len(batch))
+            shown.advance(len(batch))
     shares = _gather(_Share(found, busy, fault))
     if shares is None:
         return None
@@ -148,16 +140,3 @@ def _gather(share: _Share) -> list[_Share] | None:
     shares = [share] * torch.distributed.get_world_size()
     torch.distributed.gather_object(share, shares if first else None)
     return shares if first else None
-
-
-def _bar(shown: bool) -> Progress:
-    """A bar with counts, elapsed and remaining time."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        disable=not shown,
-    )

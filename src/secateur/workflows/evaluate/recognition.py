@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from secateur.callbacks.progress_line import build_progress
 from secateur.deploy.exported import ExportedNetwork, ExportedRecognizer, is_exported
 from secateur.errors import InputError
 from secateur.files import write_json
@@ -74,13 +75,15 @@ def evaluate_recognizer(config: DictConfig) -> float:
     data.setup("validate")
     log.info("%s", data.describe())
     task = instantiate(settings.model.lightning, network=network)()
+    shows = bool(config.trainer.enable_progress_bar)
     trainer = pl.Trainer(
         accelerator=config.trainer.accelerator,
         devices=1,
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=config.trainer.enable_progress_bar,
+        enable_progress_bar=shows,
+        callbacks=[build_progress(validates=name)] if shows else [],
         use_distributed_sampler=False,
     )
     trainer.validate(task, datamodule=data, verbose=False)

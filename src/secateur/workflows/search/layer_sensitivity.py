@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from omegaconf import DictConfig
-from rich.progress import track
 
 from secateur.errors import InputError
 from secateur.files import atomic_write
@@ -18,6 +17,7 @@ from secateur.pruning.sensitivity import (
     layers_that_prune_alone,
     measure_sensitivity,
 )
+from secateur.reports.progress import Progress
 from secateur.reports.sensitivity_plots import plot_sensitivity, plot_sensitivity_map
 from secateur.reports.tables import print_table
 from secateur.workflows.run_folder import RunFolder, open_run_folder
@@ -65,14 +65,14 @@ def sensitivity(config: DictConfig) -> None:
     groups = list(parts)
     layers = layers_that_prune_alone(pruner)
     parts |= layers
-    points = list(
-        track(
-            measure_sensitivity(pruner, parts, rates, build_evaluator(config, pruner.model)),
-            description="sensitivity",
-            total=1 + len(parts) * len(rates),
-            disable=not config.progress,
-        )
-    )
+    points: list[SensitivityPoint] = []
+    total = 1 + len(parts) * len(rates)
+    with Progress("sensitivity", total, shown=bool(config.progress)) as progress:
+        for point in measure_sensitivity(
+            pruner, parts, rates, build_evaluator(config, pruner.model)
+        ):
+            points.append(point)
+            progress.advance()
     write(run, points, groups, _FIGURES[str(config.objective.kind)])
     if targets:
         allocate(config, pruner, points, targets, layers, run.path / "rates.yaml")

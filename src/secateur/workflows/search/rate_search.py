@@ -33,7 +33,7 @@ def search(config: DictConfig) -> float | None:
     log.info("run folder: %s", run.path)
     job = build_search_job(config, run)
     with SearchProgress(job.n_trials) as progress:
-        study = run_workers(job, int(config.n_workers), progress.update)
+        study = run_workers(job, int(config.n_workers), progress.look)
     return write_results(config, run, job, study, time.perf_counter() - started, _run_name(config))
 
 

@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
-from secateur.callbacks.progress_line import ProgressLine
+from secateur.callbacks.progress_line import build_progress
 from secateur.callbacks.soft_pruning import SoftPruningCallback
 from secateur.callbacks.stage_recorder import StageRecorder
 from secateur.cost.latency import machine_name, measure_side_by_side
@@ -135,7 +135,7 @@ class RunFinalizer:
             logger=False,
             limit_val_batches=self.config.trainer.limit_val_batches,
             enable_progress_bar=shows,
-            callbacks=[ProgressLine(validates=name)] if shows else [],
+            callbacks=[build_progress(validates=name)] if shows else [],
             enable_model_summary=False,
             enable_checkpointing=False,
             use_distributed_sampler=False,

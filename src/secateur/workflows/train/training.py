@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from secateur.callbacks.dense_weights import DenseWeights
 from secateur.callbacks.phase_checkpoint import PhaseCheckpoint
-from secateur.callbacks.progress_line import ProgressLine
+from secateur.callbacks.progress_line import build_progress
 from secateur.callbacks.pruning_curve import PruningCurve
 from secateur.callbacks.soft_pruning import SoftPruningCallback
 from secateur.callbacks.stage_recorder import StageRecorder
@@ -253,7 +253,7 @@ def build_trainer(
             callback.saver = step_saver(config, run, architecture, pruning)
     has_bar = any(isinstance(callback, ProgressBar) for callback in chosen)
     if config.trainer.enable_progress_bar and not has_bar:
-        callbacks.append(ProgressLine(best))
+        callbacks.append(build_progress(best))
     callbacks += [
         recorder,
         DenseWeights(run.checkpoints, architecture, schedule),
