@@ -31,6 +31,7 @@ from secateur.data.mixed_faces import (
     list_pictures,
     read_conventions,
 )
+from secateur.data.mosaic import MosaicFaces
 from secateur.data.preprocessing import RGB_MINUS_MEAN, Preprocessing
 from secateur.data.samplers import EpochSampler, SizeBatchSampler
 from secateur.data.wider_layout import Split, WiderLayout, find_layout
@@ -69,6 +70,8 @@ class WiderFaceData(pl.LightningDataModule):
         unlabelled_share: Share of these among the pictures of an epoch, in [0, 1).
         conventions: What the boxes of training pictures teach, by pattern of the picture's name
             or event: ``boxes``, ``presence`` (only where faces are) or ``teacher`` (nothing).
+        mosaic: Share of the training items that are joined with three others into one picture of
+            half their size, in [0, 1].
         validate_on_holdout: Whether a training is validated on the held-out pictures, so that
             nothing is chosen by validation pictures.
     """
@@ -92,6 +95,7 @@ class WiderFaceData(pl.LightningDataModule):
         unlabelled: Sequence[str] = (),
         unlabelled_share: float = 0.3,
         conventions: Mapping[str, str] | None = None,
+        mosaic: float = 0.0,
         validate_on_holdout: bool = False,
     ) -> None:
         super().__init__()
@@ -116,6 +120,7 @@ class WiderFaceData(pl.LightningDataModule):
         self.unlabelled = list_pictures(unlabelled)
         self.unlabelled_share = unlabelled_share
         self.conventions = read_conventions(conventions or {})
+        self.mosaic = mosaic
         self.validate_on_holdout = validate_on_holdout
         self._training: FaceDataset | None = None
         self._mixed: MixedFaces | None = None
@@ -167,8 +172,13 @@ class WiderFaceData(pl.LightningDataModule):
                 preprocessing=self.preprocessing,
             )
 
-    def training_items(self) -> FaceDataset | MixedFaces:
-        """What a training reads: the training set, with unlabelled pictures if there are any."""
+    def training_items(self) -> FaceDataset | MixedFaces | MosaicFaces:
+        """What a training reads: the training set, with unlabelled pictures and as mosaics."""
+        items = self._mixed_items()
+        return MosaicFaces(items, self.mosaic, self.seed) if self.mosaic else items
+
+    def _mixed_items(self) -> FaceDataset | MixedFaces:
+        """The training set, with unlabelled pictures if there are any."""
         labeled = self.training_pictures()
         if not self.unlabelled and not self.conventions:
             return labeled
@@ -235,6 +245,8 @@ class WiderFaceData(pl.LightningDataModule):
             parts.append(
                 f"{len(self.unlabelled):,} without labels ({self.unlabelled_share:.0%} of an epoch)"
             )
+        if self.mosaic:
+            parts.append(f"{self.mosaic:.0%} as mosaics")
         return f"{self.root}: {', '.join([*parts, 'validation on ' + self.coverage])}"
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
@@ -244,10 +256,10 @@ class WiderFaceData(pl.LightningDataModule):
         if self.trainer is not None:
             sampler.set_epoch(upcoming_epoch(self.trainer))
         return DataLoader(
-            dataset,  # type: ignore[arg-type]  # items of two or three parts, as collate takes them
+            dataset,
             batch_size=self.batch_size,
             sampler=sampler,
-            collate_fn=collate_mixed_faces if isinstance(dataset, MixedFaces) else collate_faces,
+            collate_fn=collate_faces if self._mixed is None else collate_mixed_faces,
             **loader_settings(self.num_workers, self.batch_size * 12 * self.input_size**2),
         )
 
