@@ -31,7 +31,7 @@ from secateur.pruning.pruner import Pruner
 from secateur.pruning.settings import PruningSettings
 from secateur.pruning.taylor import TaylorStatistics
 from secateur.search.objective import recalibrate
-from secateur.slimming.graph import batchnorm_after, trace
+from secateur.slimming.graph.network_graph import batchnorm_after, trace
 from secateur.slimming.slim import slim
 
 RESULTS = Path(__file__).with_suffix(".jsonl")

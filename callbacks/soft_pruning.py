@@ -18,7 +18,7 @@ from secateur.pruning.masks import MaskHolder
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.reconstruction import reconstruct
 from secateur.pruning.schedule import Schedule
-from secateur.slimming.graph import NetworkGraph, trace
+from secateur.slimming.graph.network_graph import NetworkGraph, trace
 
 log = logging.getLogger(__name__)
 

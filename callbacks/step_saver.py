@@ -24,7 +24,7 @@ from secateur.metrics.embeddings import embed
 from secateur.pruning.artifact import PICTURES, save_verified_slim
 from secateur.recognizers.task import RecognizerTask
 from secateur.slimming.equivalence import TOLERANCE
-from secateur.slimming.graph import NetworkGraph
+from secateur.slimming.graph.network_graph import NetworkGraph
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from secateur.callbacks.stage_recorder import StageRecorder
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.schedule import Schedule, ScheduleKind
 from secateur.pruning.settings import PruningSettings
-from secateur.slimming.graph import NetworkGraph, trace
+from secateur.slimming.graph.network_graph import NetworkGraph, trace
 
 EXAMPLE = (torch.zeros(1, 3, 8, 8),)
 

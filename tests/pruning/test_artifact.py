@@ -20,7 +20,7 @@ from secateur.pruning.artifact import (
     trace_input,
 )
 from secateur.recognizers.mobilefacenet import MobileFaceNet
-from secateur.slimming.graph import trace
+from secateur.slimming.graph.network_graph import trace
 from secateur.slimming.slim import slim
 from tests.pruning.networks import Grouped, Plain, Shared, Unused, mask, settle_statistics
 

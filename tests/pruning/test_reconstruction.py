@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secateur.errors import InputError
-from secateur.pruning.least_squares import (
+from secateur.pruning.prune import prune
+from secateur.pruning.reconstruction import reconstruct
+from secateur.pruning.refitting.least_squares import (
     NormalEquations,
     Samples,
     fit_samples,
     fit_sums,
     solve_ridge,
 )
-from secateur.pruning.prune import prune
-from secateur.pruning.reconstruction import reconstruct
 
 
 def pictures(count: int = 4, channels: int = 3, side: int = 12) -> list[Tensor]:

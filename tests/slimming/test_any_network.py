@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from secateur.errors import InputError
 from secateur.pruning import prune
 from secateur.pruning.artifact import load_slim, save_slim
-from secateur.slimming.graph import trace
+from secateur.slimming.graph.network_graph import trace
 from tests.pruning.networks import Normalized
 
 IMAGES = torch.randn(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))

@@ -11,7 +11,7 @@ from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
 from secateur.pruning.artifact import load_slim, save_slim
 from secateur.pruning.masks import apply_masks
-from secateur.slimming.graph import batchnorm_after, trace
+from secateur.slimming.graph.network_graph import batchnorm_after, trace
 from secateur.slimming.slim import SlimResult, slim
 from secateur.weights.detector_weights import identify, load_weights, read_weights
 

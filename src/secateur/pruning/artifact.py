@@ -22,7 +22,7 @@ from secateur.files import atomic_write
 from secateur.readers import MEBI, read_bytes, read_json
 from secateur.schema import check_version
 from secateur.slimming.equivalence import TOLERANCE, Probe, compare, compare_in_double, outputs
-from secateur.slimming.graph import NetworkGraph
+from secateur.slimming.graph.network_graph import NetworkGraph
 from secateur.slimming.kept_norms import normalized_over_kept
 from secateur.slimming.scattered_conv import scatter_zero_filters
 from secateur.slimming.slim import slim

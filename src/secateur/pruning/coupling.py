@@ -17,11 +17,11 @@ from secateur.network_copy import copy_network
 from secateur.pruning.masks import apply_masks, scales_channels
 from secateur.slimming.analysis import SIZES, find_dependencies, runs_without_half
 from secateur.slimming.channel_means import needed_by_means
-from secateur.slimming.constant_propagation import constant_values, input_free_tensors
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
-from secateur.slimming.graph import NetworkGraph, trace
+from secateur.slimming.graph.constant_propagation import constant_values, input_free_tensors
+from secateur.slimming.graph.network_graph import NetworkGraph, trace
+from secateur.slimming.graph.operators import owner_of
 from secateur.slimming.liveness import readers, restore_valid_shapes
-from secateur.slimming.operators import owner_of
 from secateur.slimming.report import held_channels
 
 FIXED = -1  # the set of filters that are never removed

@@ -16,7 +16,7 @@ from secateur.pruning.pruner import Pruner
 from secateur.pruning.reconstruction import reconstruct as refit
 from secateur.pruning.settings import PruningSettings
 from secateur.slimming.computed_weights import with_plain_weights
-from secateur.slimming.graph import trace
+from secateur.slimming.graph.network_graph import trace
 from secateur.slimming.report import SlimReport
 from secateur.slimming.slim import slim
 

@@ -32,7 +32,7 @@ from secateur.pruning.ranking import (
 from secateur.pruning.settings import PruningSettings
 from secateur.pruning.sizes import SizeUnderMasks
 from secateur.pruning.targets import Target
-from secateur.slimming.graph import NetworkGraph, batchnorm_after, trace
+from secateur.slimming.graph.network_graph import NetworkGraph, batchnorm_after, trace
 
 _OF_CONVOLUTIONS = ("batchnorm", "taylor")  # criteria that need more than a weight start so
 

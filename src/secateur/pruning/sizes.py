@@ -19,7 +19,7 @@ from secateur.network_copy import copy_network
 from secateur.pruning.masks import apply_masks
 from secateur.pruning.targets import LatencyTarget, NominalSparsity, Target, solve
 from secateur.slimming.analysis import Analysis, find_dependencies, plan_cut
-from secateur.slimming.graph import NetworkGraph, trace
+from secateur.slimming.graph.network_graph import NetworkGraph, trace
 from secateur.slimming.slim import slim
 
 Shapes = dict[str, tuple[int, ...]]

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from secateur.evaluation_mode import evaluation_mode
 from secateur.filters import as_arguments
-from secateur.pruning.reconstruction import LayerFit, reconstruct
-from secateur.slimming.graph import NetworkGraph, trace
+from secateur.pruning.reconstruction import reconstruct
+from secateur.pruning.refitting.layer_fits import LayerFit
+from secateur.slimming.graph.network_graph import NetworkGraph, trace
 
 Distance = Callable[[nn.Module, Any, Any], Tensor]
 """Takes a network, its outputs for a batch and those of the dense network; gives a scalar."""

@@ -1,7 +1,7 @@
 from .equivalence import largest_difference as largest_difference
-from .graph import NetworkGraph as NetworkGraph
-from .graph import batchnorm_after as batchnorm_after
-from .graph import trace as trace
+from .graph.network_graph import NetworkGraph as NetworkGraph
+from .graph.network_graph import batchnorm_after as batchnorm_after
+from .graph.network_graph import trace as trace
 from .report import SlimReport as SlimReport
 from .scattered_conv import ScatteredConv2d as ScatteredConv2d
 from .scattered_conv import ScatterResult as ScatterResult

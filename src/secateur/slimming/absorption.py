@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from secateur.slimming.dependencies import ChannelClasses
-from secateur.slimming.graph import NetworkGraph, is_batch_norm
+from secateur.slimming.graph.network_graph import NetworkGraph, is_batch_norm
+from secateur.slimming.graph.operators import bind
 from secateur.slimming.liveness import Reader
-from secateur.slimming.operators import bind
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from secateur.slimming.absorption import find_carriers, folds
 from secateur.slimming.channel_means import needed_by_means, rescalings
-from secateur.slimming.constant_propagation import constant_values, input_free_tensors
 from secateur.slimming.dependencies import (
     ChannelClasses,
     ChannelDependencies,
@@ -19,8 +18,10 @@ from secateur.slimming.dependencies import (
     find_classes,
 )
 from secateur.slimming.equivalence import outputs
-from secateur.slimming.expanded_tensors import shrink
-from secateur.slimming.graph import NetworkGraph
+from secateur.slimming.graph.constant_propagation import constant_values, input_free_tensors
+from secateur.slimming.graph.expanded_tensors import shrink
+from secateur.slimming.graph.network_graph import NetworkGraph
+from secateur.slimming.graph.operators import owner_of
 from secateur.slimming.liveness import (
     Reader,
     live_classes,
@@ -28,7 +29,6 @@ from secateur.slimming.liveness import (
     readers,
     restore_valid_shapes,
 )
-from secateur.slimming.operators import owner_of
 from secateur.slimming.propagation import propagate_channels
 from secateur.slimming.reshape_probe import resolve_reshapes
 from secateur.slimming.surgery import Cut, apply_cut

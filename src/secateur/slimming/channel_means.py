@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.slimming.constant_propagation import ConstantValues, channel_values
-from secateur.slimming.graph import NetworkGraph, module_name
-from secateur.slimming.operators import bind, operator_name, owner_of
+from secateur.slimming.graph.constant_propagation import ConstantValues, channel_values
+from secateur.slimming.graph.network_graph import NetworkGraph, module_name
+from secateur.slimming.graph.operators import bind, operator_name, owner_of
 
 _RESCALED = "_rescaled_offsets"  # marks modules of which a slim network has numbers of its own
 

@@ -16,9 +16,9 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from secateur.evaluation_mode import evaluation_mode
 from secateur.network_copy import copy_network
-from secateur.slimming.constant_propagation import input_free_tensors
-from secateur.slimming.graph import NetworkGraph, is_convolution, module_name
-from secateur.slimming.operators import PADS, bind, operator_name
+from secateur.slimming.graph.constant_propagation import input_free_tensors
+from secateur.slimming.graph.network_graph import NetworkGraph, is_convolution, module_name
+from secateur.slimming.graph.operators import PADS, bind, operator_name
 
 
 class SamePaddedConv2d(nn.Conv2d):

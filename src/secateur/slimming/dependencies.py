@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx
 
 from secateur.slimming.channel_means import ChannelMean
-from secateur.slimming.expanded_tensors import (
+from secateur.slimming.graph.expanded_tensors import (
     broadcast_shape,
     broadcast_small,
     collapse,
@@ -21,7 +21,7 @@ from secateur.slimming.expanded_tensors import (
     shrink,
     varying_dimensions,
 )
-from secateur.slimming.operators import Layout, owner_of
+from secateur.slimming.graph.operators import Layout, owner_of
 from secateur.slimming.written_sizes import WrittenSize
 
 KEPT = 0  # the label of everything that is never removed

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from secateur.network_copy import copy_network
-from secateur.slimming.graph import NetworkGraph, module_name
-from secateur.slimming.operators import operator_name
+from secateur.slimming.graph.network_graph import NetworkGraph, module_name
+from secateur.slimming.graph.operators import operator_name
 from secateur.slimming.surgery import Cut
 
 

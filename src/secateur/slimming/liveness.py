@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from secateur.slimming.constant_propagation import VARYING, ConstantValues, channel_values
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies, LabeledCall
-from secateur.slimming.operators import Layout, bind
+from secateur.slimming.graph.constant_propagation import VARYING, ConstantValues, channel_values
+from secateur.slimming.graph.operators import Layout, bind
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from secateur.cost.parameters import count_parameters
 from secateur.slimming.analysis import Analysis
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
 from secateur.slimming.equivalence import Difference
+from secateur.slimming.graph.operators import owner_of
 from secateur.slimming.kept_norms import NarrowedNorm
-from secateur.slimming.operators import owner_of
 
 
 @dataclass(frozen=True, slots=True)

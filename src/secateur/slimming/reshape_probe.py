@@ -22,9 +22,9 @@ from secateur.slimming.dependencies import (
     connected,
     find_classes,
 )
-from secateur.slimming.expanded_tensors import shrink, varying_dimensions
-from secateur.slimming.graph import NetworkGraph, module_name, trace
-from secateur.slimming.operators import SHUFFLES, bind, operator_name, owner_of, shapes_of
+from secateur.slimming.graph.expanded_tensors import shrink, varying_dimensions
+from secateur.slimming.graph.network_graph import NetworkGraph, module_name, trace
+from secateur.slimming.graph.operators import SHUFFLES, bind, operator_name, owner_of, shapes_of
 from secateur.slimming.surgery import Cut, apply_cut
 from secateur.slimming.written_sizes import WrittenSize, count_anew, holds_sizes
 

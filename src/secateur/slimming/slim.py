@@ -26,7 +26,7 @@ from secateur.slimming.equivalence import (
     largest_difference,
     make_probes,
 )
-from secateur.slimming.graph import NetworkGraph, trace
+from secateur.slimming.graph.network_graph import NetworkGraph, trace
 from secateur.slimming.kept_norms import narrowed_norms, normalized_over_kept
 from secateur.slimming.report import SlimReport, build_report, chain_reports
 from secateur.slimming.surgery import apply_cut

@@ -38,7 +38,7 @@ from secateur.pruning.schedule import Schedule
 from secateur.reports.summary import read_summary
 from secateur.runtime.allocator import keep_large_blocks
 from secateur.runtime.denormals import denormals_as_zero
-from secateur.slimming.graph import trace
+from secateur.slimming.graph.network_graph import trace
 from secateur.tensor_files import read_torch
 from secateur.workflows.build import (
     build_data,

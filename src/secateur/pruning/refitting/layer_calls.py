@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional
 
-from secateur.slimming.graph import NetworkGraph, is_batch_norm
-from secateur.slimming.operators import bind, operator_name, owner_of, shapes_of
+from secateur.slimming.graph.network_graph import NetworkGraph, is_batch_norm
+from secateur.slimming.graph.operators import bind, operator_name, owner_of, shapes_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
-from secateur.slimming.graph import NetworkGraph
+from secateur.slimming.graph.network_graph import NetworkGraph
 
 
 class PairedExecution:

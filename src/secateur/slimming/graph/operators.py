@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from secateur.slimming.expanded_tensors import collapse, compress, varying_dimensions
+from secateur.slimming.graph.expanded_tensors import collapse, compress, varying_dimensions
 
 # Their result holds elements of their operands and nothing else, except padding.
 MOVES = frozenset({

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from secateur.slimming.expanded_tensors import (
+from secateur.slimming.graph.expanded_tensors import (
     along_dimension,
     broadcast_small,
     collapse,
@@ -16,8 +16,13 @@ from secateur.slimming.expanded_tensors import (
     shrink,
     varying_dimensions,
 )
-from secateur.slimming.graph import NetworkGraph, is_batch_norm, is_convolution, is_getitem
-from secateur.slimming.operators import (
+from secateur.slimming.graph.network_graph import (
+    NetworkGraph,
+    is_batch_norm,
+    is_convolution,
+    is_getitem,
+)
+from secateur.slimming.graph.operators import (
     AVERAGES,
     IDENTITIES,
     MOVES,

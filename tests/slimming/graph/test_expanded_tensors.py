@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secateur.slimming.expanded_tensors import (
+from secateur.slimming.graph.expanded_tensors import (
     along_dimension,
     broadcast_small,
     compress,

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from secateur.errors import InputError
 from secateur.filters import as_arguments
 from secateur.network_copy import copy_network
-from secateur.slimming.subgraphs import inline_subgraphs
+from secateur.slimming.graph.subgraphs import inline_subgraphs
 
 _BATCH_NORMS = frozenset(("aten::batch_norm", "aten::_native_batch_norm_legit_no_training"))
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.errors import InputError
-from secateur.slimming.graph import batchnorm_after, is_convolution, trace
+from secateur.slimming.graph.network_graph import batchnorm_after, is_convolution, trace
 
 
 class Shared(nn.Module):

@@ -3,12 +3,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from secateur.slimming.constant_propagation import (
+from secateur.slimming.graph.constant_propagation import (
     channel_values,
     constant_values,
     input_free_tensors,
 )
-from secateur.slimming.graph import NetworkGraph, trace
+from secateur.slimming.graph.network_graph import NetworkGraph, trace
 from tests.pruning.networks import Plain, Scaled, SqueezeExcite, mask, settle_statistics
 
 IMAGES = torch.zeros(2, 3, 9, 9)
