@@ -15,8 +15,9 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from torch import nn
 
+from secateur.described_network import Builders
 from secateur.errors import InputError
-from secateur.pruning.artifact import is_slim
+from secateur.pruning.artifact import is_slim, load_slim, read_slim_architecture
 from secateur.schema import is_count
 from secateur.weights.dense import read_architecture
 from secateur.weights.detector_weights import identify, load_weights, read_weights
@@ -24,7 +25,7 @@ from secateur.weights.recognizer_weights import fetch_imagenet, head_weights, is
 from secateur.weights.recognizer_weights import load_weights as load_recognizer
 from secateur.workflows.config.addresses import current_address, with_addresses
 from secateur.workflows.config.pruning_config import with_rates_file
-from secateur.workflows.own_networks import architecture_name
+from secateur.workflows.own_networks import architecture_name, builders
 
 log = logging.getLogger(__name__)
 
@@ -161,10 +162,7 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     elif config.weights is not None:
         path = Path(str(config.weights))
         if is_slim(path):
-            raise InputError(
-                f"weights={path} is a slim network, whose filters are gone already: evaluate it "
-                "with python evaluate.py run=FOLDER, or start from the checkpoint before slimming"
-            )
+            return _build_slim(path, architecture, builders(config))
         state = read_weights(path)
         found, own = identify(state), read_architecture(path)
         told: dict[str, Any] = {}
@@ -189,6 +187,23 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
         load(network, state, source=str(config.weights))
     arguments = plain_arguments(settings)
     return network, {"name": architecture, "arguments": arguments}
+
+
+def _build_slim(
+    path: Path, architecture: str, known: Builders
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A slim network to train on, with name and arguments that build its dense one.
+
+    Raises:
+        InputError: If it is slim, but of another architecture.
+    """
+    own = read_slim_architecture(path)
+    if own["name"] != architecture:
+        raise InputError(
+            f"weights={path} is a slim {own['name']}, and model= builds a {architecture}: name the "
+            "model that it was slimmed from"
+        )
+    return load_slim(path, known).train(), own
 
 
 def plain_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from secateur.deploy.exported import ExportedFaces, is_exported
 from secateur.deploy.yunet_onnx import OnnxYuNet, count_parameters_of
 from secateur.detectors.detection import Detector, detect
 from secateur.errors import InputError
+from secateur.pruning.artifact import is_slim
 from secateur.runtime.fusion import fuse
 from secateur.weights.detector_weights import identify, read_weights
 from secateur.workflows.build import build_network
@@ -80,7 +81,7 @@ def source_of_weights(config: DictConfig) -> DetectorSource:
         baseline = OnnxYuNet(path)
         parameters = count_parameters_of(path)
         return DetectorSource(path.stem, baseline, {**about, "parameters": parameters})
-    if is_exported(path):
+    if is_exported(path) or is_slim(path):
         return _source(load_network(path))
     if config.model.task != "detection":
         raise InputError(f"model={config.model.name} is no detector; choose eresfd or extd_64")

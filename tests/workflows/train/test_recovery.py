@@ -37,6 +37,8 @@ def resolved(*overrides: str) -> DictConfig:
         (("weights=official.pth",), True, True),
         (("weights=official.pth", "recover=none"), False, False),
         (("weights=official.pth", "recover.reconstruct=false"), False, True),
+        (("weights=slim", "pruning=none"), False, False),
+        (("weights=slim", "pruning=none", "recover.teacher=dense.pth"), False, True),
     ],
 )
 def test_runs_from_scratch_are_refitted_and_those_from_weights_learn_from_them(
@@ -45,6 +47,11 @@ def test_runs_from_scratch_are_refitted_and_those_from_weights_learn_from_them(
     config = resolved(*overrides)
     assert reconstructs(config) is refits
     assert recovers(config) is learns
+
+
+def test_what_is_taught_without_pruning_trains_all_epochs_of_recovery() -> None:
+    config = resolved("weights=slim", "pruning=none", "recover.teacher=dense.pth", "phases=short")
+    assert config.phases.dense_epochs == 10
 
 
 def test_the_published_method_leaves_no_trace_in_the_configuration() -> None:

@@ -29,15 +29,20 @@ _PIXELS_AT_ONCE = 1 << 20  # small pictures go through a network many at a time
 
 
 def recovers(config: DictConfig) -> bool:
-    """Whether a run recovers from its own dense network: it prunes, and starts from weights."""
+    """Whether a run recovers: it starts from weights, and prunes them or is given a teacher."""
     recover = config.get("recover")
     return (
         recover is not None
         and bool(recover.reconstruct or recover.distill)
-        and config.pruning.criterion is not None
+        and (config.pruning.criterion is not None or _is_taught(config))
         and config.weights is not None
         and not is_imagenet(config.weights)
     )
+
+
+def _is_taught(config: DictConfig) -> bool:
+    """Whether the run is given a teacher of its own."""
+    return bool(config.recover.distill) and config.recover.get("teacher") is not None
 
 
 def reconstructs(config: DictConfig) -> bool:
@@ -64,6 +69,8 @@ def resolve_recovery(config: DictConfig) -> DictConfig:
         recover = config.recover
         if phases:
             config.phases = OmegaConf.merge(config.phases, phases)
+            if config.pruning.criterion is None:  # all epochs are as those with the mask held
+                config.phases.dense_epochs = config.phases.prune_epochs + phases.finetune_epochs
         if config.optimizer.lr is None:
             config.optimizer.lr = recover.lr
         config.optimizer.weight_decay = recover.weight_decay
