@@ -189,9 +189,7 @@ def build_network(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     return network, {"name": architecture, "arguments": arguments}
 
 
-def _build_slim(
-    path: Path, architecture: str, known: Builders
-) -> tuple[nn.Module, dict[str, Any]]:
+def _build_slim(path: Path, architecture: str, known: Builders) -> tuple[nn.Module, dict[str, Any]]:
     """A slim network to train on, with name and arguments that build its dense one.
 
     Raises:
