@@ -253,6 +253,7 @@ def test_checkpoint_of_a_run_loads_and_leaves_the_topology_to_its_architecture(
     found = identify(state)
     assert found is not None
     assert (found.model, found.arguments) == ("eresfd", {})
+    assert found.origin == "checkpoint of a run"
     load_weights(network, state, "last.ckpt")
     assert torch.equal(
         network.state_dict()["base.conv1.0.weight"], state["network.base.conv1.0.weight"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,18 @@ def identify(state: Mapping[str, Tensor]) -> Identity | None:
     known = KNOWN.get(fingerprint(tensors))
     if known is not None:
         return known
+    found = _by_names(tensors, state, of_a_run=own is not state)
+    if found is not None and own is not state:
+        return replace(found, origin="checkpoint of a run", licence="licence of its data")
+    return found
+
+
+def _by_names(
+    tensors: Mapping[str, Tensor], state: Mapping[str, Tensor], *, of_a_run: bool
+) -> Identity | None:
+    """What weights that nobody published are, by names and shapes of their tensors."""
     if "base.m0.fpn.w1" in tensors:
-        if own is not state:  # names of a run are the same for any topology
+        if of_a_run:  # names of a run are the same for any topology
             return Identity("eresfd", {})
         # The B-FPGM code alone registers layers twice, so doubled names betray its topology.
         topology: Topology = "standard" if tensors.keys() == state.keys() else "bfpgm"
