@@ -148,8 +148,13 @@ def with_latest_run(config: DictConfig) -> DictConfig:
 
 
 def run_name(folder: Path) -> str:
-    """Name of a run, or of a step of one: ``outputs/NAME/STAMP`` is known as ``NAME``."""
+    """Name of a run, or of a step of one: ``outputs/NAME/STAMP`` is known as ``NAME``.
+
+    A job of a sweep, whose folder is a number, is called after the sweep: ``SWEEP-3``.
+    """
     folder = folder.resolve()
+    if folder.name.isdecimal() and folder.parent.name != "steps":
+        return f"{folder.parent.name}-{folder.name}"
     if folder.parent.name == "steps":
         return f"{run_name(folder.parents[1])} step {folder.name}"
     return folder.parent.name if folder.name[:2] == "20" else folder.name
