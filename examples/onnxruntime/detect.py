@@ -39,6 +39,42 @@ def make_anchors(layout, height, width):
     return np.concatenate(centers), np.concatenate(sizes)
 
 
+def decode_anchors(outputs, chosen, layout, height, width):
+    """Boxes (K, 4) of the chosen anchors in pixels."""
+    centers, sizes = (part[chosen] for part in make_anchors(layout, height, width))
+    locations = outputs[0][0, chosen]
+    offset, growth = layout["variance"]
+    center = centers + locations[:, :2] * offset * sizes
+    size = sizes * np.exp(np.minimum(locations[:, 2:] * growth, 16))
+    return np.concatenate([center - size / 2, center + size / 2], axis=1)
+
+
+def decode_points(outputs, chosen, layout, height, width):
+    """Boxes (K, 4) of the chosen cells in pixels, for detectors without anchors such as YuNet."""
+    corners, strides = [], []
+    for stride in layout["strides"]:
+        y, x = np.mgrid[: height // stride, : width // stride] * stride
+        corners.append(np.stack([x, y], axis=2).reshape(-1, 2))
+        strides.append(np.full((x.size, 1), stride))
+    corner, stride = (np.concatenate(part)[chosen] for part in (corners, strides))
+    offsets = outputs[1][0, chosen]
+    center, half = offsets[:, :2] * stride + corner, np.exp(offsets[:, 2:]) * stride / 2
+    return np.concatenate([center - half, center + half], axis=1)
+
+
+def score(outputs, points):
+    """Face probability (N,) at every anchor or cell of one picture."""
+    if points is None:
+        return sigmoid(outputs[1][0, :, 1] - outputs[1][0, :, 0])
+    product = sigmoid(outputs[0][0, :, 0]) * sigmoid(outputs[2][0, :, 0])
+    return np.sqrt(product) if points["root"] else product
+
+
+def sigmoid(logits):
+    """Logits to 0..1."""
+    return 1 / (1 + np.exp(-np.float32(logits)))
+
+
 def suppress(boxes, scores, threshold):
     """Indices of the boxes that no better one overlaps by more than the threshold."""
     order, kept = np.argsort(-scores, kind="stable"), []
@@ -53,17 +89,16 @@ def suppress(boxes, scores, threshold):
     return np.array(kept, dtype=int)
 
 
-def decode(locations, logits, description, height, width):
+def decode(outputs, description, height, width):
     """Raw outputs of one picture to (K, 5): x1, y1, x2, y2 in pixels and score."""
-    limits, layout = description["suppression"], description["anchors"]
-    scores = 1 / (1 + np.exp(np.float32(logits[:, 0] - logits[:, 1])))
+    limits, points = description["suppression"], description.get("points")
+    scores = score(outputs, points)
     chosen = np.argsort(-scores, kind="stable")[: limits["max_candidates"]]
     chosen = chosen[scores[chosen] > limits["score_threshold"]]
-    centers, sizes = (part[chosen] for part in make_anchors(layout, height, width))
-    offset, growth = layout["variance"]
-    center = centers + locations[chosen, :2] * offset * sizes
-    size = sizes * np.exp(np.minimum(locations[chosen, 2:] * growth, 16))
-    boxes = np.concatenate([center - size / 2, center + size / 2], axis=1)
+    if points is None:
+        boxes = decode_anchors(outputs, chosen, description["anchors"], height, width)
+    else:
+        boxes = decode_points(outputs, chosen, points, height, width)
     kept = suppress(boxes, scores[chosen], limits["iou_threshold"])[: limits["max_faces"]]
     return np.concatenate([boxes[kept], scores[chosen][kept, None]], axis=1)
 
@@ -75,7 +110,7 @@ def detect(session, rgb):
     outputs = session.run(None, {session.get_inputs()[0].name: images})
     if description["suppression"]["inside"]:
         return outputs[0]
-    return decode(outputs[0][0], outputs[1][0], description, *images.shape[-2:])
+    return decode(outputs, description, *images.shape[-2:])
 
 
 if __name__ == "__main__":
