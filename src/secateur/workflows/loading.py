@@ -318,6 +318,8 @@ def _origin_of_start(config: Values) -> dict[str, Any]:
 
 def figures_of(loaded: LoadedNetwork) -> dict[str, Any]:
     """Figures that travel with an exported file: of the run, or else the counts alone."""
+    if isinstance(loaded.network, ExportedNetwork):
+        return dict(loaded.network.description.figures)
     counts = {key: loaded.about[key] for key in ("parameters", "sparsity") if key in loaded.about}
     if loaded.run is None:
         return counts

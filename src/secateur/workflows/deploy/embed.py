@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,37 @@ from secateur.files import replacing, write_json
 from secateur.reports import tables
 from secateur.workflows.deploy.sources import picture_files
 from secateur.workflows.load import as_detector, as_embedder
-from secateur.workflows.loading import load_network, network_of
+from secateur.workflows.loading import LoadedNetwork, figures_of, load_network, network_of
 
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """From which score on two faces count as one person.
+
+    Attributes:
+        far: False accept rate that was asked for.
+        threshold: Cosine similarity at it, on the verification pairs of the run; None without one.
+        tar: Share of the pairs of one person that reach it, where the run tells.
+    """
+
+    far: str
+    threshold: float | None
+    tar: float | None
+
+    def same(self, score: float) -> bool | None:
+        """Whether two faces of that score are of one person; None if nothing says so."""
+        return None if self.threshold is None else score >= self.threshold
+
+    def caption(self) -> str | None:
+        """One line below a table."""
+        if self.threshold is None:
+            return None
+        tar = "" if self.tar is None else f", TAR {self.tar:.3f}"
+        return f"one person from {self.threshold:.4f}: FAR {self.far}{tar} on the run's pairs"
 
 
 def embed(config: DictConfig) -> Path:
@@ -40,7 +67,8 @@ def embed(config: DictConfig) -> Path:
     if config.compare is not None and config.gallery is not None:
         raise InputError("compare= and gallery= ask for two different things: give one of them")
     options: dict[str, Any] = {"backend": str(config.backend), "threads": config.threads}
-    embedder = as_embedder(network_of(config), **options)
+    loaded = network_of(config)
+    embedder = as_embedder(loaded, **options)
     detector = None
     if config.detector is not None:
         outputs = Path(str(config.paths.outputs))
@@ -57,9 +85,11 @@ def embed(config: DictConfig) -> Path:
     with replacing(folder / "embeddings.npy") as temporary, temporary.open("wb") as file:
         np.save(file, embeddings)
     if config.compare is not None:
-        record["comparison"] = _compare(config, embedder, detector, embeddings, found)
+        decision = decide(float(config.far), embedder, loaded)
+        record["comparison"] = _compare(config, embedder, detector, embeddings, found, decision)
     if config.gallery is not None:
-        record["matches"] = _search(config, embedder, detector, embeddings, found)
+        decision = decide(float(config.far), embedder, loaded)
+        record["matches"] = _search(config, embedder, detector, embeddings, found, decision)
     write_json(folder / "embeddings.json", record)
     log.info(
         "%d embeddings of %d numbers, run by %s: %s",
@@ -94,24 +124,23 @@ def _compare(
     detector: FaceDetector | None,
     embeddings: Floats,
     found: list[Path],
+    decision: Decision,
 ) -> list[dict[str, Any]]:
     """Score each picture of the source against one other."""
     other = embedder(str(config.compare), detector=detector, align=bool(config.align))[0]
-    threshold = _threshold(config, embedder)
     answers, rows = [], []
     for path, embedding in zip(found, embeddings, strict=True):
         score = float(embedding @ other)
-        same = None if threshold is None else score >= threshold
+        same = decision.same(score)
         answers.append({"picture": str(path), "score": score, "same": same})
         rows.append([path.name, f"{score:.4f}", _verdict(same)])
-    caption = _caption(config, threshold)
     tables.print_table(
         f"{embedder.name} · against {config.compare}",
         ["picture", "cosine", "one person"],
         rows,
-        caption=caption,
+        caption=decision.caption(),
     )
-    return [{"threshold": threshold, "far": str(config.far), "answers": answers}]
+    return [{**asdict(decision), "answers": answers}]
 
 
 def _search(
@@ -120,22 +149,22 @@ def _search(
     detector: FaceDetector | None,
     embeddings: Floats,
     found: list[Path],
+    decision: Decision,
 ) -> list[dict[str, Any]]:
     """The pictures of a folder that are most like each picture of the source."""
     pictures = picture_files(str(config.gallery))
     gallery, names, _ = _embedded(embedder, pictures, detector, bool(config.align))
-    threshold = _threshold(config, embedder)
     answers, rows = [], []
     for path, embedding in zip(found, embeddings, strict=True):
         matches: list[dict[str, Any]] = [
             {
                 "picture": str(names[found_one.index]),
                 "score": found_one.score,
-                "same": None if threshold is None else found_one.score >= threshold,
+                "same": decision.same(found_one.score),
             }
             for found_one in embedder.search(embedding, gallery, int(config.count))
         ]
-        answers.append({"query": str(path), "threshold": threshold, "matches": matches})
+        answers.append({"query": str(path), **asdict(decision), "matches": matches})
         for rank, match in enumerate(matches):
             query, picture = path.name if rank == 0 else "", Path(match["picture"]).name
             rows.append([query, picture, f"{match['score']:.4f}", _verdict(match["same"])])
@@ -143,23 +172,27 @@ def _search(
         f"{embedder.name} · {len(names):,} pictures of {config.gallery}",
         ["query", "found", "cosine", "one person"],
         rows,
-        caption=_caption(config, threshold),
+        caption=decision.caption(),
     )
     return answers
 
 
-def _threshold(config: DictConfig, embedder: FaceEmbedder) -> float | None:
-    """The threshold at the false accept rate that was asked for; None, and a word, without one."""
-    far = f"{float(config.far):.0e}".replace("e-0", "e-")
+def decide(rate: float, embedder: FaceEmbedder, loaded: LoadedNetwork) -> Decision:
+    """Take the threshold from the run's own verification; without one, say so.
+
+    Args:
+        rate: False accept rate, above 0 and at most 1.
+        embedder: Knows the thresholds.
+        loaded: Knows the other figures of the run, or of the exported file.
+    """
+    far = f"{rate:.0e}".replace("e-0", "e-")
     try:
-        return embedder.threshold(far)
+        threshold = embedder.threshold(far)
     except InputError as error:
         log.warning("%s; scores are given without a verdict", error)
-        return None
-
-
-def _caption(config: DictConfig, threshold: float | None) -> str | None:
-    return None if threshold is None else f"one person from {threshold:.4f}: FAR {config.far}"
+        return Decision(far, None, None)
+    tar = figures_of(loaded).get(f"tar_at_far_{far}")
+    return Decision(far, threshold, None if tar is None else float(tar))
 
 
 def _verdict(same: bool | None) -> str:
