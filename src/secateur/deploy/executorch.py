@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
+from torch.fx.passes.infra.pass_base import PassResult
 
 from secateur.deploy.description import Description
 from secateur.deploy.onnx import dynamic_shapes
@@ -55,10 +56,36 @@ def export_executorch(
         if inputs:
             quantized = _quantized(exported.module(), inputs)
             exported = torch.export.export(quantized, (image,), dynamic_shapes=dynamic)
-        lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+        lowered = to_edge_transform_and_lower(
+            exported, transform_passes=[infer_sizes], partitioner=[XnnpackPartitioner()]
+        )
         program = lowered.to_executorch()
     with replacing(path) as temporary:
         temporary.write_bytes(program.buffer)
+
+
+def infer_sizes(module: fx.GraphModule) -> PassResult:
+    """Let reshapes of one computed size find it by themselves.
+
+    torch computes the number of cells from the sizes of an earlier result, often of a convolution.
+    XNNPACK takes neither a reshape to computed sizes nor a convolution of eight bits that has a
+    second reader; ExecuTorch has no operator for what is then left of its weights ("Missing out
+    variants: quantized_decomposed::dequantize_per_channel").
+
+    Args:
+        module: Graph of an edge program; changed in place.
+    """
+    for node in module.graph.nodes:
+        if node.op != "call_function" or "view_copy" not in str(node.target):
+            continue
+        source, sizes = node.args
+        computed = [isinstance(size, fx.Node) for size in sizes]
+        if sum(computed) == 1:
+            inferred = [-1 if c else size for c, size in zip(computed, sizes, strict=True)]
+            node.args = (source, inferred)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return PassResult(module, modified=True)
 
 
 def _quantized(network: nn.Module, inputs: Sequence[Array]) -> nn.Module:

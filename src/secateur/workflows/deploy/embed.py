@@ -192,7 +192,7 @@ def decide(rate: float, embedder: FaceEmbedder, loaded: LoadedNetwork) -> Decisi
         log.warning("%s; scores are given without a verdict", error)
         return Decision(far, None, None)
     tar = figures_of(loaded).get(f"tar_at_far_{far}")
-    return Decision(far, threshold, None if tar is None else float(tar))
+    return Decision(far, threshold, tar if isinstance(tar, float) else None)
 
 
 def _verdict(same: bool | None) -> str:
