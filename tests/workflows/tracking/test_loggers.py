@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from pytorch_lightning.loggers import CSVLogger
 
+from secateur.errors import InputError
+from secateur.workflows.run_folder import RunFolder
 from secateur.workflows.sweep import SweepJob, sweep_job
-from secateur.workflows.tracking.loggers import flat_numbers
+from secateur.workflows.tracking.loggers import flat_numbers, open_loggers
 
 CONF = Path(__file__).parents[3] / "conf"
 
@@ -17,6 +20,30 @@ CONF = Path(__file__).parents[3] / "conf"
 def composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("train", list(overrides))
+
+
+class Missing(CSVLogger):
+    """A logger whose package is not there."""
+
+    def __init__(self, save_dir: str) -> None:
+        raise ModuleNotFoundError("`boards` is not available: try `pip install boards`.\nNot found")
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        (f"{__name__}.Missing", "`boards` is not available: try `pip install boards`."),
+        ("no.such.Logger", "No module named 'no'"),
+    ],
+)
+def test_a_logger_that_cannot_be_made_says_why(target: str, reason: str, tmp_path: Path) -> None:
+    config = composed(f"+logger.mine._target_={target}")
+    with (
+        pytest.raises(InputError, match=r"logger\.mine cannot be made") as caught,
+        open_loggers(config, RunFolder(tmp_path, None, finished=False), "run"),
+    ):
+        pass
+    assert reason in str(caught.value)
 
 
 def test_rates_are_flat_numbers() -> None:

@@ -80,13 +80,14 @@ def _made(node: object) -> bool:
 
 def _by_target(name: object, node: DictConfig, run: RunFolder) -> Logger:
     """A Lightning logger; one that writes files writes into the run folder."""
-    known = inspect.signature(get_class(str(node["_target_"]))).parameters
-    extra = {"save_dir": str(run.path)} if "save_dir" in known and "save_dir" not in node else {}
     try:
-        made = instantiate(node, **extra)
+        known = inspect.signature(get_class(str(node["_target_"]))).parameters
+        wanted = "save_dir" in known and "save_dir" not in node
+        made = instantiate(node, **({"save_dir": str(run.path)} if wanted else {}))
         _ = made.experiment  # what it needs is missing now rather than after the first epoch
     except (ImportError, InstantiationException) as error:
-        what = str(error).splitlines()[0]
+        # Hydra puts its own words in front of what the logger said
+        what = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
         raise InputError(f"logger.{name} cannot be made: {what}") from error
     assert isinstance(made, Logger)
     return made
