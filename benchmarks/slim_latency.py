@@ -139,8 +139,8 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
         "filters in a layer that can mean all of them. The milliseconds at "
         f"{FLOOR_SIZE} x {FLOOR_SIZE} are what calling the operators costs by itself: pruning "
         "takes filters from layers, not layers, so this part stays. The rest falls less than MACs "
-        "do, because few channels leave vector units partly idle and because batch norms, "
-        "activations, sums and resizing move memory and count no MACs."
+        "do. What of that is vector units that few channels leave idle, and what is batch norms, "
+        "activations, sums and resizing, which count no MACs, was not measured apart."
     )
     header = ["network", "pruned", "params", "MACs", "eager, ms", "slim / dense", "at 32 x 32, ms",
               "fused, ms", "slim / dense", "ONNX Runtime, ms", "slim / dense"]  # fmt: skip
