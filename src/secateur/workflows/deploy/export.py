@@ -163,8 +163,9 @@ def _check(config: DictConfig) -> None:
         raise InputError(f"format={kind} does not exist; choose from {known}")
     if str(config.quantize) not in ("none", "int8"):
         raise InputError(
-            f"quantize={config.quantize} does not exist: choose none or int8; half precision runs "
-            "slower than single on processors, and those who run it on a GPU convert the ONNX file"
+            f"quantize={config.quantize} does not exist: choose none or int8; half precision is "
+            "slower than single on processors (see benchmarks/), and for a GPU "
+            "onnxruntime.transformers.float16 converts the ONNX file"
         )
     if str(config.quantize) == "int8" and kind not in ("onnx", "executorch"):
         raise InputError(
