@@ -185,6 +185,11 @@ def test_run_brings_its_pictures_and_is_compared(
     assert "A: eresfd-fpgm" in shown
     assert "B: wide" in shown
     assert record_of(tmp_path / "two" / "A")["name"] == "eresfd-fpgm"
+    both = json.loads((tmp_path / "two" / "comparison.json").read_text())
+    assert [both[letter]["name"] for letter in "AB"] == ["eresfd-fpgm", "wide"]
+    three = tmp_path / "three"  # both were evaluated before
+    run(f"run={tmp_path / 'two' / 'A'}", f"compare={tmp_path / 'one'}", f"output_dir={three}")
+    assert json.loads((three / "comparison.json").read_text()) == both
     assert "AP hard" in shown
     assert "not the same pictures" in shown
 

@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from secateur.errors import InputError
+from secateur.files import write_json
 from secateur.metrics.predictions import read_predictions, write_predictions
 from secateur.reports.evaluation_files import (
     RECORD,
@@ -47,6 +48,9 @@ from secateur.workflows.tracking.wandb_run import log_evaluation
 
 log = logging.getLogger(__name__)
 
+COMPARISON = "comparison.json"
+"""The records of two evaluations that were put beside each other, in ``output_dir``."""
+
 
 @denormals_as_zero()
 def evaluate(config: DictConfig) -> float | None:
@@ -74,6 +78,12 @@ def evaluate(config: DictConfig) -> float | None:
         evaluation_table(record)
     if len(records) == 2:
         comparison_table(records[0], records[1])
+        if config.output_dir is not None:
+            # what was evaluated before lies in folders of its own: here are both in one file
+            path = Path(str(config.output_dir)) / COMPARISON
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"A": records[0], "B": records[1]})
+            log.info("comparison: %s", path)
     figures = list(records[0]["ap"].values())
     return float(figures[-1]) if figures else None
 
