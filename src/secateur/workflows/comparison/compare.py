@@ -98,32 +98,67 @@ def print_comparison(
         InputError: If no run has a value of such a name.
     """
     console = console or Console()
+    names = [run.name for run in runs]
     if columns is not None:
         check_names(columns, all_names(runs), "columns")
         shown = list(columns)
     else:
         monitor = None if monitor is None else monitor.removeprefix("-")
-        shown = _fitting(runs, terminal_columns(default_columns(runs), monitor), console, monitor)
+        wanted = terminal_columns(default_columns(runs), monitor)
+        shown = _fitting(runs, wanted, names, console, monitor)
+        if len(shown) < len(wanted):  # the folder's name would take the place of what it is about
+            names = _shortened(names)
+            shown = _fitting(runs, wanted, names, console, monitor)
     shared, unequal = common_values(runs), unequal_runs(runs)
     captions = [f"all: {shared}" if shared else "", unequal]
     print_table(
         f"{len(runs)} runs" if len(runs) != 1 else "1 run",
         [head_of(name) for name in shown],
-        rows_of(runs, shown),
+        _named(rows_of(runs, shown), names, shown),
         caption="\n".join(filter(None, captions)) or None,
         console=console,
     )
 
 
+_LONGEST_PART = 22  # characters of each folder in a run's name where columns would have to go
+
+
+def _shortened(names: Sequence[str]) -> list[str]:
+    """Names of which long folders show their ends; as they are where runs would be called alike."""
+    cut = [
+        "/".join(
+            part if len(part) <= _LONGEST_PART else f"…{part[1 - _LONGEST_PART :]}"
+            for part in name.split("/")
+        )
+        for name in names
+    ]
+    return cut if len(set(cut)) == len(set(names)) else list(names)
+
+
+def _named(
+    rows: Sequence[Sequence[str]], names: Sequence[str], columns: Sequence[str]
+) -> list[list[str]]:
+    """Rows with other names of their runs."""
+    return [
+        [name if column == "run" else cell for column, cell in zip(columns, row, strict=True)]
+        for name, row in zip(names, rows, strict=True)
+    ]
+
+
 def _fitting(
-    runs: Sequence[Run], columns: list[str], console: Console, monitor: str | None
+    runs: Sequence[Run],
+    columns: list[str],
+    names: Sequence[str],
+    console: Console,
+    monitor: str | None,
 ) -> list[str]:
     """Leave out columns, sizes and settings first and what was asked for never, until it fits."""
     kept = {"run", monitor or hardest_of(columns), "params_slim"}
     least = ["latency_ratio", "ap_easy", "macs_slim", "seed", "data", "scope", "ap_drop", "kind"]
     shown = list(columns)
     while len(shown) > 3:
-        cells = [[head_of(name) for name in shown], *rows_of(runs, shown)]
+        rows = _named(rows_of(runs, shown), names, shown)
+        cells = [[head_of(name) for name in shown], *rows]
         needed = sum(max(map(len, column)) + 3 for column in zip(*cells, strict=True))
         others = [name for name in shown if name not in kept]
         if needed <= console.width or not others:
