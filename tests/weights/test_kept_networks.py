@@ -20,12 +20,14 @@ PARAMETERS = {
     "eresfd_30": 63_700,
     "eresfd_50": 48_328,
     "eresfd_coupled_50": 33_776,
+    "eresfd_macs_50": 63_030,
     "yunet_n_50k": 49_844,
 }
 PRECISION = {
     "eresfd_30": (0.861, 0.886, 0.794),
     "eresfd_50": (0.777, 0.833, 0.732),
     "eresfd_coupled_50": (0.753, 0.782, 0.706),
+    "eresfd_macs_50": (0.769, 0.804, 0.722),
     "yunet_n_50k": (0.872, 0.892, 0.812),
 }
 
