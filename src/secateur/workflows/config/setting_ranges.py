@@ -102,6 +102,7 @@ NUMBERS: dict[str, Number] = {
     "data.num_workers": _whole(0, 1024, or_null=True),
     "data.holdout": _PART,
     "data.unlabelled_share": _PART,
+    "data.mosaic": _SHARE,
     "data.centre": Number(0, 1, above=True),
     "data.enlarge": Number(),
     "data.min_images": _COUNT,
