@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
 
@@ -23,15 +21,9 @@ from secateur.errors import InputError
 
 
 @pytest.fixture
-def mixed(tmp_path: Path) -> MixedFaces:
-    generator = np.random.default_rng(0)
-    for name in ("a/1.jpg", "b/2.jpg", "other/3.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        cv2.imwrite(str(tmp_path / name), generator.integers(0, 255, (80, 90, 3), dtype=np.uint8))
-    boxes = np.array([[20.0, 20.0, 30.0, 40.0]], np.float32)
-    annotations = [Annotation(name, boxes) for name in ("a/1.jpg", "b/2.jpg")]
+def mixed(tmp_path: Path, annotated: list[Annotation]) -> MixedFaces:
     augmentation = FaceAugmentation(32, views={"whole": 1.0})
-    labeled = FaceDataset(tmp_path, annotations, augmentation, seed=0)
+    labeled = FaceDataset(tmp_path, annotated, augmentation, seed=0)
     conventions = read_conventions({"b": "presence"})
     files = list_pictures([tmp_path / "other"])
     return MixedFaces(labeled, conventions, files, 0.5, augmentation, seed=0)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -55,14 +53,8 @@ def test_faces_too_small_to_learn_from_are_left_out() -> None:
 
 
 @pytest.fixture
-def labeled(tmp_path: Path) -> FaceDataset:
-    generator = np.random.default_rng(0)
-    for name in ("a/1.jpg", "b/2.jpg", "other/3.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        cv2.imwrite(str(tmp_path / name), generator.integers(0, 255, (80, 90, 3), dtype=np.uint8))
-    boxes = np.array([[20.0, 20.0, 30.0, 40.0]], np.float32)
-    annotations = [Annotation(name, boxes) for name in ("a/1.jpg", "b/2.jpg")]
-    return FaceDataset(tmp_path, annotations, FaceAugmentation(64, views={"whole": 1.0}), seed=0)
+def labeled(tmp_path: Path, annotated: list[Annotation]) -> FaceDataset:
+    return FaceDataset(tmp_path, annotated, FaceAugmentation(64, views={"whole": 1.0}), seed=0)
 
 
 def same(one: Sequence[object], other: Sequence[object]) -> bool:

@@ -14,27 +14,13 @@ from secateur.detectors.detection import Detector
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.yunet import YuNet
 from secateur.recovery.detector_task import DistilledDetectorTask, speak_alike
+from tests.recovery.conftest import Logged
 
 FACES = [torch.tensor([[0.2, 0.2, 0.6, 0.7]]), torch.tensor([[0.1, 0.3, 0.4, 0.6]])]
 
 
-class _Logged(DistilledDetectorTask):
-    """The task outside of a Trainer: what it would log is kept."""
-
-    def log_dict(self, values: Any, **_: Any) -> None:  # type: ignore[override]
-        self.logged = {name.removeprefix("train/"): float(value) for name, value in values.items()}
-
-    def log(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
-        pass
-
-    @property
-    def trainer(self) -> Any:  # type: ignore[override]
-        return None
-
-
-@pytest.fixture(autouse=True)
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secateur.training_steps.check_loss", lambda *_: None)
+class _Logged(Logged, DistilledDetectorTask):  # type: ignore[misc]  # log takes anything
+    """The task outside of a Trainer."""
 
 
 def network(kind: str = "yunet", seed: int = 0) -> nn.Module:

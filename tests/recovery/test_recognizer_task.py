@@ -11,25 +11,11 @@ from torch import nn
 
 from secateur.recognizers.squeezenet import SqueezeNet
 from secateur.recovery.recognizer_task import DistilledRecognizerTask
+from tests.recovery.conftest import Logged
 
 
-class _Logged(DistilledRecognizerTask):
-    """The task outside of a Trainer: what it would log is kept."""
-
-    def log_dict(self, values: Any, **_: Any) -> None:  # type: ignore[override]
-        self.logged = {name.removeprefix("train/"): float(value) for name, value in values.items()}
-
-    def log(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
-        pass
-
-    @property
-    def trainer(self) -> Any:  # type: ignore[override]
-        return None
-
-
-@pytest.fixture(autouse=True)
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secateur.training_steps.check_loss", lambda *_: None)
+class _Logged(Logged, DistilledRecognizerTask):  # type: ignore[misc]  # log takes anything
+    """The task outside of a Trainer."""
 
 
 def recognizer(seed: int = 0) -> nn.Module:
