@@ -12,12 +12,12 @@ from torch.nn.functional import avg_pool2d
 from torch.utils.data import Dataset
 
 from secateur.data.face_dataset import FaceDataset, Key
-from secateur.data.landmarks import COLUMNS, COUNT
+from secateur.data.landmarks import move_faces
 from secateur.data.mixed_faces import MixedFaces
 from secateur.errors import InputError
 
 _MIN_AREA = 36.0  # pixels; faces that cover no more are not trained on, as in the augmentations
-_CELLS = ((0, 0), (0, 1), (1, 0), (1, 1))
+_CELLS = ((0, 0), (1, 0), (0, 1), (1, 1))  # column and row
 
 
 def join_in_mosaic(images: Sequence[Tensor], faces: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -40,22 +40,13 @@ def join_in_mosaic(images: Sequence[Tensor], faces: Sequence[Tensor]) -> tuple[T
     small = [avg_pool2d(image, 2) for image in images]
     joined = torch.cat([torch.cat(small[:2], dim=2), torch.cat(small[2:], dim=2)], dim=1)
     moved = [
-        _move(rows, column / 2, row / 2) for rows, (row, column) in zip(faces, _CELLS, strict=True)
+        torch.from_numpy(move_faces(rows.numpy(), cell, (0.5, 0.5)))
+        for rows, cell in zip(faces, _CELLS, strict=True)
     ]
     # Pictures without faces have no columns for landmarks either.
     found = torch.cat([rows for rows in moved if len(rows)] or moved[:1])
     sides = (found[:, 2:4] - found[:, :2]) * joined.shape[-1]
     return joined, found[sides.prod(dim=1) > _MIN_AREA]
-
-
-def _move(rows: Tensor, left: float, top: float) -> Tensor:
-    """Faces of a picture that lies at half its size at this place of another."""
-    moved = rows.clone()
-    moved[:, :4] = rows[:, :4] / 2 + torch.tensor([left, top, left, top])
-    if rows.shape[1] == COLUMNS:
-        points = moved[:, 4:].view(-1, COUNT, 3)
-        points[:, :, :2] = points[:, :, :2] / 2 + torch.tensor([left, top])
-    return moved
 
 
 class MosaicFaces(Dataset[tuple[Any, ...]]):
