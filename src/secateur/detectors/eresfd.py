@@ -110,17 +110,21 @@ class SepFPN(nn.Module):
         def fuse(fine: Tensor, coarse: Tensor, column: int) -> Tensor:
             return weights[0, column] * fine + weights[1, column] * coarse
 
+        def fuse_up(fine: Tensor, coarse: Tensor, column: int) -> Tensor:
+            # Weighted before it grows: the same numbers from a quarter of the products.
+            return weights[0, column] * fine + _resize(weights[1, column] * coarse, fine)
+
         lateral = [layer(source) for layer, source in zip(self.laterals, sources, strict=False)]
         if self.topology == "standard":
             last = sources[5]
-            above = fuse(lateral[4], _resize(last, lateral[4]), 4)
+            above = fuse_up(lateral[4], last, 4)
         else:
             last = lateral[4]
             above = fuse(last, last, 4)
         tops = [above]
         coarse = sources[4]
         for level in (3, 2, 1, 0):
-            coarse = fuse(lateral[level], _resize(coarse, lateral[level]), level)
+            coarse = fuse_up(lateral[level], coarse, level)
             tops.insert(0, coarse)
         merged = [
             fuse(layer(top), source, column)
