@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from secateur.errors import InputError
+from secateur.pruning.artifact import save_slim
 from secateur.workflows.command_line.arguments import CONF
 from secateur.workflows.train.recovery import (
     build_repair,
@@ -101,3 +103,23 @@ def test_pictures_that_only_a_teacher_makes_useful_are_refused_without_one(
     key = re.split("[.=]", setting)[0]
     with pytest.raises(InputError, match=f"data.{key} needs a teacher"):
         build_teacher(config, nn.Conv2d(3, 4, 1))
+
+
+def test_a_network_of_the_user_s_own_can_be_the_teacher(tmp_path: Path) -> None:
+    own = f"{__name__}.OneConvolution"
+    save_slim(tmp_path, OneConvolution(3), {"name": own, "arguments": {"width": 3}})
+    config = resolved(
+        *("data=widerface", "weights=official.pth", f"recover.teacher={tmp_path}"),
+        f"model.network._target_={own}",
+    )
+    teacher = build_teacher(config, OneConvolution(4))
+    assert isinstance(teacher, OneConvolution)
+    assert teacher.layer.out_channels == 3
+
+
+class OneConvolution(nn.Module):
+    """A network that only its user's configuration knows."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, width, 1)

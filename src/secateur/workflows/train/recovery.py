@@ -16,10 +16,10 @@ from secateur.callbacks.soft_pruning import Repair, SoftPruningCallback
 from secateur.errors import InputError
 from secateur.pruning.artifact import load_slim
 from secateur.pruning.layers import match_layers
-from secateur.weights.architectures import BUILDERS
 from secateur.weights.recognizer_weights import is_imagenet
 from secateur.workflows.build import build_network
 from secateur.workflows.config.pruning_config import excluded_layers
+from secateur.workflows.own_networks import builders
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def build_teacher(config: DictConfig, network: nn.Module) -> nn.Module | None:
         return copy.deepcopy(network).eval()
     path = Path(str(wanted))
     if path.is_dir():
-        return load_slim(path, BUILDERS).eval()
+        return load_slim(path, builders(config)).eval()
     if not path.exists():
         raise InputError(
             f"recover.teacher={path} does not exist: give weights of {config.model.name}, the "
