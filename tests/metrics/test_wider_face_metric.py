@@ -7,7 +7,7 @@ from torch import Tensor
 
 from secateur.errors import InputError
 from secateur.metrics.predictions import from_corners
-from secateur.metrics.wider_face import evaluate_wider_face
+from secateur.metrics.wider_face import average_precision, evaluate_wider_face
 from secateur.metrics.wider_face_metric import WiderFaceAP
 from tests.ddp import run_processes
 
@@ -64,6 +64,9 @@ def test_metric_equals_the_pure_function() -> None:
     assert list(got) == ["ap_easy", "ap_medium", "ap_hard", "ap_unlisted"]
     assert got == {name: pytest.approx(value, abs=1e-7) for name, value in expected.items()}
     assert all(0.1 < value < 1 for value in got.values())
+    metric.reset()
+    areas = {f"ap_{name}": average_precision(*curve.T) for name, curve in metric.curves.items()}
+    assert areas == pytest.approx(expected)
 
 
 def test_settings_without_faces_are_left_out() -> None:

@@ -81,6 +81,11 @@ def test_taylor_on_squeezenet_from_scratch_and_from_its_weights(
     assert evaluation["eer"] == pytest.approx(record["eer"])
     assert evaluation["parameters"] == record["params_slim"]
     assert evaluation["unsupported"].keys() >= {"tar_at_far_1e-3"}
+    # curve and thresholds of the run are those of its slim network, not of an earlier stage
+    run_folder = tmp_path / "pruned"
+    thresholds = json.loads((run_folder / "verification.json").read_text())["thresholds"]
+    assert thresholds == pytest.approx(evaluation["thresholds"])
+    assert (run_folder / "roc.csv").read_text() == (folder / "roc.csv").read_text()
     assert {path.name for path in (folder / "plots").iterdir()} == {
         "roc.png",
         "det.png",

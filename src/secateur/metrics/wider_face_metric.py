@@ -32,6 +32,10 @@ class WiderFaceAP(Metric):
     Scores are normalised over all predictions, so they are kept until the end: two float32
     numbers for each prediction, in one-dimensional states, the only ones that several processes
     can gather when they hold different amounts or nothing at all.
+
+    Attributes:
+        curves: ``(1000, 2)`` precision and recall by setting, of the last `compute`, of all
+            processes; they outlive a reset.
     """
 
     is_differentiable = False
@@ -44,6 +48,7 @@ class WiderFaceAP(Metric):
     scores: list[Tensor]
     verdicts: list[Tensor]
     n_faces: Tensor
+    curves: dict[str, NDArray[np.float64]]
 
     def __init__(self, settings: Sequence[str] = SETTINGS, **kwargs: object) -> None:
         """Make an empty metric.
@@ -56,6 +61,7 @@ class WiderFaceAP(Metric):
         if not 1 <= len(settings) <= self.max_settings:
             raise ValueError(f"1 to {self.max_settings} settings are possible, got {len(settings)}")
         self.settings = tuple(settings)
+        self.curves = {}
         self.add_state("scores", [], dist_reduce_fx="cat")
         self.add_state("verdicts", [], dist_reduce_fx="cat")
         self.add_state(
@@ -96,7 +102,7 @@ class WiderFaceAP(Metric):
         """Return ``ap_<setting>`` for each setting with at least one evaluated face."""
         scores = _to_numpy(_gathered(self.scores)).astype(np.float64)
         codes = _to_numpy(_gathered(self.verdicts)).astype(np.int64)
-        results = {}
+        results, self.curves = {}, {}
         for i, setting in enumerate(self.settings):
             n_faces = int(self.n_faces[i])
             if n_faces == 0:
@@ -104,11 +110,11 @@ class WiderFaceAP(Metric):
             verdicts = codes >> (2 * i) & 3
             part = verdicts != _ABSENT
             verdicts = verdicts[part]
-            curve = precision_recall(
+            self.curves[setting] = precision_recall(
                 normalize_scores(scores[part]), verdicts >= _FALSE_ALARM, verdicts == _HIT, n_faces
             )
             results[f"ap_{setting}"] = torch.tensor(
-                average_precision(*curve.T), dtype=torch.float32, device=self.device
+                average_precision(*self.curves[setting].T), dtype=torch.float32, device=self.device
             )
         return results
 

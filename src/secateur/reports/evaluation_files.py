@@ -60,20 +60,30 @@ def write_evaluation(folder: Path, evaluation: Evaluation, record: Record) -> No
         evaluation: Result of the metric.
         record: As of ``evaluation_record``.
     """
+    curves = {name: (result.curve, result.ap) for name, result in evaluation.settings.items()}
+    write_curves(folder, curves, title=str(record["name"]))
+    write_json(folder / RECORD, record)
+
+
+def write_curves(
+    folder: Path, curves: Mapping[str, tuple[NDArray[np.float64], float]], *, title: str
+) -> None:
+    """Write precision and recall as a table and as a plot.
+
+    Args:
+        folder: Gets ``precision_recall.csv`` and ``plots/precision_recall.png``.
+        curves: For each setting its ``(1000, 2)`` precision and recall and its average precision.
+        title: Title of the plot.
+    """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["setting", "threshold", "precision", "recall"])
-    for name, result in evaluation.settings.items():
-        for t, (precision, recall) in enumerate(result.curve.tolist(), start=1):
+    for name, (curve, _) in curves.items():
+        for t, (precision, recall) in enumerate(curve.tolist(), start=1):
             shown = "" if math.isnan(precision) else repr(precision)
             writer.writerow([name, f"{1 - t / N_THRESHOLDS:.3f}", shown, repr(recall)])
     atomic_write(folder / "precision_recall.csv", table.getvalue())
-    plot_precision_recall(
-        folder / "plots" / "precision_recall.png",
-        {name: (result.curve, result.ap) for name, result in evaluation.settings.items()},
-        title=str(record["name"]),
-    )
-    write_json(folder / RECORD, record)
+    plot_precision_recall(folder / "plots" / "precision_recall.png", curves, title=title)
 
 
 def write_pictures(

@@ -28,6 +28,14 @@ def test_a_run_and_its_evaluation_are_found_at_any_depth(tmp_path: Path) -> None
     assert "ap_hard_start" not in evaluation.record
 
 
+def test_the_curve_that_a_run_wrote_goes_before_those_of_its_evaluations(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    own = "setting,threshold,precision,recall\nhard,0.9,0.5,0.25\n"
+    (folder / "precision_recall.csv").write_text(own)
+    training = collect_runs([tmp_path]).runs[0]
+    assert training.precision_recall["hard"] == ([0.25], [0.5])
+
+
 def test_what_was_measured_at_one_epoch_alone_is_no_curve(tmp_path: Path) -> None:
     rows = ["epoch,step,name,value", "0,0,val/ap_hard,0.8", "0,0,val/ap_hard,0.7"]
     rows += [f"{epoch},{epoch},holdout/ap_hard,0.7{epoch}" for epoch in (0, 1)]

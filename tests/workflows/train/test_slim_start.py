@@ -13,6 +13,7 @@ from secateur.data.synthetic.face_set import write_drawn_set
 from secateur.detectors.eresfd import EResFD
 from secateur.pruning.artifact import load_slim, save_slim
 from secateur.pruning.prune import prune
+from secateur.reports.comparison.runs import collect_runs
 from secateur.weights.architectures import BUILDERS
 from secateur.workflows.cli import run_command
 from secateur.workflows.train.training import train
@@ -74,6 +75,11 @@ def test_a_slim_network_is_pruned_again(
     short = "phases.recovering.finetune_epochs=0"
     run(monkeypatch, tmp_path, "model=eresfd", f"weights={slim}", *pruning, short)
     assert parameters(tmp_path / "run") < 0.8 * parameters(slim)
+    # precision and recall of the slim network, for comparisons
+    found = collect_runs([tmp_path / "run"]).runs[0]
+    assert "ap_hard" in found.record
+    assert "hard" in found.precision_recall
+    assert (tmp_path / "run" / "plots" / "precision_recall.png").is_file()
 
 
 def test_a_slim_network_of_another_model_is_refused(

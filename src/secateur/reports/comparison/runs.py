@@ -215,8 +215,9 @@ def _read_run(path: Path) -> Run:
         run.layers = read_layers(parts / "pruning.json")
     if (parts / "plots" / "pictures.png").is_file():
         run.picture = parts / "plots" / "pictures.png"
-    for evaluation in sorted((parts / "evaluation").glob("**/*.csv")):
-        _read_evaluation_curves(run, evaluation)
+    # first those that the run itself wrote: its figures in the table are of the same network
+    for table in (*sorted(parts.glob("*.csv")), *sorted((parts / "evaluation").glob("**/*.csv"))):
+        _read_evaluation_curves(run, table)
     return run
 
 

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
@@ -26,9 +28,11 @@ from secateur.cost.report import compare_costs
 from secateur.files import write_json
 from secateur.metrics.verification import Verification
 from secateur.pruning.artifact import PICTURES, save_verified_slim
+from secateur.reports.evaluation_files import write_curves
 from secateur.reports.plots import Span
 from secateur.reports.run_report import closing_table, draw_plots
 from secateur.reports.summary import write_summary
+from secateur.reports.verification_plots import plot_roc, write_roc
 from secateur.workflows.build import instantiate
 from secateur.workflows.config.pruning_config import group_rates, size_target
 from secateur.workflows.model_cards import write_run_card
@@ -81,6 +85,7 @@ class RunFinalizer:
         size = int(config.data.input_size)
         self.example = torch.zeros(1, 3, size, size)
         self.verification: Verification | None = None
+        self.curves: dict[str, tuple[NDArray[np.float64], float]] = {}
 
     def __call__(self, wall_seconds: float, about: Mapping[str, Any]) -> dict[str, Any]:
         """Finish the run.
@@ -106,7 +111,7 @@ class RunFinalizer:
         )
         slimmed, difference = proved.network, proved.difference
         log.info("slim against masked on real pictures: max abs difference %.2g", difference)
-        final = self.evaluate(slimmed, "slim network")
+        final = self.evaluate(slimmed, "slim network", keep=True)
         # A recovering run was validated on pictures that are held out of training.
         for stage, network in stage_networks(self.masked, self.pruning).items():
             self.recorder.stages[stage] = self.evaluate(network, f"{stage} network")
@@ -125,8 +130,17 @@ class RunFinalizer:
         for image in self.data.validation_images(PICTURES):
             yield (image[None],)
 
-    def evaluate(self, network: nn.Module, name: str) -> dict[str, float]:
-        """Validation metrics of a network, which the terminal calls by a name."""
+    def evaluate(self, network: nn.Module, name: str, *, keep: bool = False) -> dict[str, float]:
+        """Validate a network.
+
+        Args:
+            network: The network.
+            name: What the terminal calls it.
+            keep: Whether its curves and thresholds are those of the run.
+
+        Returns:
+            Its figures by name.
+        """
         task = instantiate(self.config.model.lightning, network=copy.deepcopy(network))()
         shows = bool(self.config.trainer.enable_progress_bar)
         trainer = pl.Trainer(
@@ -143,10 +157,14 @@ class RunFinalizer:
         values = trainer.validate(task, self.data, verbose=False)
         # nothing is measured with trainer.limit_val_batches=0
         found = values[0] if values else {}
-        metric = getattr(task, "verification", None)
-        if found and metric is not None:
-            self.verification = metric.verification()
-        return {name.removeprefix("val/"): float(value) for name, value in found.items()}
+        figures = {name.removeprefix("val/"): float(value) for name, value in found.items()}
+        if found and keep:
+            if (metric := getattr(task, "verification", None)) is not None:
+                self.verification = metric.verification()
+            # a task of one's own may measure something else
+            curves = getattr(getattr(task, "average_precision", None), "curves", {})
+            self.curves = {name: (curve, figures[f"ap_{name}"]) for name, curve in curves.items()}
+        return figures
 
     def summarise(
         self, slimmed: nn.Module, difference: float, final: dict[str, float], wall_seconds: float
@@ -215,10 +233,20 @@ class RunFinalizer:
             )
             write_json(self.run.path / "pruning.json", report)
         draw_plots(self.run.path, self.spans())
+        self.write_curves()
         closing_table(summary)
-        if self.verification is not None:
-            write_json(self.run.path / VERIFICATION, {"thresholds": self.verification.thresholds()})
         write_run_card(self.run.path, summary, plain(self.config))
         log_outcome(self.loggers, self.config, self.run.path, summary, self.made_from)
         write_summary(self.run.summary, summary)
         log.info("run folder: %s", self.run.path)
+
+    def write_curves(self) -> None:
+        """Precision and recall, or ROC and thresholds, of the slim network."""
+        folder = self.run.path
+        if self.curves:
+            write_curves(folder, self.curves, title="Slim network")
+        if self.verification is not None:
+            roc = self.verification.roc
+            write_roc(folder / "roc.csv", roc)
+            plot_roc(folder / "plots" / "roc.png", {"slim network": roc}, title="Verification")
+            write_json(folder / VERIFICATION, {"thresholds": self.verification.thresholds()})
