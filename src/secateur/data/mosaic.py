@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 from torch.utils.data import Dataset
 
+from secateur.data.augmentations.window import MIN_AREA
 from secateur.data.face_dataset import FaceDataset, Key
 from secateur.data.landmarks import move_faces
 from secateur.data.mixed_faces import MixedFaces
 from secateur.errors import InputError
 
-_MIN_AREA = 36.0  # pixels; faces that cover no more are not trained on, as in the augmentations
 _CELLS = ((0, 0), (1, 0), (0, 1), (1, 1))  # column and row
 
 
@@ -28,7 +28,7 @@ def join_in_mosaic(images: Sequence[Tensor], faces: Sequence[Tensor]) -> tuple[T
         faces: Of each, (G, 4) corners in 0..1, or (G, 19) with landmarks.
 
     Returns:
-        Image (3, S, S), and its faces; those that cover at most 36 pixels are left out.
+        Image (3, S, S), and its faces; those that cover at most `MIN_AREA` pixels are left out.
 
     Example:
         >>> corners = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
@@ -46,7 +46,7 @@ def join_in_mosaic(images: Sequence[Tensor], faces: Sequence[Tensor]) -> tuple[T
     # Pictures without faces have no columns for landmarks either.
     found = torch.cat([rows for rows in moved if len(rows)] or moved[:1])
     sides = (found[:, 2:4] - found[:, :2]) * joined.shape[-1]
-    return joined, found[sides.prod(dim=1) > _MIN_AREA]
+    return joined, found[sides.prod(dim=1) > MIN_AREA]
 
 
 class MosaicFaces(Dataset[tuple[Any, ...]]):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from secateur.data.augmentations.photometric import PhotometricDistortion
 from secateur.data.augmentations.scale_sampling import ScaleSampling
+from secateur.data.augmentations.window import MIN_AREA
 from secateur.data.augmentations.window_transforms import (
     ANCHOR_SIZES,
     NO_WINDOW,
@@ -67,7 +68,7 @@ class FaceAugmentation:
         contrast: float = 0.5,
         saturation: float = 0.5,
         hue: float = 18.0,
-        min_area: float = 36.0,
+        min_area: float = MIN_AREA,
         views: Mapping[str, float] | None = None,
     ) -> None:
         if input_size < 1:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.data.augmentations.window import Window
+from secateur.data.augmentations.window import MIN_AREA, Window
 from secateur.data.augmentations.window_transforms import WindowCrop
 from secateur.errors import InputError
 
@@ -83,7 +83,7 @@ class ScaleSampling(WindowCrop):
     without_faces = True
 
     def __init__(
-        self, size: int, views: Mapping[str, float], min_area: float = 36.0, p: float = 1.0
+        self, size: int, views: Mapping[str, float], min_area: float = MIN_AREA, p: float = 1.0
     ) -> None:
         super().__init__(size, min_area, p)
         if unknown := sorted(set(views) - set(VIEWS)):

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Boxes = NDArray[np.floating]
 
+MIN_AREA = 36.0
+"""Pixels of a training picture; faces that cover no more are not trained on."""
+
 
 class Window(NamedTuple):
     """A square of whole pixels that may reach beyond the picture.

@@ -13,6 +13,7 @@ from albumentations.core.type_definitions import Targets
 from numpy.typing import NDArray
 
 from secateur.data.augmentations.window import (
+    MIN_AREA,
     Window,
     boxes_in_window,
     clip_to_picture,
@@ -56,7 +57,7 @@ class WindowCrop(albumentations.DualTransform):  # type: ignore[misc]
     without_faces = False
     """Whether a picture without faces is cropped too."""
 
-    def __init__(self, size: int, min_area: float = 36.0, p: float = 1.0) -> None:
+    def __init__(self, size: int, min_area: float = MIN_AREA, p: float = 1.0) -> None:
         super().__init__(p=p)
         self.size = size
         self.min_area = min_area
@@ -330,7 +331,7 @@ class DataAnchorSampling(WindowCrop):
         self,
         size: int,
         anchor_sizes: Sequence[int] = ANCHOR_SIZES,
-        min_area: float = 36.0,
+        min_area: float = MIN_AREA,
         p: float = 1.0,
     ) -> None:
         super().__init__(size, min_area, p)
