@@ -18,6 +18,7 @@ from secateur.pruning.masks import MaskHolder
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.reconstruction import reconstruct
 from secateur.pruning.schedule import Schedule
+from secateur.reports.progress import ProgressLines
 from secateur.slimming.graph.network_graph import NetworkGraph, trace
 
 log = logging.getLogger(__name__)
@@ -153,7 +154,13 @@ class SoftPruningCallback(pl.Callback):
         dense = dense.to(next(model.parameters()).device)
         pictures = self._pictures()
         traced = self._graph(dense, pictures)
-        fits = reconstruct(dense, model, pictures, exclude=self.repair.exclude, traced=traced)
+        lines = ProgressLines("reconstruction: layer", parts=1)  # a line every half minute
+        fits = reconstruct(
+            *(dense, model, pictures),
+            exclude=self.repair.exclude,
+            traced=traced,
+            on_layer=lambda done, total: lines.update(done, total) if done < total else None,
+        )
         if trainer.world_size > 1:
             model.load_state_dict(trainer.strategy.broadcast(_state_of(model), src=0))
         if fits:

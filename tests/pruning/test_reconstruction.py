@@ -222,6 +222,17 @@ def test_without_refitting_only_means_move() -> None:
     assert distance(dense, masked, pictures()) < before
 
 
+def test_whoever_waits_is_told_after_every_layer() -> None:
+    dense = with_statistics(chain())
+    masked = copy.deepcopy(dense)
+    zero(masked[0], 1)
+    told: list[tuple[int, int]] = []
+    reconstruct(dense, masked, pictures(), on_layer=lambda *layers: told.append(layers))
+    count = told[-1][1]
+    assert told == [(done, count) for done in range(1, count + 1)]
+    assert count > 1
+
+
 def test_modes_of_modules_stay_and_the_dense_network_is_untouched() -> None:
     dense = with_statistics(chain())
     state = copy.deepcopy(dense.state_dict())

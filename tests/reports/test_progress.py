@@ -17,10 +17,10 @@ class Clock:
         return self.now
 
 
-def told(total: int | None, seconds: float, steps: int) -> list[str]:
+def told(total: int | None, seconds: float, steps: int, parts: int = 10) -> list[str]:
     """Lines about steps of so many seconds each."""
     clock, said = Clock(), list[str]()
-    lines = ProgressLines("pruning", said.append, clock)
+    lines = ProgressLines("pruning", said.append, clock, parts)
     for step in range(steps):
         clock.now += seconds
         lines.update(step + 1, total, f"loss {step}")
@@ -30,6 +30,11 @@ def told(total: int | None, seconds: float, steps: int) -> list[str]:
 def test_long_steps_have_a_line_every_half_minute() -> None:
     assert len(told(total=1000, seconds=1, steps=95)) == 3
     assert len(told(total=1000, seconds=40, steps=5)) == 5
+
+
+def test_what_is_done_within_half_a_minute_needs_no_line() -> None:
+    assert told(total=30, seconds=0.9, steps=29, parts=1) == []
+    assert len(told(total=30, seconds=4, steps=29, parts=1)) == 3
 
 
 def test_steps_of_some_minutes_have_a_line_every_tenth() -> None:

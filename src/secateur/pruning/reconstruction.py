@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -55,6 +55,7 @@ def reconstruct(
     seed: int = 0,
     memory: float = MEMORY,
     traced: NetworkGraph | None = None,
+    on_layer: Callable[[int, int], None] | None = None,
 ) -> list[LayerFit]:
     """Refit a masked network to a dense one on pictures without labels, in closed form.
 
@@ -81,6 +82,7 @@ def reconstruct(
         seed: Seed of the choice of positions.
         memory: Most bytes of feature maps of both networks; one item of ``pictures`` is always run.
         traced: Operator graph of ``dense`` for such pictures, if it is at hand.
+        on_layer: Told after every layer how many have had their turn, and of how many.
 
     Returns:
         What was fitted, in the order of execution; nothing if both networks compute the same.
@@ -98,9 +100,13 @@ def reconstruct(
     # Shrunken filters of trained networks are full of denormal numbers, see there.
     with evaluation_mode(dense, masked), torch.no_grad(), denormals_as_zero():
         fitter = LayerFitter(dense, masked, traced, calls, damping, refit)
-        for _ in range(2 if refit and fitter.shared else 1):
+        sweeps, done = 2 if refit and fitter.shared else 1, 0
+        for _ in range(sweeps):
             execution = PairedExecution(traced, dense, masked, batches, _wanted(calls))
-            _sweep(execution, traced, fitter, math.ceil(positions / len(batches)), seed)
+            for _ in _sweep(execution, traced, fitter, math.ceil(positions / len(batches)), seed):
+                done += 1
+                if on_layer is not None:
+                    on_layer(done, sweeps * len(calls))
     return list(fitter.fits.values())
 
 
@@ -159,8 +165,8 @@ def _in_order(traced: NetworkGraph, calls: Mapping[fx.Node, LayerCall]) -> list[
 
 def _sweep(
     execution: PairedExecution, traced: NetworkGraph, fitter: LayerFitter, positions: int, seed: int
-) -> None:
-    """Run both networks once and fit every layer when its turn comes."""
+) -> Iterator[LayerCall]:
+    """Run both networks once and fit every layer when its turn comes; gives the layers so far."""
     calls = {call.node: call for call in fitter.calls}
     generator = torch.Generator().manual_seed(seed)
     for node in _in_order(traced, calls):
@@ -172,3 +178,4 @@ def _sweep(
             execution.recompute(node)
         for wanted in (node, *read):
             execution.release(wanted)
+        yield call

@@ -42,6 +42,7 @@ class ProgressLines:
         title: What is being done.
         say: Takes a line.
         clock: Seconds, from any beginning.
+        parts: Of how many parts of the whole each has a line, however soon it is done.
     """
 
     def __init__(
@@ -49,8 +50,9 @@ class ProgressLines:
         title: str,
         say: Callable[[str], None] = log.info,
         clock: Callable[[], float] = time.monotonic,
+        parts: int = PARTS,
     ) -> None:
-        self.title = title
+        self.title, self.parts = title, parts
         self._say, self._clock = say, clock
         self._began = self._last = clock()
         self._told = 0
@@ -68,8 +70,8 @@ class ProgressLines:
         if done == self._told:
             return
         now = self._clock()
-        parts = [] if total is None else [done * PARTS // total, self._told * PARTS // total]
-        due = now - self._last >= SECONDS or (len(set(parts)) > 1 and now - self._last >= _SHORTEST)
+        parts = set() if total is None else {n * self.parts // total for n in (done, self._told)}
+        due = now - self._last >= SECONDS or (len(parts) > 1 and now - self._last >= _SHORTEST)
         ended = total is not None and done >= total
         if not due and not ended:
             return
