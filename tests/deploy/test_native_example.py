@@ -43,8 +43,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_same_faces_on_ten_pictures(program: Path, reference: Path, tmp_path: Path) -> None:
-    loaded = load_network(reference / "weights" / "clovaai_eresfd_16.safetensors")
+@pytest.mark.parametrize("name", ["clovaai_eresfd_16", "yunet/libfacedetection_yunet_n"])
+def test_same_faces_on_ten_pictures(
+    program: Path, name: str, reference: Path, tmp_path: Path
+) -> None:
+    loaded = load_network(reference / "weights" / f"{name}.safetensors")
     description = describe(loaded, "onnx")
     model = tmp_path / "model.onnx"
     export_onnx(exportable(loaded, description), model, description)
@@ -62,10 +65,10 @@ def test_same_faces_on_ten_pictures(program: Path, reference: Path, tmp_path: Pa
     detector = load(model, threads=1)
     parts = dict(zip(files, _by_file(result.stdout, files), strict=True))
     count = 0
-    for name, picture in zip(files, pictures, strict=True):
+    for file, picture in zip(files, pictures, strict=True):
         expected = detector(picture, min_score=0.5)
-        assert len(expected) == len(parts[name])
-        box, score, complete = match_faces(expected.rows(), parts[name], 0.5)
+        assert len(expected) == len(parts[file])
+        box, score, complete = match_faces(expected.rows(), parts[file], 0.5)
         assert complete
         assert box < 0.5
         assert score < 1e-3

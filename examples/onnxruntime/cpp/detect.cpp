@@ -90,36 +90,64 @@ float overlap(const Face& a, const Face& b) {
     return shared / ((a.x2 - a.x1) * (a.y2 - a.y1) + (b.x2 - b.x1) * (b.y2 - b.y1) - shared);
 }
 
-// Raw outputs of one picture to faces, the surest first.
-std::vector<Face> decode(const float* locations, const float* logits, size_t count,
-                         const Json& description, int height, int width) {
-    const Json &limits = description["suppression"], &layout = description["anchors"];
+float sigmoid(float logit) { return 1 / (1 + std::exp(-logit)); }
+
+// A face for every anchor of a higher score: from offsets (N, 4) and logits (N, 2).
+std::vector<Face> decode_anchors(const float* locations, const float* logits, size_t count,
+                                 const Json& layout, float threshold, int height, int width) {
     const auto anchors = make_anchors(layout, height, width);
     if (anchors.size() != count) throw std::runtime_error("the outputs do not fit the anchors");
-    const float threshold = float(limits["score_threshold"].number);
-    const float suppressed = float(limits["iou_threshold"].number);
     const auto variance = layout["variance"].numbers();
-    std::vector<float> scores(count);
-    std::vector<size_t> order;
-    for (size_t i = 0; i < count; ++i) {
-        scores[i] = 1 / (1 + std::exp(logits[2 * i] - logits[2 * i + 1]));
-        if (scores[i] > threshold) order.push_back(i);
-    }
-    std::stable_sort(order.begin(), order.end(),
-                     [&](size_t a, size_t b) { return scores[a] > scores[b]; });
-    const size_t candidates = size_t(limits["max_candidates"].number);
-    if (candidates && order.size() > candidates) order.resize(candidates);
     std::vector<Face> faces;
-    for (size_t i : order) {
+    for (size_t i = 0; i < count; ++i) {
+        const float score = sigmoid(logits[2 * i + 1] - logits[2 * i]);
+        if (score <= threshold) continue;
         const Anchor& anchor = anchors[i];
         const float* offset = locations + 4 * i;
         const float x = anchor.x + offset[0] * variance[0] * anchor.width;
         const float y = anchor.y + offset[1] * variance[0] * anchor.height;
         const float w = anchor.width * std::exp(std::min(offset[2] * variance[1], 16.0f));
         const float h = anchor.height * std::exp(std::min(offset[3] * variance[1], 16.0f));
-        const Face face{x - w / 2, y - h / 2, x + w / 2, y + h / 2, scores[i]};
+        faces.push_back({x - w / 2, y - h / 2, x + w / 2, y + h / 2, score});
+    }
+    return faces;
+}
+
+// A face for every cell of a higher score, of detectors without anchors such as YuNet: from logits
+// of class and objectness (N) and offsets (N, 4).
+std::vector<Face> decode_points(const float* classes, const float* offsets, const float* objects,
+                                size_t count, const Json& layout, float threshold, int height,
+                                int width) {
+    const bool root = layout["root"].number != 0;
+    std::vector<Face> faces;
+    size_t i = 0;
+    for (const double stride : layout["strides"].numbers())
+        for (int row = 0; row < height / int(stride); ++row)
+            for (int column = 0; column < width / int(stride); ++column, ++i) {
+                if (i >= count) throw std::runtime_error("the outputs do not fit the cells");
+                const float product = sigmoid(classes[i]) * sigmoid(objects[i]);
+                const float score = root ? std::sqrt(product) : product;
+                if (score <= threshold) continue;
+                const float* offset = offsets + 4 * i;
+                const float x = (column + offset[0]) * stride, y = (row + offset[1]) * stride;
+                const float w = std::exp(offset[2]) * stride, h = std::exp(offset[3]) * stride;
+                faces.push_back({x - w / 2, y - h / 2, x + w / 2, y + h / 2, score});
+            }
+    if (i != count) throw std::runtime_error("the outputs do not fit the cells");
+    return faces;
+}
+
+// What no better face overlaps, the surest first.
+std::vector<Face> suppress(std::vector<Face> found, const Json& limits) {
+    std::stable_sort(found.begin(), found.end(),
+                     [](const Face& a, const Face& b) { return a.score > b.score; });
+    const size_t candidates = size_t(limits["max_candidates"].number);
+    if (candidates && found.size() > candidates) found.resize(candidates);
+    const float threshold = float(limits["iou_threshold"].number);
+    std::vector<Face> faces;
+    for (const Face& face : found) {
         const bool is_new = std::none_of(faces.begin(), faces.end(), [&](const Face& better) {
-            return overlap(better, face) > suppressed;
+            return overlap(better, face) > threshold;
         });
         if (is_new) faces.push_back(face);
         if (faces.size() == size_t(limits["max_faces"].number)) break;
@@ -137,8 +165,9 @@ public:
         description_ = JsonReader(description).read();
         if (description_["task"].text != "detection" ||
             (description_["anchors"].kind == Json::Null &&
+             description_["points"].kind == Json::Null &&
              !description_["suppression"]["inside"].number))
-            throw std::runtime_error(path + " is no detector with anchors");
+            throw std::runtime_error(path + " is no detector whose outputs are known here");
         input_ = session_.GetInputNameAllocated(0, allocator).get();
         for (size_t i = 0; i < session_.GetOutputCount(); ++i)
             outputs_.push_back(session_.GetOutputNameAllocated(i, allocator).get());
@@ -168,9 +197,19 @@ public:
                                   names.size());
         const float* first = found[0].GetTensorData<float>();
         const auto shape = found[0].GetTensorTypeAndShapeInfo().GetShape();
-        if (!description_["suppression"]["inside"].number)
-            return decode(first, found[1].GetTensorData<float>(), size_t(shape[1]), description_,
-                          height, width);
+        const Json& limits = description_["suppression"];
+        if (!limits["inside"].number) {
+            const size_t count = size_t(shape[1]);
+            const float threshold = float(limits["score_threshold"].number);
+            const float* second = found[1].GetTensorData<float>();
+            const Json& anchors = description_["anchors"];
+            return suppress(
+                anchors.kind != Json::Null
+                    ? decode_anchors(first, second, count, anchors, threshold, height, width)
+                    : decode_points(first, second, found.at(2).GetTensorData<float>(), count,
+                                    description_["points"], threshold, height, width),
+                limits);
+        }
         std::vector<Face> faces;
         for (int64_t i = 0; i < shape[0]; ++i, first += 5)
             faces.push_back({first[0], first[1], first[2], first[3], first[4]});
