@@ -91,12 +91,14 @@ JAVA = {
         public native final void runOnUiThread(Runnable action); }""",
     "org.json.JSONArray": """public class JSONArray {
         public native int length();
+        public native int getInt(int index);
         public native double getDouble(int index); }""",
     "org.json.JSONObject": """public class JSONObject {
         public JSONObject(String text) {}
         public native String getString(String name);
         public native int getInt(String name);
         public native double getDouble(String name);
+        public native boolean getBoolean(String name);
         public native boolean isNull(String name);
         public native JSONObject getJSONObject(String name);
         public native JSONArray getJSONArray(String name); }""",
@@ -118,6 +120,7 @@ JAVA = {
             throws OrtException;
         public native void close() throws OrtException;
         public static class Result implements AutoCloseable {
+            public native int size();
             public native OnnxValue get(int index);
             public native void close(); } }""",
     "org.pytorch.executorch.Tensor": """public abstract class Tensor {

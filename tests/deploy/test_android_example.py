@@ -8,17 +8,20 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
-from secateur.deploy.description import AnchorLayout, PixelFormat
+from secateur.deploy.description import AnchorLayout, PixelFormat, PointLayout
 from secateur.deploy.parity import match_faces
 from secateur.deploy.pixels import preprocess
 from secateur.detectors.anchors import SIZES
+from secateur.detectors.detection import Detector
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.postprocess import select_faces
+from secateur.detectors.yunet import YuNet
 from secateur.workflows.deploy.describing import anchor_layout
 from tests.deploy.android_stubs import JAVA, KOTLIN
 
@@ -55,9 +58,14 @@ public class Driver {
         float[] s = floats(a[0] + "/strides");
         int[] cells = new int[s.length];
         for (int i = 0; i < s.length; i++) cells[i] = (int) s[i];
-        FaceDecoder decoder = new FaceDecoder(cells, s, floats(a[0] + "/sizes"), 1.25f,
-            new float[] {0.1f, 0.2f}, 0.3f, 0.3f, 100, 20);
-        for (Face face : decoder.decode(floats(a[0] + "/locations"), floats(a[0] + "/logits"),
+        Suppression suppression = new Suppression(0.3f, 0.3f, 100, 20);
+        FaceDecoder decoder = a[5].equals("anchors")
+            ? new AnchorDecoder(cells, s, floats(a[0] + "/sizes"), 1.25f,
+                new float[] {0.1f, 0.2f}, suppression)
+            : new PointDecoder(cells, a[5].equals("root"), suppression);
+        float[][] outputs = new float[Integer.parseInt(a[6])][];
+        for (int i = 0; i < outputs.length; i++) outputs[i] = floats(a[0] + "/output" + i);
+        for (Face face : decoder.decode(outputs,
                 preprocessing.padded(height), preprocessing.padded(width))) {
             System.out.println(face.x1 + " " + face.y1 + " " + face.x2 + " " + face.y2 + " "
                 + face.score);
@@ -78,6 +86,51 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def run_driver(
+    classes: Path, folder: Path, picture: np.ndarray, pixels: PixelFormat, kind: str, count: int
+) -> np.ndarray:
+    """Faces (K, 5) of what lies in a folder; the input of the network is left there."""
+    rgb = picture.astype(np.uint32)
+    argb = 0xFF000000 | rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+    (folder / "argb").write_bytes(argb.astype("<u4").tobytes())
+    write_floats(folder, mean=pixels.mean, scale=pixels.scale)
+    height, width = picture.shape[:2]
+    arguments = (folder, width, height, pixels.order, pixels.multiple, kind, count)
+    result = subprocess.run(
+        ["java", "-cp", str(classes), "Driver", *map(str, arguments)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return np.array([line.split() for line in result.stdout.splitlines()], np.float32)
+
+
+def write_floats(folder: Path, **arrays: object) -> None:
+    """Write arrays as files of little-endian floats."""
+    for name, values in arrays.items():
+        (folder / name).write_bytes(np.asarray(values, "<f4").tobytes())
+
+
+def check_faces(
+    network: Detector, outputs: list[torch.Tensor], size: tuple[int, int], found: np.ndarray
+) -> None:
+    """Hold faces (K, 5) in pixels against those that Python takes from the same outputs."""
+    (rows,) = select_faces(
+        network.scores(outputs),
+        lambda chosen: network.decode(outputs, chosen, size),
+        score_threshold=0.3,
+        iou_threshold=0.3,
+        max_candidates=100,
+        max_faces=20,
+    )
+    expected = (rows[:, :5] * rows.new_tensor([size[1], size[0], size[1], size[0], 1])).numpy()
+    assert len(found) == len(expected) == 20
+    box, score, complete = match_faces(expected, found, 0.3)
+    assert complete
+    assert box < 1e-2
+    assert score < 1e-5
+
+
 @pytest.mark.parametrize(
     "pixels",
     [
@@ -88,7 +141,6 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_input_and_faces_are_those_of_python(
     classes: Path, picture: np.ndarray, tmp_path: Path, pixels: PixelFormat
 ) -> None:
-    height, width = picture.shape[:2]
     expected_input = preprocess(picture, pixels)
     size = (expected_input.shape[2], expected_input.shape[3])
     network = EResFD(anchor_ratio=1.25)
@@ -98,43 +150,29 @@ def test_input_and_faces_are_those_of_python(
     generator = torch.Generator().manual_seed(0)
     count = sum(-(-size[0] // cell) * -(-size[1] // cell) for cell in layout.cell_strides)
     outputs = [torch.randn(1, count, width_, generator=generator) for width_ in (4, 2)]
-    rgb = picture.astype(np.uint32)
-    argb = 0xFF000000 | rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
-    floats = {
-        "mean": pixels.mean,
-        "scale": pixels.scale,
-        "strides": layout.strides,
-        "sizes": SIZES,
-        "locations": outputs[0].numpy(),
-        "logits": outputs[1].numpy(),
-    }
-    (tmp_path / "argb").write_bytes(argb.astype("<u4").tobytes())
-    for name, values in floats.items():
-        (tmp_path / name).write_bytes(np.asarray(values, "<f4").tobytes())
-    arguments = [str(tmp_path), str(width), str(height), pixels.order, str(pixels.multiple)]
-    result = subprocess.run(
-        ["java", "-cp", str(classes), "Driver", *arguments],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    write_floats(tmp_path, strides=layout.strides, sizes=SIZES)
+    write_floats(tmp_path, output0=outputs[0].numpy(), output1=outputs[1].numpy())
+    found = run_driver(classes, tmp_path, picture, pixels, "anchors", 2)
     given = np.fromfile(tmp_path / "input", "<f4").reshape(expected_input.shape)
     np.testing.assert_allclose(given, expected_input.numpy(), rtol=1e-5, atol=1e-5)
-    (rows,) = select_faces(
-        network.scores(outputs),
-        lambda chosen: network.decode(outputs, chosen, size),
-        score_threshold=0.3,
-        iou_threshold=0.3,
-        max_candidates=100,
-        max_faces=20,
-    )
-    expected = (rows * rows.new_tensor([size[1], size[0], size[1], size[0], 1])).numpy()
-    found = np.array([line.split() for line in result.stdout.splitlines()], np.float32)
-    assert len(found) == len(expected) == 20
-    box, score, complete = match_faces(expected, found, 0.3)
-    assert complete
-    assert box < 1e-2
-    assert score < 1e-5
+    check_faces(network, outputs, size, found)
+
+
+@pytest.mark.parametrize("score", ["root", "product"])
+def test_faces_of_points_are_those_of_python(
+    classes: Path, picture: np.ndarray, tmp_path: Path, score: Literal["root", "product"]
+) -> None:
+    pixels = PixelFormat("float32", "bgr", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 32)
+    size = tuple(-(-side // 32) * 32 for side in picture.shape[:2])
+    network = YuNet(score=score)
+    strides = PointLayout().strides
+    generator = torch.Generator().manual_seed(0)
+    count = sum((size[0] // stride) * (size[1] // stride) for stride in strides)
+    outputs = [torch.randn(1, count, width, generator=generator) for width in (1, 4, 1, 10)]
+    write_floats(tmp_path, strides=strides, sizes=())
+    write_floats(tmp_path, **{f"output{i}": outputs[i].numpy() for i in range(3)})
+    found = run_driver(classes, tmp_path, picture, pixels, score, 3)
+    check_faces(network, outputs, (size[0], size[1]), found)
 
 
 def test_kotlin_compiles_against_what_it_takes_from_others(tmp_path: Path) -> None:

@@ -15,9 +15,7 @@ class Description(text: String) {
         require(json.getString("format") == "secateur-export" && json.getInt("version") == 1) {
             "this is no description that export.py wrote"
         }
-        require(json.getString("task") == "detection" && !json.isNull("anchors")) {
-            "$name is no detector with anchors"
-        }
+        require(json.getString("task") == "detection") { "$name is no detector" }
         val pixels = json.getJSONObject("pixels")
         require(pixels.getString("type") == "float32") {
             "$name decodes by itself: export it with postprocess=false"
@@ -28,20 +26,33 @@ class Description(text: String) {
             pixels.getJSONArray("scale").toFloats(),
             pixels.getInt("multiple"),
         )
-        val anchors = json.getJSONObject("anchors")
         val limits = json.getJSONObject("suppression")
-        decoder = FaceDecoder(
-            anchors.getJSONArray("cell_strides").toFloats().map { it.toInt() }.toIntArray(),
-            anchors.getJSONArray("strides").toFloats(),
-            anchors.getJSONArray("sizes").toFloats(),
-            anchors.getDouble("ratio").toFloat(),
-            anchors.getJSONArray("variance").toFloats(),
+        val suppression = Suppression(
             limits.getDouble("score_threshold").toFloat(),
             limits.getDouble("iou_threshold").toFloat(),
             limits.getInt("max_candidates"),
             limits.getInt("max_faces"),
         )
+        decoder = when {
+            !json.isNull("anchors") -> anchorDecoder(json.getJSONObject("anchors"), suppression)
+            !json.isNull("points") -> pointDecoder(json.getJSONObject("points"), suppression)
+            else -> error("$name has outputs that this app does not know")
+        }
     }
 }
+
+private fun anchorDecoder(anchors: JSONObject, suppression: Suppression) = AnchorDecoder(
+    anchors.getJSONArray("cell_strides").toInts(),
+    anchors.getJSONArray("strides").toFloats(),
+    anchors.getJSONArray("sizes").toFloats(),
+    anchors.getDouble("ratio").toFloat(),
+    anchors.getJSONArray("variance").toFloats(),
+    suppression,
+)
+
+private fun pointDecoder(points: JSONObject, suppression: Suppression) =
+    PointDecoder(points.getJSONArray("strides").toInts(), points.getBoolean("root"), suppression)
+
+private fun JSONArray.toInts() = IntArray(length()) { getInt(it) }
 
 private fun JSONArray.toFloats() = FloatArray(length()) { getDouble(it).toFloat() }

@@ -15,8 +15,8 @@ import org.pytorch.executorch.Tensor
 abstract class FaceDetector(private val description: Description) : AutoCloseable {
     val name = description.name
 
-    /** Raw outputs, locations and logits, of an input (1, 3, rows, columns). */
-    protected abstract fun run(input: FloatArray, rows: Int, columns: Int): Pair<FloatArray, FloatArray>
+    /** Raw outputs of an input (1, 3, rows, columns), in the order of the file. */
+    protected abstract fun run(input: FloatArray, rows: Int, columns: Int): Array<FloatArray>
 
     /** Faces of at least a score, in pixels of the bitmap. */
     fun detect(bitmap: Bitmap, minScore: Float = 0.5f): List<Face> {
@@ -26,8 +26,7 @@ abstract class FaceDetector(private val description: Description) : AutoCloseabl
         val rows = preprocessing.padded(bitmap.height)
         val columns = preprocessing.padded(bitmap.width)
         val input = preprocessing.toInput(pixels, bitmap.width, bitmap.height)
-        val (locations, logits) = run(input, rows, columns)
-        return description.decoder.decode(locations, logits, rows, columns)
+        return description.decoder.decode(run(input, rows, columns), rows, columns)
             .filter { it.score >= minScore }
     }
 
@@ -53,11 +52,11 @@ class OnnxDetector(model: ByteArray, description: Description) : FaceDetector(de
     private val environment = OrtEnvironment.getEnvironment()
     private val session: OrtSession = environment.createSession(model)
 
-    override fun run(input: FloatArray, rows: Int, columns: Int): Pair<FloatArray, FloatArray> {
+    override fun run(input: FloatArray, rows: Int, columns: Int): Array<FloatArray> {
         val shape = longArrayOf(1, 3, rows.toLong(), columns.toLong())
         OnnxTensor.createTensor(environment, FloatBuffer.wrap(input), shape).use { tensor ->
             session.run(mapOf(session.inputNames.first() to tensor)).use { found ->
-                return floats(found[0] as OnnxTensor) to floats(found[1] as OnnxTensor)
+                return Array(found.size()) { floats(found[it] as OnnxTensor) }
             }
         }
     }
@@ -73,10 +72,10 @@ class OnnxDetector(model: ByteArray, description: Description) : FaceDetector(de
 class ExecutorchDetector(model: File, description: Description) : FaceDetector(description) {
     private val module: Module = Module.load(model.path)
 
-    override fun run(input: FloatArray, rows: Int, columns: Int): Pair<FloatArray, FloatArray> {
+    override fun run(input: FloatArray, rows: Int, columns: Int): Array<FloatArray> {
         val shape = longArrayOf(1, 3, rows.toLong(), columns.toLong())
         val found = module.forward(EValue.from(Tensor.fromBlob(input, shape)))
-        return found[0].toTensor().dataAsFloatArray to found[1].toTensor().dataAsFloatArray
+        return Array(found.size) { found[it].toTensor().dataAsFloatArray }
     }
 
     override fun close() = module.destroy()
