@@ -87,6 +87,12 @@ def test_what_has_a_folder_already_keeps_it(arguments: list[str]) -> None:
     assert with_sweep_folder("train", arguments) == arguments
 
 
+def test_a_job_may_name_its_files_after_another_value_of_the_sweep() -> None:
+    overrides = ["model=yunet_n", "weights=dense/${model.name}.ckpt"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        assert compose("train", overrides).weights == "dense/yunet_n.ckpt"
+
+
 @pytest.mark.slow
 def test_the_same_command_finds_its_sweep_again_and_goes_on(tmp_path: Path) -> None:
     line = [sys.executable, str(ROOT / "train.py"), "-m", "rate=0.2,0.4", "trainer=cpu"]

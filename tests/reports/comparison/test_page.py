@@ -48,6 +48,17 @@ def test_the_page_asks_nothing_of_the_network_and_holds_its_data(
     assert data["quality"] == "ap_hard"
 
 
+def test_labels_beside_each_other_are_short_and_differ(runs: list[Run]) -> None:
+    for i, run in enumerate(runs):
+        run.name = f"outputs/multirun/train-model-pruning-rate-9462ddd3/{i}"
+        run.settings["phases.prune_epochs"] = i
+    data = page_data(runs)
+    ticks = [run["tick"] for run in data["runs"]]
+    assert len(set(ticks)) == 8  # trainings and evaluations
+    assert max(map(len, ticks)) <= 30
+    assert data["axis_labels"]["phases.prune_epochs"] == "prune_epochs"
+
+
 def test_every_plot_lies_beside_the_page_with_its_numbers(tmp_path: Path, runs: list[Run]) -> None:
     written = draw_comparison(tmp_path / "plots", runs, page_data(runs))
     names = {path.stem for path in written}
@@ -71,6 +82,7 @@ FLAGS = [
 def test_the_page_in_a_browser(tmp_path: Path, runs: list[Run], width: int, scheme: str) -> None:
     playwright = pytest.importorskip("playwright.sync_api")
     references = [{"name": "YuNet", "data": "widerface", "params_slim": 75856.0, "ap_hard": 0.7}]
+    runs[3].name = "3/train-model-pruning-rate-9462ddd3/eresfd-l1-0.3"
     path = write_page(tmp_path / "page.html", runs, title="sweep", references=references)
     errors: list[str] = []
     requests: list[str] = []
@@ -85,6 +97,9 @@ def test_the_page_in_a_browser(tmp_path: Path, runs: list[Run], width: int, sche
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri(), wait_until="domcontentloaded")
         page.wait_for_selector("#table tbody tr")
+        # a long name stands in a few lines and not one letter above the other
+        rows = page.locator("#table tbody tr")
+        assert max(rows.nth(i).bounding_box()["height"] for i in range(rows.count())) < 120
         sorting_and_filtering(page)
         page.locator("#front").scroll_into_view_if_needed()
         page.wait_for_selector("#front .points path.point")
@@ -96,11 +111,12 @@ def test_the_page_in_a_browser(tmp_path: Path, runs: list[Run], width: int, sche
         page.check("#front-log")
         with page.expect_download() as download:
             page.click('[data-csv="front"]')
-        rows = Path(download.value.path()).read_text().splitlines()
-        assert len(rows) == 1 + 4 + 1
+        lines = Path(download.value.path()).read_text().splitlines()
+        assert len(lines) == 1 + 4 + 1
         for part in ("parallel", "curves", "quality", "layers"):
             page.locator(f"#{part}").scroll_into_view_if_needed()
             page.wait_for_selector(f"#{part} .main-svg")
+        keeping_looks(page)
         page.click("#theme")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         browser.close()
@@ -122,6 +138,16 @@ def sorting_and_filtering(page: Any) -> None:
     page.fill("#filter", "training")
     assert page.inner_text("#filter-problem") == ""
     assert page.locator("#table tbody tr").count() == 4
+
+
+def keeping_looks(page: Any) -> None:
+    """A series has the same color whichever runs are left."""
+    look = "[...front.data].filter((t) => t.name.includes('l1')).map((t) => t.marker.color)[0]"
+    before = page.evaluate(look)
+    page.fill("#filter", "l1")
+    page.locator("#front").scroll_into_view_if_needed()
+    assert page.evaluate(look) == before
+    page.fill("#filter", "")
 
 
 def stepping_by_keyboard(page: Any) -> None:

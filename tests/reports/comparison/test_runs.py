@@ -44,6 +44,20 @@ def test_what_was_measured_at_one_epoch_alone_is_no_curve(tmp_path: Path) -> Non
     assert curves == {"holdout/ap_hard": ([0.0, 1.0], [0.7, 0.71])}
 
 
+def test_a_curve_has_one_value_per_epoch_the_last(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    values = "0,0,val/ap_hard,0.9\n0,4,val/ap_hard,0.2\n1,8,val/ap_hard,0.5\n"
+    (tmp_path / "run" / "metrics.csv").write_text(f"epoch,step,name,value\n{values}")
+    assert collect_runs([tmp_path]).runs[0].curves["val/ap_hard"] == ([0.0, 1.0], [0.2, 0.5])
+
+
+def test_jobs_of_a_sweep_come_by_their_numbers(tmp_path: Path) -> None:
+    for number in (10, 2, 1):
+        write_run(tmp_path / "sweep" / str(number))
+    kinds = {run.path.name: run for run in collect_runs([tmp_path]).runs if run.kind == "training"}
+    assert list(kinds) == ["1", "2", "10"]
+
+
 def test_a_folder_given_twice_counts_once(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a")
     assert len(collect_runs([tmp_path, run]).runs) == 2

@@ -34,6 +34,8 @@
   const series = (run) =>
     [run.values.model, run.values.criterion || (run.kind === "evaluation" ? "evaluated" : "dense")]
       .filter(Boolean).join(" · ");
+  // by all runs, so that a series keeps its look whatever is filtered or sorted
+  const SERIES = [...new Set(runs.map(series))];
   const style = (index) => ({
     color: PALETTE[index % PALETTE.length],
     dash: DASHES[Math.floor(index / PALETTE.length) % DASHES.length],
@@ -199,6 +201,8 @@
     };
   }
 
+  const ending = (text, most) =>
+    (text.length > most ? `…${text.slice(1 - most)}` : text);
   const escape = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
 
   function plot(id, traces, more) {
@@ -254,7 +258,9 @@
       groups.set(name, [...(groups.get(name) || []), point]);
     }
     steps = [];
-    [...groups.entries()].forEach(([name, members], i) => {
+    SERIES.filter((name) => groups.has(name)).forEach((name) => {
+      const members = groups.get(name);
+      const i = SERIES.indexOf(name);
       members.forEach((p, n) => steps.push({ ...p, trace: traces.length, point: n }));
       traces.push({
         x: members.map((p) => p.x), y: members.map((p) => p.y), mode: "markers", name,
@@ -319,17 +325,19 @@
     const { names, tint, kept } = parallelParts(shown);
     const dimensions = names.map((name) => {
       const values = kept.map((run) => run.values[name]);
-      const label = data.heads[name] || name;
+      const label = data.axis_labels[name];
       if (values.every((value) => typeof value === "number")) {
         return { label, values,
           tickformat: { count: "~s", fraction: "~g", ratio: "~g" }[figure(name).unit] || "~g" };
       }
       const kinds = [...new Set(values.map(String))].sort();
       return { label, values: values.map((value) => kinds.indexOf(String(value))),
-        tickvals: kinds.map((_, i) => i), ticktext: kinds };
+        tickvals: kinds.map((_, i) => i), ticktext: kinds.map((kind) => ending(kind, 16)) };
     });
     const element = $("parallel");
-    element.style.minWidth = `${Math.max(300, 115 * names.length)}px`;
+    // an axis is as wide as the longest label, so that none runs into the next
+    const widest = Math.max(0, ...dimensions.map((one) => one.label.length));
+    element.style.minWidth = `${Math.max(300, 130 + Math.max(115, 7 * widest + 16) * names.length)}px`;
     return plot("parallel", [{
       type: "parcoords", dimensions,
       line: { color: kept.map((run) => run.values[tint]), colorscale: scale(),
@@ -386,7 +394,7 @@
     }));
     $("layers").style.minWidth = `${140 + 26 * with_layers.length}px`;
     return plot("layers", [{
-      type: "heatmap", x: with_layers.map((run) => (narrow() ? run.name : run.label)), y: names,
+      type: "heatmap", x: with_layers.map((run) => run.label), y: names,
       z: cells((row) => row[column] / row[1]),
       text: cells((row) => `${row[2]} of ${row[1]} kept, ${row[3]} in the slim network`),
       hovertemplate: "<b>%{x}</b><br>%{y}<br>%{text}<extra></extra>",
@@ -394,8 +402,11 @@
       colorbar: { tickformat: ".0%", thickness: 12 },
     }], {
       height: Math.max(320, 110 + 15 * names.length),
-      xaxis: { type: "category", tickangle: -45, showgrid: false },
-      yaxis: { autorange: "reversed", type: "category", showgrid: false, tickfont: { size: 10 } },
+      xaxis: { type: "category", tickangle: -45, showgrid: false,
+        tickvals: with_layers.map((run) => run.label),
+        ticktext: with_layers.map((run) => (narrow() ? ending(run.name, 14) : run.tick)) },
+      yaxis: { autorange: "reversed", type: "category", showgrid: false, tickfont: { size: 10 },
+        tickvals: names, ticktext: names.map((name) => ending(name, narrow() ? 18 : 40)) },
     });
   }
 

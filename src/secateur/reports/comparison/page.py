@@ -17,7 +17,9 @@ from secateur.errors import InputError
 from secateur.metrics.names import QUALITY, RATIO, SIZE, find_figure, label_of
 from secateur.reports.comparison.runs import Run
 from secateur.reports.comparison.table import (
+    axis_labels,
     common_values,
+    cut_labels,
     default_columns,
     head_of,
     unequal_runs,
@@ -86,7 +88,8 @@ def page_data(
     columns = default_columns(runs)
     pictures: list[str] = []
     entries = []
-    for run, found in zip(runs, values, strict=True):
+    ticks = cut_labels([run.label for run in runs])
+    for run, found, tick in zip(runs, values, ticks, strict=True):
         place = None
         if run.picture is not None and (picture := _picture(run.picture)) is not None:
             place = len(pictures)
@@ -95,6 +98,7 @@ def page_data(
             {
                 "name": run.name,
                 "label": run.label,
+                "tick": tick,
                 "path": str(run.path),
                 "kind": run.kind,
                 "values": found,
@@ -137,6 +141,7 @@ def page_data(
         },
         "heads": {name: _curve_label(name) for name in sorted(names)},
         "axes": list(dict.fromkeys(axes)),
+        "axis_labels": axis_labels(list(dict.fromkeys(axes))),
         "qualities": qualities,
         "quality": next((n for n in ("ap_hard", "eer", "accuracy") if n in qualities), ""),
         "sizes": sizes,

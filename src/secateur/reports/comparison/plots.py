@@ -15,7 +15,7 @@ from secateur.files import atomic_write
 from secateur.metrics.names import find_figure, label_of
 from secateur.reports.comparison.front import pareto_front
 from secateur.reports.comparison.runs import Points, Run
-from secateur.reports.comparison.table import head_of, values_of
+from secateur.reports.comparison.table import axis_labels, cut_labels, values_of
 from secateur.reports.figure import COLORS, new_figure, put_legend
 
 _MOST_LINES = 21  # seven colours in three kinds of line
@@ -169,6 +169,7 @@ def draw_parallel(path: Path, runs: Sequence[Run], names: Sequence[str], quality
         path.with_suffix(".csv"),
         [["run", *names], *([str(v["run"]), *(str(v.get(n, "")) for n in names)] for v in values)],
     )
+    heads = axis_labels(names)
     tints = np.array([float(value[quality]) for value in values])
     low, high = float(tints.min()), float(tints.max())
     with new_figure(path, (max(6.0, 1.3 * len(names)), 4.4)) as figure:
@@ -187,14 +188,14 @@ def draw_parallel(path: Path, runs: Sequence[Run], names: Sequence[str], quality
             )
             bottom, top = float(np.nanmin(numbers)), float(np.nanmax(numbers))
             heights[:, column] = (numbers - bottom) / ((top - bottom) or 1.0)
-            ends = (_short(bottom), _short(top)) if numeric else (kinds[0], kinds[-1])
+            ends = [_short(bottom), _short(top)] if numeric else cut_labels(kinds, 18)
             axes.text(column, -0.04, ends[0], ha="center", va="top", fontsize=8)
-            axes.text(column, 1.04, ends[1], ha="center", va="bottom", fontsize=8)
+            axes.text(column, 1.04, ends[-1], ha="center", va="bottom", fontsize=8)
             axes.axvline(column, color="#888888", linewidth=0.8)
         colors = colormaps["viridis"]((tints - low) / ((high - low) or 1.0))
         for row, tint in zip(heights, colors, strict=True):
             axes.plot(range(len(names)), row, color=tint, linewidth=1.4, alpha=0.85)
-        axes.set_xticks(range(len(names)), [head_of(name) for name in names], fontsize=8)
+        axes.set_xticks(range(len(names)), [heads[name] for name in names], fontsize=8)
         axes.tick_params(axis="x", length=0, pad=14)
         axes.set(ylim=(-0.02, 1.02), yticks=[])
         for side in ("left", "bottom"):
@@ -255,7 +256,8 @@ def draw_layers(path: Path, runs: Sequence[Run]) -> Path:
         axes = figure.add_subplot()
         axes.set_title(f"{runs[0].record.get('model')}: filters kept")
         image = axes.imshow(shares, aspect="auto", cmap="cividis", vmin=0, vmax=1)
-        axes.set_xticks(range(len(runs)), [run.label for run in runs], rotation=60, ha="right")
+        ticks = cut_labels([run.label for run in runs])
+        axes.set_xticks(range(len(runs)), ticks, rotation=60, ha="right")
         axes.set_yticks(range(len(names)), names, fontsize=6)
         axes.tick_params(axis="x", labelsize=7)
         figure.colorbar(image, ax=axes, format=PercentFormatter(1.0), shrink=0.6)

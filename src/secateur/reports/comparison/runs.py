@@ -180,9 +180,9 @@ def name_runs(runs: Sequence[Run]) -> None:
 def _run_folders(folder: Path) -> Iterator[Path]:
     """All folders at or below one that hold a run; the parts of a recipe belong to it."""
     for place, children, files in os.walk(folder):
-        children[:] = sorted(
-            name for name in children if not name.startswith(".") and name not in _PARTS
-        )
+        shown = (name for name in children if not name.startswith(".") and name not in _PARTS)
+        # jobs of a sweep by their numbers: 2 before 10
+        children[:] = sorted(shown, key=lambda name: (name.isdecimal() * len(name), name))
         path = Path(place)
         found = set(files)
         if found & {_SUMMARY, *_EVALUATIONS, _EXPORT}:
@@ -243,13 +243,15 @@ def _read_curves(folder: Path) -> dict[str, Points]:
     """Curves of a training; what was measured at one epoch alone, again and again, is none.
 
     A run that recovers judges its epochs on held-out pictures, and measures the validation set only
-    around them.
+    around them. Of what else was measured twice in an epoch, as given weights before the first one
+    and after it, the last value counts.
     """
-    return {
-        name: (epochs, values)
-        for name, (epochs, values) in read_curves(folder / "metrics.csv").items()
-        if len(epochs) == 1 or len(set(epochs)) > 1
-    }
+    curves = {}
+    for name, (epochs, values) in read_curves(folder / "metrics.csv").items():
+        last = dict(zip(epochs, values, strict=True))
+        if len(epochs) == 1 or len(last) > 1:
+            curves[name] = ([*last], [*last.values()])
+    return curves
 
 
 def _read_evaluation(path: Path, name: str) -> Run:

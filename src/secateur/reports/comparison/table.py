@@ -181,6 +181,46 @@ def head_of(name: str) -> str:
     return figure.label if figure is not None and name in FIGURES else name
 
 
+def axis_labels(names: Sequence[str]) -> dict[str, str]:
+    """Short labels of axes side by side: of a dotted key, the end that no other of them shares.
+
+    Args:
+        names: Names of values.
+
+    Returns:
+        A label for each name.
+
+    Example:
+        >>> axis_labels(["phases.prune_epochs", "a.lr", "b.lr"])
+        {'phases.prune_epochs': 'prune_epochs', 'a.lr': 'a.lr', 'b.lr': 'b.lr'}
+    """
+    labels = {}
+    for name in names:
+        parts = name.split(".")
+        ends = [".".join(parts[-n:]) for n in range(1, len(parts) + 1)]
+        alone = (e for e in ends if sum(f".{other}".endswith(f".{e}") for other in names) == 1)
+        labels[name] = head_of(name) if head_of(name) != name else next(alone, name)
+    return labels
+
+
+def cut_labels(labels: Sequence[str], most: int = 30) -> list[str]:
+    """Labels of which what is long shows its end, which is what tells runs apart.
+
+    Args:
+        labels: Texts.
+        most: Characters of each that are shown; more where two would look alike.
+
+    Example:
+        >>> cut_labels(["outputs/0 eresfd-0.1", "outputs/1 eresfd-0.1", "dense"], most=13)
+        ['…0 eresfd-0.1', '…1 eresfd-0.1', 'dense']
+    """
+    while True:
+        cut = [text if len(text) <= most else f"…{text[1 - most :]}" for text in labels]
+        if len(set(cut)) == len(set(labels)):
+            return cut
+        most += 4
+
+
 def rows_of(runs: Sequence[Run], columns: Sequence[str]) -> list[list[str]]:
     """Cells as people read them."""
     return [[_cell(run, name) for name in columns] for run in runs]
