@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from secateur.workflows.cli import COMMANDS
-from secateur.workflows.command_line.arguments import CONF, hint_for
+from secateur.workflows.command_line.arguments import CONF, DEBUG, hint_for, with_debug
 from secateur.workflows.command_line.help import help_text
 from secateur.workflows.config.addresses import current_address, first_address, with_addresses
 from secateur.workflows.run_folder import fingerprint
@@ -32,6 +33,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["train.py", "trainer.max_epochs=3"], 2, "phases.prune_epochs"),
         (["train.py", "data.batch_size=4", "data.n_pictures=3"], 2, "no key data.n_pictures"),
         (["train.py", "--cfg", "job"], 0, "print_config: false"),
+        (["search.py", "debug=fast", "--cfg", "job"], 0, "n_trials: 8"),
+        (["search.py", "debug=limit"], 2, "debug=limit is for train"),
     ],
 )
 def test_answers_come_without_torch(arguments: list[str], status: int, said: str) -> None:
@@ -50,7 +53,17 @@ def test_help_names_every_key_with_its_comment(command: str) -> None:
     for key in config:
         if key not in ("defaults", "hydra"):
             assert str(key) in text
-    assert "debug=fast" in text
+    assert ("debug=fast" in text) == ("debug" in text) == (command in DEBUG)
+    choices = text.partition("Choices")[2]
+    assert not choices or re.search(r":\n  \w", choices)  # a head has something under it
+
+
+@pytest.mark.parametrize("command", DEBUG)
+def test_what_debug_may_say_is_there_and_the_users_own_stays(command: str) -> None:
+    for name, file in DEBUG[command].items():
+        assert with_debug(command, [f"debug={name}"]) == [f"debug={file}"]
+        assert (CONF / "debug" / f"{file}.yaml").is_file()
+    assert with_debug(command, ["debug=mine", "rate=0.1"]) == ["debug=mine", "rate=0.1"]
 
 
 def test_keys_of_other_templates_are_answered() -> None:

@@ -27,6 +27,7 @@ from secateur.workflows.command_line.arguments import (
     CONF,
     hint_for,
     user_conf,
+    with_debug,
     with_folders,
     with_override,
     with_sweep_folder,
@@ -94,6 +95,10 @@ def run_command(command: str, workflow: Callable[..., object] | None = None) -> 
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     if command == "compare":
         sys.argv[1:] = with_folders(sys.argv[1:])
+    try:
+        sys.argv[1:] = with_debug(command, sys.argv[1:])
+    except InputError as error:
+        _fail(str(error))
     sys.argv[1:] = with_sweep_folder(command, sys.argv[1:])
     if (own := user_conf()) is not None and not any("searchpath" in a for a in sys.argv):
         sys.argv[1:] = with_override(sys.argv[1:], f"hydra.searchpath=['file://{own}']")

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from secateur.errors import InputError
+
 CONF = Path(__file__).resolve().parents[2] / "conf"
 """The configuration that travels in the package."""
 
@@ -41,6 +43,49 @@ def hint_for(arguments: Sequence[str]) -> str | None:
         if key in ELSEWHERE:
             return f"{key} is called otherwise here: {ELSEWHERE[key]}"
     return None
+
+
+_OF_TRAINING = {name: name for name in ("fast", "fdr", "limit", "overfit", "profiler", "none")}
+DEBUG = {
+    "train": _OF_TRAINING,
+    "search": {"fast": "search", "search": "search", "none": "none"},
+    "evaluate": {"fast": "evaluate", "evaluate": "evaluate", "none": "none"},
+}
+"""What ``debug=`` may say to a command, and the file of ``conf/debug`` that it means."""
+
+
+def with_debug(command: str, arguments: Sequence[str]) -> list[str]:
+    """Give ``debug=fast`` the meaning that it has for a command.
+
+    Args:
+        command: Name of the command.
+        arguments: As given.
+
+    Returns:
+        The arguments with the name of the file; options of the user's own stay as they are.
+
+    Raises:
+        InputError: If the option would change nothing of this command.
+
+    Example:
+        >>> with_debug("search", ["debug=fast", "n_trials=3"])
+        ['debug=search', 'n_trials=3']
+    """
+    known = DEBUG.get(command, {})
+    given = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key == "debug" and value in known:
+            argument = f"debug={known[value]}"
+        elif (
+            key == "debug" and known and (of := [c for c, names in DEBUG.items() if value in names])
+        ):
+            raise InputError(
+                f"debug={value} is for {of[0]} and would change nothing of {command}: "
+                "take debug=fast, which is all of it in seconds"
+            )
+        given.append(argument)
+    return given
 
 
 def user_conf() -> Path | None:

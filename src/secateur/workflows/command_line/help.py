@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from secateur.workflows.command_line.arguments import CONF, user_conf
+from secateur.workflows.command_line.arguments import CONF, DEBUG, user_conf
 
 _GROUP = re.compile(
     r"  - (?:optional )?(?P<group>[\w/]+)(?:@\S+)?: (?P<value>\S+)\s*(?:# (?P<about>.*))?"
@@ -14,7 +14,7 @@ _HIDDEN = ("paths", "command", "local", "_self_", "recipe")
 _TAIL = """\
   --cfg job          print the composed configuration and stop      print_config=true  and go on
   --info             where each part of it comes from               --hydra-help  more of Hydra
-  -m KEY=A,B         every combination, one run each                debug=fast  all of it in seconds
+  -m KEY=A,B         every combination, one run each{debug}
 
 Tab completion for this shell:  eval "$(python {command}.py -sc install=bash)"
 """
@@ -36,16 +36,24 @@ def help_text(command: str) -> str:
             break
         head.append(line.removeprefix("#").removeprefix(" "))
     groups, keys = _groups(lines), _keys(lines)
-    parts = ["\n".join(head), "Choices (NAME=OPTION; the first shown is the default):"]
+    parts = ["\n".join(head)]
+    if groups:
+        parts.append("Choices (NAME=OPTION; the first shown is the default):")
     for name, value, about in groups:
-        parts.append(f"  {name:<14} {' '.join(_options(name, value))}")
+        options = _options(name, value)
+        if name == "debug":
+            others = {option for names in DEBUG.values() for option in names}
+            own = [one for one in options if one not in {"null", *DEBUG[command], *others}]
+            options = ["none", *(one for one in DEBUG[command] if one != "none"), *own]
+        parts.append(f"  {name:<14} {' '.join(options)}")
         if about:
             parts.append(f"  {'':<14}   {about}")
     parts.append("\nValues (KEY=VALUE):")
     for key, value, about in keys:
         shown = f"{key}={value}"
         parts.append(f"  {shown:<26} {about}" if len(shown) < 26 else f"  {shown}\n{'':<29}{about}")
-    parts.append("\n" + _TAIL.format(command=command))
+    debug = f"{'':<16}debug=fast  all of it in seconds" if command in DEBUG else ""
+    parts.append("\n" + _TAIL.format(command=command, debug=debug))
     return "\n".join(parts)
 
 
