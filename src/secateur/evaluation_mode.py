@@ -17,13 +17,16 @@ def evaluation_mode(*models: nn.Module) -> Iterator[None]:
         models: Networks, changed in place.
     """
     was = {module: module.training for model in models for module in model.modules()}
-    for model in models:
-        model.eval()
+    if any(was.values()):
+        for model in models:
+            model.eval()
     try:
         yield
     finally:
+        # To set an attribute of a module takes as long as a small layer.
         for module, training in was.items():
-            module.training = training
+            if module.training != training:
+                module.training = training
 
 
 def freeze_batchnorms(network: nn.Module) -> None:

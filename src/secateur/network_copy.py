@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -30,13 +32,53 @@ def copy_network(model: Network, *, shared: Iterable[Tensor] = ()) -> Network:
     """
     kept: dict[int, Any] = {id(tensor): tensor for tensor in shared}
     try:
-        return copy.deepcopy(model, dict(kept))
+        return _deep_copy(model, dict(kept))
     except Exception:  # whatever an attribute raises that does not want to be copied
         memo = dict(kept)
         for module in model.modules():
             for value in vars(module).values():
                 _share(value, memo)
-        return copy.deepcopy(model, memo)
+        return _deep_copy(model, memo)
+
+
+def _deep_copy(model: Network, memo: dict[int, Any]) -> Network:
+    """``copy.deepcopy``, which spends a tenth of a millisecond on the empty parts of a module.
+
+    A module has some twenty attributes of its own, most of them empty dictionaries of hooks;
+    those that are plain need no protocol of pickling to be copied.
+    """
+    plain = [module for module in model.modules() if _is_plain(type(module))]
+    for module in plain:
+        memo[id(module)] = object.__new__(type(module))
+    for module in plain:
+        state = {name: _copy_attribute(value, memo) for name, value in vars(module).items()}
+        memo[id(module)].__setstate__(state)
+    return copy.deepcopy(model, memo)
+
+
+def _copy_attribute(value: Any, memo: dict[int, Any]) -> Any:  # noqa: ANN401
+    kind = type(value)
+    if kind in _ATOMIC:
+        return value
+    if kind in (dict, OrderedDict) and id(value) not in memo:
+        made = memo[id(value)] = kind()
+        for key, item in value.items():
+            made[_copy_attribute(key, memo)] = _copy_attribute(item, memo)
+        return made
+    return copy.deepcopy(value, memo)
+
+
+@cache
+def _is_plain(kind: type[nn.Module]) -> bool:
+    """Whether a kind of module is copied attribute by attribute, as `nn.Module` is."""
+    own = any(getattr(kind, name, None) is not getattr(nn.Module, name, None) for name in _PROTOCOL)
+    return not own and not any(vars(base).get("__slots__") for base in kind.__mro__)
+
+
+_ATOMIC = frozenset({int, float, bool, str, type(None)})
+
+_PROTOCOL = ("__deepcopy__", "__getnewargs__", "__getnewargs_ex__", "__getstate__", "__new__",
+             "__reduce__", "__reduce_ex__", "__setstate__")  # fmt: skip
 
 
 def _share(value: object, memo: dict[int, Any]) -> None:

@@ -67,25 +67,33 @@ def count_macs(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> Cost
     Returns:
         Costs of one forward.
     """
-    names = {
-        parameter.data_ptr(): name.removesuffix(".weight")
-        for name, parameter in model.named_parameters()
-    }
     arguments = (example_inputs,) if isinstance(example_inputs, Tensor) else example_inputs
-    counter = _Counter(names)
+    counter = MacCounter(model)
     with evaluation_mode(model), torch.no_grad(), counter:
         model(*arguments)
-    return Costs(counter.costs)
+    return counter.costs
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the operators that multiply by a weight."""
+class MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A context that adds up what multiplies by a weight of a network.
 
-    def __init__(self, names: dict[int, str]) -> None:
-        """Start from nothing; ``names`` are those of parameters by address."""
+    Args:
+        model: Network whose forward runs within the context, without gradients.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Start from nothing."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.names = names
-        self.costs: dict[str, LayerCost] = {}
+        self.names = {
+            parameter.data_ptr(): name.removesuffix(".weight")
+            for name, parameter in model.named_parameters()
+        }
+        self.layers: dict[str, LayerCost] = {}
+
+    @property
+    def costs(self) -> Costs:
+        """What has run so far."""
+        return Costs(dict(self.layers))
 
     def __torch_dispatch__(
         self,
@@ -108,8 +116,8 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _add(self, weight: Tensor, macs: int, inputs: Tensor, output: Tensor) -> None:
         name = self.names.get(weight.data_ptr(), "other")
-        before = self.costs.get(name, LayerCost(0, 0, 0))
+        before = self.layers.get(name, LayerCost(0, 0, 0))
         size = inputs.numel() * inputs.element_size() + output.numel() * output.element_size()
-        self.costs[name] = LayerCost(
+        self.layers[name] = LayerCost(
             before.calls + 1, before.macs + macs, max(before.activation_bytes, size)
         )

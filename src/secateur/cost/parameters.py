@@ -27,8 +27,9 @@ def _count_nonzero(values: Tensor) -> int:
     """Values that are not zero, of which a processor may take denormal ones for zero."""
     if not values.is_floating_point():
         return int(values.count_nonzero())
-    bits = values.contiguous().view(_INTEGERS[values.element_size()])
-    return int((bits << 1).count_nonzero())  # without the sign: -0.0 is zero
+    bits = values.contiguous().view(_INTEGERS[values.element_size()]).flatten()
+    # Without the sign, because -0.0 is zero; in parts that stay in the processor's memory.
+    return sum(int((part << 1).count_nonzero()) for part in bits.split(2**16))
 
 
 def sparsity(model: nn.Module) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from secateur.cost.macs import LayerCost, count_macs
+from secateur.cost.macs import Costs, LayerCost, count_macs
 from secateur.cost.parameters import count_parameters, nonzero_of_parameters
 from secateur.filters import FilterLayer, number_of_filters
 
@@ -106,6 +106,7 @@ def compare_costs(
     rates: Mapping[str, float] | None = None,
     scores: Mapping[str, Tensor] | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
+    counted: tuple[Costs, Costs] | None = None,
 ) -> CostReport:
     """Compare a masked network with its slim one.
 
@@ -118,8 +119,9 @@ def compare_costs(
         rates: Rate per pruned layer.
         scores: Per pruned layer scores (n_filters,).
         groups: Names of the layers in each group.
+        counted: Costs of the layers of both networks for these inputs, if they are at hand.
     """
-    costs, costs_slim = (count_macs(model, example_inputs) for model in (masked, slim))
+    costs, costs_slim = counted or [count_macs(model, example_inputs) for model in (masked, slim)]
     group_of = {name: group for group, names in (groups or {}).items() for name in names}
     slim_modules = dict(slim.named_modules())
     nothing = LayerCost(0, 0, 0)

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from secateur.errors import InputError
 from secateur.filters import FilterLayer, as_arguments, number_of_filters
-from secateur.network_copy import copy_network
-from secateur.pruning.masks import apply_masks, scales_channels
+from secateur.pruning.masks import MaskHolder, scales_channels
 from secateur.slimming.analysis import SIZES, find_dependencies, runs_without_half
 from secateur.slimming.channel_means import needed_by_means
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
@@ -228,10 +227,9 @@ def _leave_a_constant(
     allowed: Tensor,
 ) -> Tensor:
     """Which sets emit, once masked, a constant that some layer cannot absorb, (sets,) bool."""
-    subject = copy_network(model)
     gone = torch.cat([allowed, torch.zeros(1, dtype=torch.bool)])
-    apply_masks(subject, {name: ~gone[sets] for name, sets in members.items()})
-    own = traced.over(subject)
+    masks = MaskHolder(model, {name: ~gone[sets] for name, sets in members.items()})
+    own = traced.over(model, masks.applied())
     assert own is not None
     dependencies, classes = channels.dependencies, channels.classes
     values = constant_values(own, input_free_tensors(own))

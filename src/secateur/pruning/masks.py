@@ -67,6 +67,18 @@ class MaskHolder:
             # What torch's own optimisers step with; half the time of a loop over parameters.
             torch._foreach_mul_(self._parameters, self._masks)
 
+    def applied(self) -> dict[int, Tensor]:
+        """What `apply` would make of the tensors, which stay as they are, by their ``id``.
+
+        A tensor of which nothing stays holds a single zero, whatever its shape.
+        """
+        found: dict[int, Tensor] = {}
+        for tensor, mask in zip(self._parameters, self._masks, strict=True):
+            before = found.get(id(tensor), tensor.detach())
+            zero = torch.zeros((), dtype=tensor.dtype, device=tensor.device)
+            found[id(tensor)] = before * mask if bool(mask.any()) else zero.expand(tensor.shape)
+        return found
+
     def _add(self, name: str, module: nn.Module, mask: Tensor) -> None:
         """Remember the tensors of a layer or norm and what multiplies them.
 

@@ -128,6 +128,7 @@ def prune(
         rates=pruner.rates_of(keep),
         scores=pruner.scores,
         groups=pruner.groups,
+        counted=result.report.costs,
     )
     slimming = replace(result.report, computed=computed)
     return PruneResult(result.model, PruneReport(accounted, slimming, keep))

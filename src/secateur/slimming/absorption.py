@@ -191,7 +191,7 @@ def _constants(
 
 def _needed(reader: Reader, live: Tensor) -> Tensor:
     """Which channels a live filter reads and no bias can absorb, (channels,) bool."""
-    needed: Tensor = reader.nonzero[live[reader.outputs]].any(0) & reader.constants.isnan()
+    needed: Tensor = reader.read_by(live[reader.outputs]) & reader.constants.isnan()
     return needed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from secateur.cost.macs import MacCounter
 from secateur.errors import InputError
 from secateur.evaluation_mode import evaluation_mode
 from secateur.network_copy import copy_network
@@ -64,19 +66,23 @@ def largest_difference(
     return compare(other, (Probe(tuple(args), outputs(model, args)) for args in inputs)).absolute
 
 
-def compare(model: nn.Module, probes: Iterable[Probe]) -> Difference:
+def compare(
+    model: nn.Module, probes: Iterable[Probe], counter: MacCounter | None = None
+) -> Difference:
     """Run a network and say how far it is from what is expected.
 
     Args:
         model: Any network.
         probes: Arguments and expected outputs.
+        counter: Counts what the first forward costs.
 
     Raises:
         RuntimeError: If the forward fails or outputs have other shapes.
     """
     absolute = relative = 0.0
-    for probe in probes:
-        for found, expected in zip(outputs(model, probe.arguments), probe.expected, strict=True):
+    for number, probe in enumerate(probes):
+        returned = outputs(model, probe.arguments, counter if number == 0 else None)
+        for found, expected in zip(returned, probe.expected, strict=True):
             gap, share = _gap(expected, found)
             absolute, relative = max(absolute, gap), max(relative, share)
     return Difference(absolute, relative)
@@ -106,12 +112,15 @@ def compare_in_double(
         return Difference(math.inf, math.inf)
 
 
-def make_probes(model: nn.Module, arguments: Arguments) -> list[Probe]:
+def make_probes(
+    model: nn.Module, arguments: Arguments, counter: MacCounter | None = None
+) -> list[Probe]:
     """Make two probes: the example, and noise of a larger size if the network takes one.
 
     Args:
         model: Network that gives the expected outputs.
         arguments: Example arguments of its forward.
+        counter: Counts what the forward of the example costs.
 
     Raises:
         InputError: If it computes NaN for the example, which is equal to nothing.
@@ -126,7 +135,7 @@ def make_probes(model: nn.Module, arguments: Arguments) -> list[Probe]:
         scale = float(value.std()) if value.numel() > 1 else 0.0
         return torch.randn(size, generator=generator).to(value) * (scale or 1.0)
 
-    found = [Probe(arguments, outputs(model, arguments))]
+    found = [Probe(arguments, outputs(model, arguments, counter))]
     if any(bool(expected.isnan().any()) for expected in found[0].expected):
         raise InputError(
             f"{type(model).__name__} computes NaN for the example inputs, so nothing can be proved "
@@ -164,9 +173,11 @@ def _in_double(value: object) -> object:
     return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
-def outputs(model: nn.Module, arguments: Sequence[Any]) -> list[Tensor]:
-    """All tensors that a forward in evaluation mode returns."""
-    with evaluation_mode(model), torch.no_grad():
+def outputs(
+    model: nn.Module, arguments: Sequence[Any], counter: MacCounter | None = None
+) -> list[Tensor]:
+    """All tensors that a forward in evaluation mode returns; ``counter`` counts what it costs."""
+    with evaluation_mode(model), torch.no_grad(), counter or nullcontext():
         return [leaf for leaf in tree_leaves(model(*arguments)) if isinstance(leaf, Tensor)]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from secateur.cost.macs import Costs
 from secateur.cost.parameters import count_parameters
 from secateur.slimming.analysis import Analysis
 from secateur.slimming.dependencies import ChannelClasses, ChannelDependencies
@@ -64,18 +65,19 @@ def held_channels(
     """
     held = classes.pinned | _tied_as_one(dependencies, classes)
     writers: dict[int, list[str]] = {}
+    is_held = torch.zeros(classes.count, dtype=torch.bool)
+    is_held[list(held)] = True
     for call in dependencies.calls:
         layer = owner_of(call.weight)
-        for index in torch.unique(classes.of[call.outputs]).tolist():
-            if index in held:
-                writers.setdefault(index, []).append(layer)
+        filters = classes.of[call.outputs]
+        for index in torch.unique(filters[is_held[filters]]).tolist():
+            writers.setdefault(index, []).append(layer)
     # Calls of one operator by one line of the model's source are told together.
     members: dict[tuple[str, str], list[int]] = {}
+    kinds = {reason: _kind_of(reason, dependencies.sources) for reason in set(held.values())}
     for index, reason in held.items():
         if index in writers:
-            where = next((w for w in dependencies.sources if reason.startswith(w)), "")
-            kind = reason.partition(" (")[2] if dependencies.sources.get(where) else reason
-            members.setdefault((dependencies.sources.get(where, ""), kind), []).append(index)
+            members.setdefault(kinds[reason], []).append(index)
     found = [
         HeldChannels(
             _first_of([held[index] for index in indices]),
@@ -87,6 +89,12 @@ def held_channels(
         for (source, _), indices in members.items()
     ]
     return tuple(sorted(found, key=lambda held: -held.parameters))
+
+
+def _kind_of(reason: str, sources: Mapping[str, str]) -> tuple[str, str]:
+    """Line of the model's source that a reason names, and what it says beside the module."""
+    source = next((line for where, line in sources.items() if reason.startswith(where)), "")
+    return source, reason.partition(" (")[2] if source else reason
 
 
 def _parameters_with(
@@ -112,8 +120,8 @@ def _tied_as_one(dependencies: ChannelDependencies, classes: ChannelClasses) -> 
     large: set[int] = set()
     for call in dependencies.calls:
         filters = classes.of[call.outputs]
-        index, count = torch.unique(filters, return_counts=True)
-        large |= set(index[(count > 1) & (2 * count >= len(filters))].tolist())
+        count = torch.bincount(filters)
+        large |= set(((count > 1) & (2 * count >= len(filters))).nonzero()[:, 0].tolist())
     found: dict[int, str] = {}
     for labels, where in dependencies.mixed:
         index, count = torch.unique(classes.of[labels], return_counts=True)
@@ -142,6 +150,8 @@ class SlimReport:
         renormalized: Layer norms and group norms whose statistics run over fewer channels, and
             which; where there are any, differences are from the masked network normalised like
             that.
+        costs: What the layers of both networks cost in a forward of the example inputs; None for
+            networks in half precision, whose proof is in single precision.
     """
 
     kept: dict[str, tuple[int, ...]]
@@ -155,6 +165,7 @@ class SlimReport:
     held: tuple[HeldChannels, ...] = ()
     computed: tuple[str, ...] = ()
     renormalized: Mapping[str, NarrowedNorm] = field(default_factory=dict)
+    costs: tuple[Costs, Costs] | None = field(default=None, repr=False)
 
     def explain(self) -> str:
         """What keeps the network from becoming smaller, line by line."""
@@ -247,6 +258,7 @@ def chain_reports(first: SlimReport, second: SlimReport) -> SlimReport:
         held=second.held,
         computed=first.computed,
         renormalized=_chain_norms(first.renormalized, second.renormalized),
+        costs=(first.costs[0], second.costs[1]) if first.costs and second.costs else None,
     )
 
 
@@ -270,7 +282,7 @@ class _Reasons:
         self.varying: dict[int, str] = {}
         self.constant: set[int] = set()
         for name, reader in analysis.layers.items():
-            needed = reader.nonzero[live[reader.outputs]].any(0) & reader.constants.isnan()
+            needed = reader.read_by(live[reader.outputs]) & reader.constants.isnan()
             varies = reader.seen.isnan().any(0)
             for index in torch.unique(reader.inputs[needed & varies]).tolist():
                 self.varying.setdefault(index, owner_of(name))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, fx, nn
 
+from secateur.cost.macs import MacCounter
 from secateur.errors import InputError
 from secateur.filters import as_arguments
 from secateur.network_copy import copy_network
@@ -96,7 +97,8 @@ def _slim_once(
 ) -> tuple[SlimResult, bool]:
     """Slim, and say whether a grouped convolution has become one of another kind."""
     exact = in_full_precision(model)
-    probes = make_probes(exact, arguments_in_full_precision(arguments))
+    counter = MacCounter(model) if exact is model else None
+    probes = make_probes(exact, arguments_in_full_precision(arguments), counter)
     plain, computed = with_plain_weights(model, traced)
     if computed:
         traced = trace(plain, arguments).with_equal(traced.equal)
@@ -116,7 +118,8 @@ def _slim_once(
             if narrowed:
                 exact = in_full_precision(normalized_over_kept(reduced, candidate, narrowed))
                 probes = make_probes(exact, probes[0].arguments)
-            difference = compare(found, probes)
+            counter_slim = MacCounter(candidate)
+            difference = compare(found, probes, counter_slim)
         except Exception as error:  # whatever the forward of a stranger's network raises
             said = str(error).splitlines() or [f"{type(error).__name__} without a message"]
             failure = f"the slim forward fails: {said[0]}"
@@ -126,7 +129,8 @@ def _slim_once(
             failure = f"the slim network differs by {difference.relative:.1e} from {where} on"
             continue
         account = build_report(model, candidate, analysis, dropped, difference)
-        account = replace(account, computed=computed, renormalized=narrowed)
+        costs = (counter.costs, counter_slim.costs) if counter is not None else None
+        account = replace(account, computed=computed, renormalized=narrowed, costs=costs)
         other_kinds = any(
             _kind(candidate.get_submodule(name)) != _kind(reduced.get_submodule(name))
             for name in cut.groups

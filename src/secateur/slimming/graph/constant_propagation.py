@@ -52,6 +52,11 @@ def input_free_tensors(traced: NetworkGraph) -> dict[fx.Node, Tensor]:
     known: dict[fx.Node, Tensor] = dict(traced.constants)
     known |= {node: traced.tensors[name].detach() for node, name in traced.names.items()}
     several: dict[object, Any] = {}  # operators with more than one result
+
+    def laid_out(node: fx.Node) -> Tensor:
+        """The value; a masked parameter is one zero for all places, which no view can take."""
+        return known[node].contiguous() if node in traced.names else known[node]
+
     with torch.no_grad():
         for node in traced.nodes:
             target = node.target
@@ -66,8 +71,8 @@ def input_free_tensors(traced: NetworkGraph) -> dict[fx.Node, Tensor]:
             if torch.Tag.nondeterministic_seeded in target.tags:
                 continue
             if all(operand in known for operand in node.all_input_nodes):
-                args = fx.node.map_arg(node.args, known.__getitem__)
-                kwargs = fx.node.map_arg(node.kwargs, known.__getitem__)
+                args = fx.node.map_arg(node.args, laid_out)
+                kwargs = fx.node.map_arg(node.kwargs, laid_out)
                 if isinstance(value, Tensor):
                     known[node] = target(*args, **kwargs)
                 else:
@@ -318,7 +323,10 @@ def _beside(vector: Tensor, source: Tensor) -> Tensor:
 
 
 def _finite(value: Tensor) -> Tensor:
-    return value if not bool(value.isinf().any()) else torch.where(value.isinf(), VARYING, value)
+    small = shrink(value)
+    if not bool(small.isinf().any()):
+        return value
+    return torch.where(small.isinf(), VARYING, small).expand(value.shape)
 
 
 def _varying(node: fx.Node) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ import logging
 import operator
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from secateur.errors import InputError
 from secateur.filters import as_arguments
 from secateur.network_copy import copy_network
+from secateur.slimming.graph.recording import record
 from secateur.slimming.graph.subgraphs import inline_subgraphs
 
 _BATCH_NORMS = frozenset(("aten::batch_norm", "aten::_native_batch_norm_legit_no_training"))
@@ -62,12 +63,15 @@ class NetworkGraph:
     equal: bool = True
     findings: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
-    def over(self, model: nn.Module) -> NetworkGraph | None:
+    def over(
+        self, model: nn.Module, instead: Mapping[int, Tensor] | None = None
+    ) -> NetworkGraph | None:
         """The same graph with the tensors that a network has now.
 
         Args:
             model: The traced network, or another of its structure; modules that the forward does
                 not call may be absent.
+            instead: Other values for some of its tensors, by their ``id``.
 
         Returns:
             The graph; None if the forward reads a tensor that ``model`` does not have.
@@ -78,7 +82,11 @@ class NetworkGraph:
         return replace(
             self,
             names={node: name for node, name in self.names.items() if name in present},
-            tensors={n: _on_cpu(present[n]) for n in self.tensors if n in present},
+            tensors={
+                n: _on_cpu((instead or {}).get(id(present[n]), present[n]))
+                for n in self.tensors
+                if n in present
+            },
         )
 
     def with_equal(self, equal: bool) -> NetworkGraph:
@@ -116,31 +124,70 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> NetworkGr
     names |= {id(t): n for n, t in model.named_parameters()}
     originals: dict[str, Tensor] = dict(model.named_buffers(remove_duplicate=False))
     originals |= dict(model.named_parameters(remove_duplicate=False))
+    first = {name: names[id(tensor)] for name, tensor in originals.items()}
+    arguments = tree_map(_on_cpu, as_arguments(example_inputs))
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+        torch.no_grad(),
+    ):
+        warnings.simplefilter("ignore")
+        found = _recorded(model, arguments, first) or _exported(model, arguments, first)
+    nodes, inputs, names_of, constants = found
+    tensors = {name: _on_cpu(originals[name]) for name in names.values()}
+    traced = NetworkGraph(nodes, inputs, names_of, constants, tensors, arguments)
+    if not traced.output.all_input_nodes:
+        raise InputError(f"{type(model).__name__} returns no tensor: pass one that does")
+    return traced
+
+
+def _copy_on_cpu(model: nn.Module) -> nn.Module:
+    """A copy to run in a tracer, because a forward that caches tensors would cache its fake ones.
+
+    It shares the tensors that are on the CPU already: a tracer writes to none.
+    """
+    tensors = [*model.buffers(), *model.parameters()]
+    here = [tensor for tensor in tensors if tensor.is_cpu]
+    return copy_network(model, shared=here).cpu().eval()
+
+
+_Parts = tuple[
+    tuple[fx.Node, ...], tuple[fx.Node, ...], dict[fx.Node, str], dict[fx.Node, Tensor]
+]  # nodes, inputs, names and constants of a graph
+
+
+def _recorded(
+    model: nn.Module, arguments: tuple[Any, ...], first: Mapping[str, str]
+) -> _Parts | None:
+    """Parts of a graph by a record of one forward; None where that cannot tell the truth."""
+    subject = _copy_on_cpu(model)
+    tensors: dict[str, Tensor] = dict(subject.named_buffers(remove_duplicate=False))
+    tensors |= dict(subject.named_parameters(remove_duplicate=False))
+    names = {id(tensor): first[name] for name, tensor in tensors.items() if name in first}
+    try:
+        found = record(subject, arguments, names)
+    except Exception:  # whatever a forward raises that asks for a value
+        return None
+    if not _make_functional(found.graph):
+        return None
+    return tuple(found.graph.nodes), tuple(found.inputs), found.parameters, found.constants
+
+
+def _exported(model: nn.Module, arguments: tuple[Any, ...], first: Mapping[str, str]) -> _Parts:
+    """Parts of a graph by PyTorch's exporter, which can do more and takes far longer."""
     exporter = logging.getLogger("torch.export")
     level = exporter.level
     try:
         exporter.setLevel(logging.ERROR)
-        # A copy, because a forward that caches tensors would cache the tracer's fake ones. The
-        # tracer writes to no tensor; those of another device go to the CPU, which they must not.
-        here = [tensor for tensor in originals.values() if tensor.is_cpu]
-        subject = copy_network(model, shared=here).cpu().eval()
-        arguments = tree_map(_on_cpu, as_arguments(example_inputs))
-        # When it fails, the exporter prints the graph.
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(),
-            torch.no_grad(),
-        ):
-            warnings.simplefilter("ignore")
-            program = torch.export.export(subject, arguments, strict=False)
-            inline_subgraphs(program.graph_module)
-            if not _make_functional(program.graph_module.graph):
-                # An empty table decomposes nothing: this is the exporter's own way to write
-                # views that are changed in place without them. It drops unused results, which
-                # ours keeps, so that layers that reach no output are still seen.
-                program.graph_module.recompile()
-                program = program.run_decompositions({})
+        program = torch.export.export(_copy_on_cpu(model), arguments, strict=False)
+        inline_subgraphs(program.graph_module)
+        if not _make_functional(program.graph_module.graph):
+            # An empty table decomposes nothing: this is the exporter's own way to write
+            # views that are changed in place without them. It drops unused results, which
+            # ours keeps, so that layers that reach no output are still seen.
+            program.graph_module.recompile()
+            program = program.run_decompositions({})
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = textwrap.shorten(lines[0], 160, placeholder="...")
@@ -151,7 +198,6 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> NetworkGr
         ) from error
     finally:
         exporter.setLevel(level)
-
     graph = program.graph_module.graph
     for node in list(graph.nodes):  # what a cast leaves behind: it computes nothing
         if node.target is torch.ops.aten._assert_tensor_metadata.default:
@@ -170,14 +216,10 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Any]) -> NetworkGr
         elif spec.target is None:
             continue
         elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
-            names_of[node] = names[id(originals[spec.target])]
+            names_of[node] = first[spec.target]
         elif spec.kind is InputKind.CONSTANT_TENSOR:
             constants[node] = program.constants[spec.target]
-    tensors = {name: _on_cpu(originals[name]) for name in names.values()}
-    traced = NetworkGraph(nodes, tuple(inputs), names_of, constants, tensors, arguments)
-    if not traced.output.all_input_nodes:
-        raise InputError(f"{type(model).__name__} returns no tensor: pass one that does")
-    return traced
+    return nodes, tuple(inputs), names_of, constants
 
 
 def module_name(node: fx.Node) -> str:
