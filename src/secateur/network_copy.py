@@ -65,6 +65,8 @@ def _copy_attribute(value: Any, memo: dict[int, Any]) -> Any:  # noqa: ANN401
         for key, item in value.items():
             made[_copy_attribute(key, memo)] = _copy_attribute(item, memo)
         return made
+    if kind in (set, tuple) and all(type(item) in _ATOMIC for item in value):
+        return kind(value)
     return copy.deepcopy(value, memo)
 
 

@@ -102,6 +102,7 @@ class MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> object:
+        """Run one operator and count it."""
         output = func(*args, **(kwargs or {}))
         packet = func.overloadpacket
         if packet is torch.ops.aten.convolution:

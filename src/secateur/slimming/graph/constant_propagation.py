@@ -81,6 +81,7 @@ def input_free_tensors(traced: NetworkGraph) -> dict[fx.Node, Tensor]:
 
 
 VARYING = float("nan")  # the value of an element that depends on the input
+_ONE_VARYING = torch.tensor(VARYING, dtype=torch.float64)
 
 
 class ConstantValues(dict[fx.Node, tuple[Tensor, ...]]):
@@ -330,4 +331,4 @@ def _finite(value: Tensor) -> Tensor:
 
 
 def _varying(node: fx.Node) -> tuple[Tensor, ...]:
-    return tuple(torch.tensor(VARYING).double().expand(shape) for shape in shapes_of(node))
+    return tuple(_ONE_VARYING.expand(shape) for shape in shapes_of(node))

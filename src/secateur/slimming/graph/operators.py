@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -75,19 +76,27 @@ AVERAGES = frozenset({"amax", "amin", "max", "mean", "min"})
 
 def operator_name(node: fx.Node) -> str:
     """Name of the called ATen operator without its overload; empty if it is none."""
-    target = node.target
+    return _name_of(node.target)
+
+
+@cache
+def _name_of(target: object) -> str:
     if not isinstance(target, torch._ops.OpOverload):
         return ""
     return str(target._schema.name).removeprefix("aten::")
 
 
+@cache
+def _parameters_of(target: object) -> dict[str, Any]:
+    """Names of an operator's arguments in their order, with their defaults."""
+    assert isinstance(target, torch._ops.OpOverload)
+    return {argument.name: argument.default_value for argument in target._schema.arguments}
+
+
 def bind(node: fx.Node) -> dict[str, Any]:
     """All arguments of the call by name, defaults included."""
-    target = node.target
-    assert isinstance(target, torch._ops.OpOverload)
-    bound = {a.name: a.default_value for a in target._schema.arguments}
-    bound |= {a.name: value for a, value in zip(target._schema.arguments, node.args, strict=False)}
-    return bound | dict(node.kwargs)
+    defaults = _parameters_of(node.target)
+    return {**defaults, **dict(zip(defaults, node.args, strict=False)), **node.kwargs}
 
 
 def shapes_of(node: fx.Node) -> tuple[torch.Size, ...]:
@@ -99,14 +108,23 @@ def shapes_of(node: fx.Node) -> tuple[torch.Size, ...]:
 
 def is_pointwise(node: fx.Node) -> bool:
     """Whether every result element depends on the operands' elements at its own place only."""
-    if not isinstance(node.target, torch._ops.OpOverload):
+    return _is_pointwise(node.target)
+
+
+@cache
+def _is_pointwise(target: object) -> bool:
+    if not isinstance(target, torch._ops.OpOverload):
         return False
-    return torch.Tag.pointwise in node.target.tags or operator_name(node) in POINTWISE
+    return torch.Tag.pointwise in target.tags or _name_of(target) in POINTWISE
 
 
 def spatial_dimensions(node: fx.Node) -> int:
     """Number of last dimensions that a pooling or upsampling mixes; 0 for any other operator."""
-    name = operator_name(node)
+    return _spatial_dimensions(operator_name(node))
+
+
+@cache
+def _spatial_dimensions(name: str) -> int:
     stem, _, _ = name.partition("_with_indices")
     if name not in UPSAMPLINGS and stem[:-2] not in POOLS:
         return 0
