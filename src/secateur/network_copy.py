@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Iterable
-from functools import cache
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -47,7 +46,8 @@ def _deep_copy(model: Network, memo: dict[int, Any]) -> Network:
     A module has some twenty attributes of its own, most of them empty dictionaries of hooks;
     those that are plain need no protocol of pickling to be copied.
     """
-    plain = [module for module in model.modules() if _is_plain(type(module))]
+    kinds = {kind for kind in map(type, model.modules()) if _is_plain(kind)}
+    plain = [module for module in model.modules() if type(module) in kinds]
     for module in plain:
         memo[id(module)] = object.__new__(type(module))
     for module in plain:
@@ -70,7 +70,6 @@ def _copy_attribute(value: Any, memo: dict[int, Any]) -> Any:  # noqa: ANN401
     return copy.deepcopy(value, memo)
 
 
-@cache
 def _is_plain(kind: type[nn.Module]) -> bool:
     """Whether a kind of module is copied attribute by attribute, as `nn.Module` is."""
     own = any(getattr(kind, name, None) is not getattr(nn.Module, name, None) for name in _PROTOCOL)

@@ -29,7 +29,7 @@ def _count_nonzero(values: Tensor) -> int:
         return int(values.count_nonzero())
     bits = values.contiguous().view(_INTEGERS[values.element_size()]).flatten()
     # Without the sign, because -0.0 is zero; in parts that stay in the processor's memory.
-    return sum(int((part << 1).count_nonzero()) for part in bits.split(2**16))
+    return sum([int((part << 1).count_nonzero()) for part in torch.split(bits, 2**16)])
 
 
 def sparsity(model: nn.Module) -> float:

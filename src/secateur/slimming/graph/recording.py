@@ -52,14 +52,14 @@ class RecordedTensor(Tensor):
     @staticmethod
     def __new__(cls: type[RecordedTensor], shape_only: Tensor, maker: fx.Node) -> RecordedTensor:
         """Wrap a shape."""
-        made: RecordedTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: RecordedTensor = Tensor._make_wrapper_subclass(
             cls,
             shape_only.size(),
             strides=shape_only.stride(),
             storage_offset=shape_only.storage_offset(),
             dtype=shape_only.dtype,
             layout=shape_only.layout,
-            device="cpu",
+            device=torch.device("cpu"),
         )
         made.shape_only, made.maker = shape_only, maker
         return made
@@ -67,7 +67,7 @@ class RecordedTensor(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, *_: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def __torch_dispatch__(cls, func: Any, *_: Any) -> Any:
         """Refuse what is called once the forward is over."""
         raise UnrecordableError(f"{func} reads a tensor that was made during the record")
 
