@@ -67,7 +67,7 @@ class RecordedTensor(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, *_: Any) -> Any:
+    def __torch_dispatch__(cls, func: Any, *_: Any) -> Any:  # noqa: ANN401
         """Refuse what is called once the forward is over."""
         raise UnrecordableError(f"{func} reads a tensor that was made during the record")
 
