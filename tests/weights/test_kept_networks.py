@@ -45,6 +45,15 @@ def test_a_network_has_the_size_and_the_hash_of_its_row(name: str) -> None:
     assert digest[:16] in re.findall(r"`([0-9a-f]{16})\.\.\.`", tables)
 
 
+@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("page", ["docs/results.md", "experiments/README.md"])
+def test_every_table_says_the_same_of_a_network(page: str, name: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| \**`(?:networks/)?{name}`.*$", text, re.MULTILINE)
+    size, figures = f"{PARAMETERS[name]:,}", [f"{value:.3f}" for value in PRECISION[name]]
+    assert re.findall(r"\d+,\d{3}|0\.\d{3}", row) == [size, *figures]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_network_has_the_precision_of_its_row(name: str, reference: Path, tmp_path: Path) -> None:
