@@ -53,7 +53,7 @@ FORMER = {
     "secateur.metrics.templates": "secateur.metrics.embeddings",
     "secateur.pruning.accounting": "secateur.cost.report",
     "secateur.pruning.analysis": "secateur.slimming.analysis",
-    "secateur.pruning.channel_sets": "secateur.pruning.coupling",
+    "secateur.pruning.channel_sets": "secateur.pruning.coupled_sets",
     "secateur.pruning.classes": "secateur.slimming.dependencies",
     "secateur.pruning.constants": "secateur.slimming.graph.constant_propagation",
     "secateur.pruning.dense_weights": "secateur.weights.dense",

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from secateur.pruning.coupled_groups import CoupledGroup, coupled_groups
-from secateur.pruning.coupling import find_coupled_sets
+from secateur.pruning.coupled_sets import find_coupled_sets
 from secateur.reports.coupled_sets_plot import plot_coupled_sets
 from tests.pruning.networks import Residual
 

@@ -6,7 +6,7 @@ import pytest
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secateur.pruning.coupling import find_coupled_sets
+from secateur.pruning.coupled_sets import find_coupled_sets
 from tests.pruning.networks import mask
 from tests.slimming.random_networks import RandomNetwork
 from tests.slimming.test_slim import IMAGES, checked

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchvision.models import mobilenet_v2, resnet18
 
-from secateur.pruning.coupling import find_coupled_sets
+from secateur.pruning.coupled_sets import find_coupled_sets
 from secateur.slimming.slim import slim
 from tests.pruning.networks import Concatenation, Depthwise, Residual, Transposed
 

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from secateur.pruning.coupling import find_coupled_sets
+from secateur.pruning.coupled_sets import find_coupled_sets
 from secateur.slimming.slim import slim
 from tests.slimming.random_networks import KINDS, RandomNetwork, mask_at_random
 

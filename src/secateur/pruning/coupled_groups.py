@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secateur.pruning.coupling import CoupledSets
+from secateur.pruning.coupled_sets import CoupledSets
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def coupled_groups(channels: CoupledSets) -> tuple[CoupledGroup, ...]:
     Example:
         >>> import torch
         >>> from torch import nn
-        >>> from secateur.pruning.coupling import find_coupled_sets
+        >>> from secateur.pruning.coupled_sets import find_coupled_sets
         >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 2, 3))
         >>> for group in coupled_groups(find_coupled_sets(network, torch.zeros(1, 3, 8, 8))):
         ...     print(group.layers, group.channels, group.removable, group.reason or "-")

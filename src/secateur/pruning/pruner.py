@@ -10,13 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from secateur.cost.dead_filters import DeadFilters, find_dead_filters
-from secateur.pruning.coupling import (
-    FilterSets,
-    coupled_filters,
-    find_coupled_sets,
-    hidden_linear_layers,
-    single_filters,
-)
+from secateur.pruning.coupled_sets import find_coupled_sets, hidden_linear_layers
+from secateur.pruning.coupling import FilterSets, coupled_filters, single_filters
 from secateur.pruning.criteria import score_layers
 from secateur.pruning.layers import prunable_layers, rates_per_layer, resolve_groups
 from secateur.pruning.masks import apply_masks, masks_from_zeros

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from secateur.errors import InputError
-from secateur.pruning.coupling import FIXED, FilterSets
+from secateur.pruning.coupled_sets import FIXED
+from secateur.pruning.coupling import FilterSets
 
 SCOPES = ("independent", "coupled", "global", "global_coupled")
 ROUNDING = 1e-9

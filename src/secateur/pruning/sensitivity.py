@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from secateur.cost.parameters import sparsity
-from secateur.pruning.coupling import FIXED
+from secateur.pruning.coupled_sets import FIXED
 from secateur.pruning.pruner import Pruner
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateur.errors import InputError
-from secateur.pruning.coupling import FIXED
+from secateur.pruning.coupled_sets import FIXED
 from secateur.pruning.pruner import Pruner
 from secateur.pruning.ranking import ROUNDING, number_to_prune, rates_of_sets
 

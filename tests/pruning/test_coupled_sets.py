@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from secateur.pruning.coupling import CoupledSet, find_coupled_sets
+from secateur.pruning.coupled_sets import CoupledSet, find_coupled_sets
 from tests.pruning.networks import (
     Classifier,
     Concatenation,
