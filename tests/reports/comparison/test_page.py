@@ -59,6 +59,19 @@ def test_labels_beside_each_other_are_short_and_differ(runs: list[Run]) -> None:
     assert data["axis_labels"]["phases.prune_epochs"] == "prune_epochs"
 
 
+def test_what_was_measured_over_epochs_is_shown_first(tmp_path: Path, runs: list[Run]) -> None:
+    assert page_data(runs)["curve"] == "val/ap_hard"
+    for run in runs:
+        run.curves = {
+            "val/ap_hard": ([0.0], [0.9]),
+            "holdout/ap_hard": ([0.0, 1.0], [0.8, 0.9]),
+        }
+    assert page_data(runs)["curve"] == "holdout/ap_hard"
+    written = {path.name for path in draw_comparison(tmp_path, runs, page_data(runs))}
+    assert "curves_holdout_ap_hard.png" in written
+    assert "curves_val_ap_hard.png" not in written  # a point of each run is no curve
+
+
 def test_every_plot_lies_beside_the_page_with_its_numbers(tmp_path: Path, runs: list[Run]) -> None:
     written = draw_comparison(tmp_path / "plots", runs, page_data(runs))
     names = {path.stem for path in written}

@@ -328,7 +328,7 @@
       const label = data.axis_labels[name];
       if (values.every((value) => typeof value === "number")) {
         return { label, values,
-          tickformat: { count: "~s", fraction: "~g", ratio: "~g" }[figure(name).unit] || "~g" };
+          tickformat: figure(name).unit === "count" ? ".3~s" : ".3~g" };
       }
       const kinds = [...new Set(values.map(String))].sort();
       return { label, values: values.map((value) => kinds.indexOf(String(value))),
@@ -530,7 +530,7 @@
   const curves = [...new Set(runs.flatMap((run) => Object.keys(run.curves)))].sort((a, b) =>
     b.startsWith("val/") - a.startsWith("val/") || a.localeCompare(b));
   $("s-curves").hidden = !fill("curves-name", curves.map((name) => [name, data.heads[name] || name]),
-    `val/${data.quality}`);
+    data.curve);
   const overlaid = ["precision_recall", "roc"].flatMap((kind) =>
     [...new Set(runs.flatMap((run) => Object.keys(run[kind])))].map((name) =>
       [`${kind}|${name}`, `${kind === "roc" ? "ROC" : "precision and recall"}, ${name}`]));

@@ -115,6 +115,7 @@ def page_data(
 
     qualities = present([figure.name for figure in QUALITY])
     qualities += present(["best_objective"])
+    quality = next((n for n in ("ap_hard", "eer", "accuracy") if n in qualities), "")
     sizes = present([figure.name for figure in (*SIZE, *RATIO[:3])])
     rates = sorted({name for found in values for name in found if name.startswith("rates.")})
     settings = [name for name in columns if name in {key for run in runs for key in run.settings}]
@@ -143,13 +144,26 @@ def page_data(
         "axes": list(dict.fromkeys(axes)),
         "axis_labels": axis_labels(list(dict.fromkeys(axes))),
         "qualities": qualities,
-        "quality": next((n for n in ("ap_hard", "eer", "accuracy") if n in qualities), ""),
+        "quality": quality,
+        "curve": _first_curve(runs, quality),
         "sizes": sizes,
         "references": list(references),
         "pictures": pictures,
         "shared": f"All: {shared}." if (shared := common_values(runs)) else "",
         "problems": [*problems, *filter(None, [unequal_runs(runs)])],
     }
+
+
+def _first_curve(runs: Sequence[Run], quality: str) -> str:
+    """The curve that is shown first: quality where it was measured over epochs, else the loss.
+
+    Runs that recover judge their epochs on pictures held out of training.
+    """
+    names = [f"val/{quality}", f"holdout/{quality}", "train/loss"]
+    longest = {
+        n: max((len(r.curves[n][0]) for r in runs if n in r.curves), default=0) for n in names
+    }
+    return max(names, key=lambda name: (longest[name] > 1, longest[name] > 0, -names.index(name)))
 
 
 def _curve_label(name: str) -> str:

@@ -53,7 +53,7 @@ def draw_comparison(
     for name in ("train/loss", f"val/{quality}", f"holdout/{quality}"):
         curves = {run.label: run.curves[name] for run in runs if name in run.curves}
         path = folder / f"curves_{name.replace('/', '_')}.png"
-        if curves:
+        if any(len(epochs) > 1 for epochs, _ in curves.values()):
             of = "held out, " if name.startswith("holdout/") else ""
             draw_lines(path, curves, "epoch", of + label_of(name))
             written.append(path)
