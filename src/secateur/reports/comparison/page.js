@@ -392,7 +392,7 @@
       const row = table.get(name);
       return row ? make(row) : null;
     }));
-    $("layers").style.minWidth = `${140 + 26 * with_layers.length}px`;
+    $("layers").style.minWidth = `${200 + 26 * with_layers.length}px`;
     return plot("layers", [{
       type: "heatmap", x: with_layers.map((run) => run.label), y: names,
       z: cells((row) => row[column] / row[1]),
@@ -406,7 +406,7 @@
         tickvals: with_layers.map((run) => run.label),
         ticktext: with_layers.map((run) => (narrow() ? ending(run.name, 14) : run.tick)) },
       yaxis: { autorange: "reversed", type: "category", showgrid: false, tickfont: { size: 10 },
-        tickvals: names, ticktext: names.map((name) => ending(name, narrow() ? 18 : 40)) },
+        tickvals: names, ticktext: names.map((name) => ending(name, narrow() ? 25 : 40)) },
     });
   }
 

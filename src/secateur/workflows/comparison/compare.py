@@ -106,8 +106,12 @@ def print_comparison(
         monitor = None if monitor is None else monitor.removeprefix("-")
         wanted = terminal_columns(default_columns(runs), monitor)
         shown = _fitting(runs, wanted, names, console, monitor)
-        if len(shown) < len(wanted):  # the folder's name would take the place of what it is about
-            names = _shortened(names)
+        telling = [name for name in wanted if name in _TELLING]
+        for most, needed in ((_LONG_PART, wanted), (_SHORT_PART, telling)):
+            if set(needed) <= set(shown):
+                break
+            # the folder's name would take the place of what it is about
+            names = _shortened([run.name for run in runs], most)
             shown = _fitting(runs, wanted, names, console, monitor)
     shared, unequal = common_values(runs), unequal_runs(runs)
     captions = [f"all: {shared}" if shared else "", unequal]
@@ -120,16 +124,16 @@ def print_comparison(
     )
 
 
-_LONGEST_PART = 22  # characters of each folder in a run's name where columns would have to go
+# characters of each folder in a run's name where columns would have to go, and where those would
+# that tell runs apart
+_LONG_PART, _SHORT_PART = 22, 10
+_TELLING = ("model", "criterion", "scope", "rate", "target")
 
 
-def _shortened(names: Sequence[str]) -> list[str]:
+def _shortened(names: Sequence[str], most: int) -> list[str]:
     """Names of which long folders show their ends; as they are where runs would be called alike."""
     cut = [
-        "/".join(
-            part if len(part) <= _LONGEST_PART else f"…{part[1 - _LONGEST_PART :]}"
-            for part in name.split("/")
-        )
+        "/".join(part if len(part) <= most else f"…{part[1 - most :]}" for part in name.split("/"))
         for name in names
     ]
     return cut if len(set(cut)) == len(set(names)) else list(names)
