@@ -60,10 +60,16 @@ def _copy_attribute(value: Any, memo: dict[int, Any]) -> Any:  # noqa: ANN401
     kind = type(value)
     if kind in _ATOMIC:
         return value
-    if kind in (dict, OrderedDict) and id(value) not in memo:
+    if id(value) in memo:
+        return memo[id(value)]
+    if kind in (dict, OrderedDict):
         made = memo[id(value)] = kind()
         for key, item in value.items():
             made[_copy_attribute(key, memo)] = _copy_attribute(item, memo)
+        return made
+    if kind is list:
+        made = memo[id(value)] = []
+        made += [_copy_attribute(item, memo) for item in value]
         return made
     if kind in (set, tuple) and all(type(item) in _ATOMIC for item in value):
         return kind(value)
@@ -79,7 +85,7 @@ def _is_plain(kind: type[nn.Module]) -> bool:
 _ATOMIC = frozenset({int, float, bool, str, type(None)})
 
 _PROTOCOL = ("__deepcopy__", "__getnewargs__", "__getnewargs_ex__", "__getstate__", "__new__",
-             "__reduce__", "__reduce_ex__", "__setstate__")  # fmt: skip
+             "__reduce__", "__reduce_ex__")  # fmt: skip
 
 
 def _share(value: object, memo: dict[int, Any]) -> None:
