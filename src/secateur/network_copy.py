@@ -68,9 +68,10 @@ def _copy_attribute(value: Any, memo: dict[int, Any]) -> Any:  # noqa: ANN401
             made[_copy_attribute(key, memo)] = _copy_attribute(item, memo)
         return made
     if kind is list:
-        made = memo[id(value)] = []
-        made += [_copy_attribute(item, memo) for item in value]
-        return made
+        items: list[Any] = []
+        memo[id(value)] = items
+        items += [_copy_attribute(item, memo) for item in value]
+        return items
     if kind in (set, tuple) and all(type(item) in _ATOMIC for item in value):
         return kind(value)
     return copy.deepcopy(value, memo)
