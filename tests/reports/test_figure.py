@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from secateur.metrics.roc import Roc, histogram_of_scores, roc_of_scores
+from secateur.reports.comparison.plots import draw_parallel
+from secateur.reports.comparison.runs import Run, Value
 from secateur.reports.figure import new_figure, put_legend
 from secateur.reports.latency_plot import plot_latency
 from secateur.reports.plots import (
@@ -167,6 +169,18 @@ def test_latencies_and_pruning_curves_fit(tmp_path: Path) -> None:
         plot_pruning_curve(tmp_path / "b.png", points, "ap_hard")
     for drawn in figures:
         check_fits(drawn)
+
+
+def test_the_title_of_parallel_axes_lies_on_no_value_at_their_ends(tmp_path: Path) -> None:
+    records: list[dict[str, Value]] = [
+        {"model": f"network_{i}", "rate": 0.1 * i, "ap_hard": 0.5 + 0.1 * i} for i in range(3)
+    ]
+    runs = [Run(Path(str(i)), "training", record) for i, record in enumerate(records)]
+    with written_figures() as figures:
+        draw_parallel(tmp_path / "a.png", runs, ["model", "rate", "ap_hard"], "ap_hard")
+    check_fits(figures[0])
+    (title,) = (text.get_window_extent() for text in figures[0].texts)
+    assert not any(text.get_window_extent().overlaps(title) for text in figures[0].axes[0].texts)
 
 
 def test_a_title_beside_another_ends_before_it(tmp_path: Path) -> None:

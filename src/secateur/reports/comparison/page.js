@@ -6,6 +6,9 @@
   const runs = data.runs;
   const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#8A6FC9",
     "#7A7A7A", "#C44E52", "#2A9D8F"];
+  // the same hues, light enough for dark paper
+  const ON_DARK = ["#5BADEB", "#F58E52", "#2FC79A", "#E8A3CB", "#E3B84A", "#9AD4F7", "#B9A3F2",
+    "#B4B4B4", "#EF8A95", "#6AD6C7"];
   const DASHES = ["solid", "dash", "dot", "dashdot"];
   const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "cross", "x", "star"];
   const state = { sort: null, descending: false, filter: "", picked: new Set() };
@@ -36,8 +39,9 @@
       .filter(Boolean).join(" · ");
   // by all runs, so that a series keeps its look whatever is filtered or sorted
   const SERIES = [...new Set(runs.map(series))];
+  const tintOf = (i) => (isDark() ? ON_DARK : PALETTE)[i % PALETTE.length];
   const style = (index) => ({
-    color: PALETTE[index % PALETTE.length],
+    color: tintOf(index),
     dash: DASHES[Math.floor(index / PALETTE.length) % DASHES.length],
   });
 
@@ -267,7 +271,7 @@
         text: members.map(hover), hovertemplate: "%{text}<extra></extra>",
         customdata: members.map((p) => p.run.index),
         marker: {
-          color: PALETTE[i % PALETTE.length], symbol: SYMBOLS[i % SYMBOLS.length],
+          color: tintOf(i), opacity: 1, symbol: SYMBOLS[i % SYMBOLS.length],
           size: members.map((p) => (state.picked.has(p.run.index) ? 17 : 11)),
           line: { color: members.map((p) => state.picked.has(p.run.index) ? color("--ink") :
             color("--paper")), width: 1.5 },

@@ -174,7 +174,8 @@ def draw_parallel(path: Path, runs: Sequence[Run], names: Sequence[str], quality
     low, high = float(tints.min()), float(tints.max())
     with new_figure(path, (max(6.0, 1.3 * len(names)), 4.4)) as figure:
         axes = figure.add_subplot()
-        axes.set_title("Rates and figures side by side", pad=26)  # above the ends of the axes
+        # of the figure: a title of the axes would lie on the values at their ends
+        figure.suptitle("Rates and figures side by side", x=0.01, ha="left")
         heights = np.full((len(values), len(names)), np.nan)
         for column, name in enumerate(names):
             cells = [value.get(name) for value in values]
