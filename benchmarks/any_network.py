@@ -14,6 +14,7 @@ import multiprocessing
 import random
 import resource
 import statistics
+import subprocess
 import sys
 import time
 import traceback
@@ -172,7 +173,14 @@ def measure(name: str) -> dict[str, Any]:
     except EOFError:
         found += [stopped] * (2 - len(found))
     process.join()
-    return {"model": name} | found[0] | {"theirs": found[1]}
+    return {"model": name, "code": commit()} | found[0] | {"theirs": found[1]}
+
+
+def commit() -> str:
+    """Commit of the code that is measured; empty outside of a repository."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+    return found.stdout.strip()
 
 
 def _measure_limited(name: str, sender: Any) -> None:  # noqa: ANN401  a Connection
@@ -266,7 +274,7 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
         "to the largest output, seconds of processor time. Torch-Pruning removes without masks or "
         "proof; it is told which layers write outputs."
     )
-    parts = [about, headline(seen, "networks")]
+    parts = [about, headline(seen, "networks"), *seconds_by_code(rows)]
     done = {row["model"] for row in rows}
     missing = [name for name in NAMES if name not in done]
     if missing:
@@ -295,7 +303,7 @@ def headline(rows: Sequence[Mapping[str, Any]], what: str) -> str:
     both = [row for row in slim if row in theirs]
     ratios = [row["seconds"] / row["theirs"]["seconds"] for row in both]
     within = sum(ratio <= 3 for ratio in ratios)
-    often = f"a median of {statistics.median(ratios or [0]):.0f} times"
+    often = f"a median of {statistics.median(ratios or [0]):.1f} times"
     return (
         f"**Of {len(plain)} {what}, {len(slim)} became slim and equal ({len(small)} at or under "
         f"{GOOD:.0%} of the parameters), {sum('refused' in row for row in plain)} were refused "
@@ -305,6 +313,26 @@ def headline(rows: Sequence[Mapping[str, Any]], what: str) -> str:
     )
 
 
+def seconds_by_code(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each state of the code took against Torch-Pruning, where rows are of several."""
+    ratios: dict[str, list[float]] = {}
+    for row in rows:
+        theirs = row.get("theirs", {})
+        if "params" in row and "params" in theirs:
+            ratio = row["seconds"] / theirs["seconds"]
+            ratios.setdefault(row.get("code", ""), []).append(ratio)
+    said = [
+        f"{len(found)} of {f'commit {code}' if code else 'earlier code (marked °)'} take a median "
+        f"of {statistics.median(found):.1f} times, {sum(r <= 3 for r in found)} at most three times"
+        for code, found in ratios.items()
+    ]
+    parts = [f"Of the rows where both succeed, {'; '.join(said)}."] if len(said) > 1 else []
+    kept = [row["model"] for row in rows if row.get("theirs_of_earlier")]
+    if kept:
+        parts.append(f"Torch-Pruning's figures of {', '.join(kept)} are of an earlier run.")
+    return parts
+
+
 def _cells(row: Mapping[str, Any]) -> list[str]:
     if "params" in row:
         own = [f"{row['params']:.1%}", f"{row['macs']:.1%}", f"{row['relative']:.0e}"]
@@ -312,8 +340,9 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         own = ["refused" if "refused" in row else "failed", "", ""]
     theirs = row.get("theirs", {})
     other = f"{theirs['params']:.1%}" if "params" in theirs else "failed"
-    seconds = f"{theirs['seconds']:.1f}" if "seconds" in theirs else ""
-    return [row["model"], *own, f"{row.get('seconds', 0):.1f}", other, seconds]
+    seconds = f"{theirs['seconds']:.2f}" if "seconds" in theirs else ""
+    name = row["model"] if row.get("code") else f"{row['model']} °"
+    return [name, *own, f"{row.get('seconds', 0):.2f}", other, seconds]
 
 
 if __name__ == "__main__":
