@@ -56,6 +56,13 @@ def test_what_is_taught_without_pruning_trains_all_epochs_of_recovery() -> None:
     assert config.phases.dense_epochs == 10
 
 
+@pytest.mark.parametrize(("criterion", "first"), [("taylor", False), ("l1", True)])
+def test_what_scores_by_training_is_not_masked_before_it(criterion: str, first: bool) -> None:
+    weights = ("weights=official.pth", f"pruning={criterion}")
+    assert resolved(*weights, "phases.dense_epochs=0").pruning.mask_first is first
+    assert resolved(*weights, "phases.dense_epochs=1").pruning.mask_first is True
+
+
 def test_the_published_method_leaves_no_trace_in_the_configuration() -> None:
     """Else a run of recover=none would be another run than before there was anything to recover."""
     nothing = {"reconstruct": False, "distill": False}

@@ -76,7 +76,11 @@ def resolve_recovery(config: DictConfig) -> DictConfig:
         config.optimizer.weight_decay = recover.weight_decay
         if config.trainer.get("gradient_clip_val") is None:
             config.trainer.gradient_clip_val = recover.clip
-        config.pruning.mask_first = recover.mask_first
+        # what scores filters by their training has seen none of it before the first epoch
+        unseen = (
+            str(config.pruning.criterion).startswith("taylor") and not config.phases.dense_epochs
+        )
+        config.pruning.mask_first = bool(recover.mask_first) and not unseen
         if config.model.task == "detection":
             if not config.data.get("holdout"):
                 config.data.holdout = recover.holdout
