@@ -44,6 +44,8 @@ from secateur.workflows.train.recovery import stage_networks
 
 log = logging.getLogger(__name__)
 
+_FASTER = 0.97  # of the dense time; nearer to it, it may as well be chance
+
 
 class RunFinalizer:
     """Everything that follows the last epoch.
@@ -119,6 +121,8 @@ class RunFinalizer:
         if proved.renormalized:
             summary["slim_equal"] = False
             summary["slim_renormalized"] = ", ".join(proved.renormalized)
+        if (hint := speed_hint(summary, int(self.config.pruning.get("align", 1)))) is not None:
+            log.info("%s", hint)
         if (
             getattr(rank_zero_only, "rank", 0) == 0
         ):  # the other processes only took part in the evaluation
@@ -250,3 +254,27 @@ class RunFinalizer:
             write_roc(folder / "roc.csv", roc)
             plot_roc(folder / "plots" / "roc.png", {"slim network": roc}, title="Verification")
             write_json(folder / VERIFICATION, {"thresholds": self.verification.thresholds()})
+
+
+def speed_hint(summary: Mapping[str, Any], align: int) -> str | None:
+    """What makes a smaller network faster too, if it is not.
+
+    Args:
+        summary: Record of the run.
+        align: What numbers of channels are multiples of.
+
+    Returns:
+        A sentence; None if the slim network is faster, nothing was removed, or nothing is known.
+    """
+    share = summary["latency_ms_slim"] / summary["latency_ms_dense"]
+    if share < _FASTER or summary["params_slim"] == summary["params_dense"]:
+        return None
+    remedies = [] if summary.get("scope") == "coupled" else ["pruning.scope=coupled"]
+    remedies += [] if align > 1 else ["pruning.align=8"]
+    if not remedies:
+        return None
+    return (
+        f"smaller, not faster: the slim network takes {share:.0%} of the dense time here. "
+        f"{' '.join(remedies)} removes whole channels in blocks that processors compute at once; "
+        "target.latency=0.8 asks for a time"
+    )
