@@ -21,6 +21,7 @@ PARAMETERS = {
     "eresfd_50": 48_328,
     "eresfd_coupled_50": 33_776,
     "eresfd_macs_50": 63_030,
+    "yunet_n_47k": 46_624,
     "yunet_n_50k": 49_844,
 }
 PRECISION = {
@@ -28,6 +29,7 @@ PRECISION = {
     "eresfd_50": (0.786, 0.835, 0.746),
     "eresfd_coupled_50": (0.753, 0.782, 0.706),
     "eresfd_macs_50": (0.769, 0.804, 0.722),
+    "yunet_n_47k": (0.850, 0.874, 0.794),
     "yunet_n_50k": (0.872, 0.892, 0.812),
 }
 
