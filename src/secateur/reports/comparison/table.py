@@ -203,6 +203,20 @@ def axis_labels(names: Sequence[str]) -> dict[str, str]:
     return labels
 
 
+def ending(text: str, most: int) -> str:
+    """A text, or of a longer one the end.
+
+    Args:
+        text: What is shown.
+        most: Characters of it, the mark of what is left out among them; at least 2.
+
+    Example:
+        >>> ending("eresfd-fpgm-0.3", 5), ending("dense", 5)
+        ('…-0.3', 'dense')
+    """
+    return text if len(text) <= most else f"…{text[1 - most :]}"
+
+
 def cut_labels(labels: Sequence[str], most: int = 30) -> list[str]:
     """Labels of which what is long shows its end, which is what tells runs apart.
 
@@ -215,7 +229,7 @@ def cut_labels(labels: Sequence[str], most: int = 30) -> list[str]:
         ['…0 eresfd-0.1', '…1 eresfd-0.1', 'dense']
     """
     while True:
-        cut = [text if len(text) <= most else f"…{text[1 - most :]}" for text in labels]
+        cut = [ending(text, most) for text in labels]
         if len(set(cut)) == len(set(labels)):
             return cut
         most += 4

@@ -18,6 +18,7 @@ from secateur.reports.comparison.table import (
     check_names,
     common_values,
     default_columns,
+    ending,
     hardest_of,
     head_of,
     rows_of,
@@ -132,10 +133,7 @@ _TELLING = ("model", "criterion", "scope", "rate", "target")
 
 def _shortened(names: Sequence[str], most: int) -> list[str]:
     """Names of which long folders show their ends; as they are where runs would be called alike."""
-    cut = [
-        "/".join(part if len(part) <= most else f"…{part[1 - most :]}" for part in name.split("/"))
-        for name in names
-    ]
+    cut = ["/".join(ending(part, most) for part in name.split("/")) for name in names]
     return cut if len(set(cut)) == len(set(names)) else list(names)
 
 
