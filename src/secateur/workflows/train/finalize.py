@@ -121,8 +121,6 @@ class RunFinalizer:
         if proved.renormalized:
             summary["slim_equal"] = False
             summary["slim_renormalized"] = ", ".join(proved.renormalized)
-        if (hint := speed_hint(summary, int(self.config.pruning.get("align", 1)))) is not None:
-            log.info("%s", hint)
         if (
             getattr(rank_zero_only, "rank", 0) == 0
         ):  # the other processes only took part in the evaluation
@@ -239,6 +237,8 @@ class RunFinalizer:
         draw_plots(self.run.path, self.spans())
         self.write_curves()
         closing_table(summary)
+        if (hint := speed_hint(summary, int(self.config.pruning.get("align", 1)))) is not None:
+            log.info("%s", hint)
         write_run_card(self.run.path, summary, plain(self.config))
         log_outcome(self.loggers, self.config, self.run.path, summary, self.made_from)
         write_summary(self.run.summary, summary)
