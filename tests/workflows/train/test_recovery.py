@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import nn
 
+from secateur.detectors.yunet import YuNet
 from secateur.errors import InputError
 from secateur.pruning.artifact import save_slim
 from secateur.workflows.command_line.arguments import CONF
@@ -122,6 +123,23 @@ def test_a_network_of_the_user_s_own_can_be_the_teacher(tmp_path: Path) -> None:
     teacher = build_teacher(config, OneConvolution(4))
     assert isinstance(teacher, OneConvolution)
     assert teacher.layer.out_channels == 3
+
+
+def test_weights_of_another_detector_can_be_the_teacher(reference: Path) -> None:
+    weights = reference / "weights/yunet/libfacedetection_yunet_n.safetensors"
+    config = resolved(
+        *("model=yunet_s", "data=widerface", "weights=official.pth", f"recover.teacher={weights}")
+    )
+    teacher = build_teacher(config, nn.Conv2d(3, 4, 1))
+    assert isinstance(teacher, YuNet)
+    assert sum(parameter.numel() for parameter in teacher.parameters()) == 75_856
+
+
+def test_an_exported_file_cannot_teach(reference: Path) -> None:
+    file = reference / "weights/peers/yunet_n_dynamic.onnx"
+    config = resolved("data=widerface", "weights=official.pth", f"recover.teacher={file}")
+    with pytest.raises(InputError, match="is an exported file, which cannot teach"):
+        build_teacher(config, nn.Conv2d(3, 4, 1))
 
 
 class OneConvolution(nn.Module):

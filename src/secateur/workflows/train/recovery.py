@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from secateur.callbacks.averaged_weights import AveragedWeights
 from secateur.callbacks.soft_pruning import Repair, SoftPruningCallback
+from secateur.deploy.exported import is_exported
 from secateur.errors import InputError
 from secateur.pruning.artifact import load_slim
 from secateur.pruning.layers import match_layers
 from secateur.weights.recognizer_weights import is_imagenet
 from secateur.workflows.build import build_network
 from secateur.workflows.config.pruning_config import excluded_layers
+from secateur.workflows.loading import load_network
 from secateur.workflows.own_networks import builders
 
 log = logging.getLogger(__name__)
@@ -100,8 +102,9 @@ def build_teacher(config: DictConfig, network: nn.Module) -> nn.Module | None:
         network: As given in ``weights=``, before anything is masked.
 
     Raises:
-        InputError: If ``recover.teacher`` is neither weights of the model nor a finished run, or
-            there is none and some training pictures teach only with one.
+        InputError: If ``recover.teacher`` is neither weights of a detector (of the model, for
+            recognizers) nor a finished run, or there is none and some training pictures teach only
+            with one.
     """
     if not recovers(config) or not config.recover.distill:
         for key in ("unlabelled", "conventions"):
@@ -122,10 +125,34 @@ def build_teacher(config: DictConfig, network: nn.Module) -> nn.Module | None:
             f"recover.teacher={path} does not exist: give weights of {config.model.name}, the "
             "folder of a finished run, or null for the network of weights="
         )
+    if is_exported(path):
+        raise InputError(
+            f"recover.teacher={path} is an exported file, which cannot teach: give the weights or "
+            "the run that it was exported from"
+        )
+    try:
+        return build_network(_with_weights(config, path))[0].eval()
+    except InputError:
+        if config.model.task == "detection" and (other := _other_detector(path)) is not None:
+            return other.eval()
+        raise
+
+
+def _with_weights(config: DictConfig, path: Path) -> DictConfig:
+    """The same configuration with other weights."""
     other = config.copy()
     with open_dict(other):
         other.weights = str(path)
-    return build_network(other)[0].eval()
+    return other
+
+
+def _other_detector(path: Path) -> nn.Module | None:
+    """The detector whose weights a file holds, of whatever model; None for anything else."""
+    try:
+        loaded = load_network(path)
+    except InputError:
+        return None
+    return cast("nn.Module", loaded.network) if loaded.task == "detection" else None
 
 
 def build_repair(config: DictConfig, network: nn.Module, data: Any) -> Repair | None:
