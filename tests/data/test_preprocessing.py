@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from secateur.data.preprocessing import MEAN, RGB_MINUS_MEAN
+from secateur.data.preprocessing import BGR, MEAN, RGB_MINUS_MEAN, Preprocessing
 
 
 def test_mean_leaves_and_channels_come_first() -> None:
@@ -31,3 +32,15 @@ def test_golden_input(reference: Path) -> None:
         assert np.array_equal(
             RGB_MINUS_MEAN(golden["img0_u8"])[None].numpy(), golden["img0_tensor"]
         )
+
+
+@pytest.mark.parametrize(
+    "own", [RGB_MINUS_MEAN, BGR, Preprocessing("bgr", (10.0, 20.0, 30.0), 0.5)]
+)
+@pytest.mark.parametrize("other", [RGB_MINUS_MEAN, BGR])
+def test_inputs_of_one_network_become_those_of_another(
+    own: Preprocessing, other: Preprocessing
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    found = own.convert(own(picture)[None], other)[0]
+    torch.testing.assert_close(found, other(picture), atol=1e-4, rtol=0)

@@ -88,6 +88,19 @@ def test_a_teacher_of_another_kind_teaches_by_its_boxes() -> None:
     }  # fmt: skip
 
 
+def test_a_teacher_sees_pictures_by_its_own_preprocessing(monkeypatch: pytest.MonkeyPatch) -> None:
+    student, teacher = network("eresfd"), network("yunet")
+    seen = []
+    forward = type(teacher).forward
+    monkeypatch.setattr(
+        type(teacher), "forward", lambda self, images: seen.append(images) or forward(self, images)
+    )
+    terms(student, teacher)
+    images = 255 * torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    rgb = images + torch.tensor([123.0, 117.0, 104.0])[:, None, None]
+    torch.testing.assert_close(seen[0], rgb.flip(1))
+
+
 def test_only_equal_candidates_speak_alike() -> None:
     yunet, other, anchors = network(), network(seed=1), network("eresfd")
     assert isinstance(yunet, YuNet)

@@ -60,6 +60,31 @@ class Preprocessing:
         restored: NDArray[np.uint8] = pixels.round().clamp(0, 255).to(torch.uint8).numpy()
         return restored
 
+    def convert(self, images: Tensor, other: Preprocessing) -> Tensor:
+        """The inputs of another network for the same pictures.
+
+        Args:
+            images: (B, 3, H, W) inputs of this preprocessing, unpadded or padded.
+            other: That of the other network.
+
+        Returns:
+            (B, 3, H, W) as the other takes them; the same tensor where both see pictures alike.
+
+        Examples:
+            >>> red = torch.tensor([132.0, -117.0, -104.0]).view(1, 3, 1, 1)
+            >>> Preprocessing().convert(red, BGR).flatten().tolist()
+            [0.0, 0.0, 255.0]
+        """
+        if (self.order, self.mean, self.scale) == (other.order, other.mean, other.scale):
+            return images
+
+        def shaped(values: tuple[float, float, float]) -> Tensor:
+            return torch.tensor(values).to(images)[:, None, None]
+
+        rgb = images if self.order == "rgb" else images.flip(1)
+        rgb = (rgb / self.scale + shaped(self.mean) - shaped(other.mean)) * other.scale
+        return rgb if other.order == "rgb" else rgb.flip(1)
+
     def pad(self, images: Tensor) -> Tensor:
         """Add black at the right and at the bottom until ``multiple`` divides both sides.
 

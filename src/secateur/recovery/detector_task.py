@@ -100,6 +100,7 @@ class DistilledDetectorTask(DetectorTask):
         """Losses against the teacher, through its boxes where its outputs mean something else."""
         teacher = cast("Detector", self._teacher_for(images))
         student = self.detector
+        images = student.preprocessing.convert(images, teacher.preprocessing)
         with torch.no_grad():
             wanted, teacher_size = run(teacher, images)
         if (
