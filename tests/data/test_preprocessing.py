@@ -27,6 +27,22 @@ def test_strided_and_read_only_pictures_are_taken() -> None:
     assert torch.equal(RGB_MINUS_MEAN(flipped), RGB_MINUS_MEAN(picture).flip(2))
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (31, 33)])
+@pytest.mark.parametrize(
+    "preprocessing",
+    [RGB_MINUS_MEAN, BGR, Preprocessing("bgr", (127.5, 127.5, 127.5), 1 / 128)],
+)
+def test_every_value_is_the_float32_of_its_formula(
+    preprocessing: Preprocessing, shape: tuple[int, int]
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    centered = picture.astype(np.float32) - np.array(preprocessing.mean, np.float32)
+    expected = (centered * np.float32(preprocessing.scale)).transpose(2, 0, 1)
+    if preprocessing.order == "bgr":
+        expected = expected[::-1]
+    assert np.array_equal(preprocessing(picture).numpy(), expected)
+
+
 def test_golden_input(reference: Path) -> None:
     with np.load(reference / "golden/forward/inputs_320.npz") as golden:
         assert np.array_equal(

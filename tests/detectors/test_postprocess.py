@@ -81,6 +81,17 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch, chunk: int) -> N
     assert torch.equal(select_anchored(*arguments, max_faces=300)[0], expected[0])
 
 
+def test_few_and_many_candidates_are_ordered_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = outputs(batch=2, ties=True)
+    monkeypatch.setattr(postprocess, "_FEW", 0)
+    expected = select_anchored(*arguments, max_candidates=200)
+    monkeypatch.setattr(postprocess, "_FEW", 10_000)
+    for faces, others in zip(
+        select_anchored(*arguments, max_candidates=200), expected, strict=True
+    ):
+        assert torch.equal(faces, others)
+
+
 @pytest.mark.parametrize("threshold", [0.2, 0.25, 0.3, 0.5, 0.6])
 def test_an_overlap_at_the_threshold_is_judged_alike_in_and_across_chunks(
     monkeypatch: pytest.MonkeyPatch, threshold: float

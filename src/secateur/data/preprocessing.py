@@ -45,12 +45,13 @@ class Preprocessing:
             [-123.0, -117.0, -104.0]
         """
         image = np.empty((3, *rgb.shape[:2]), np.float32)
-        # OpenCV takes channels apart three times as fast as a transposing copy does
+        every_byte = np.arange(256, dtype=np.float32)
+        # OpenCV takes channels apart three times as fast as a transposing copy does, and looks a
+        # byte up faster than numpy converts it
         for channel, plane in enumerate(cv2.split(np.ascontiguousarray(rgb))):
             target = channel if self.order == "rgb" else 2 - channel
-            np.subtract(plane, np.float32(self.mean[channel]), out=image[target])
-        if self.scale != 1:
-            image *= np.float32(self.scale)
+            values = (every_byte - np.float32(self.mean[channel])) * np.float32(self.scale)
+            cv2.LUT(plane, values[None], dst=image[target])
         return torch.from_numpy(image)
 
     def restore(self, image: Tensor) -> NDArray[np.uint8]:

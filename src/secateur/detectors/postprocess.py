@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torchvision.ops import nms
 
 from secateur.detectors.boxes import pairwise_iou
 
+_FEW = 1000  # candidates that a stable sort orders faster than ``topk`` finds the best of them
 _CHUNK = 250  # boxes; its overlaps with 750 others lie in the cache
 
 
@@ -103,10 +106,15 @@ def _candidates(scores: Tensor, threshold: float, count: int) -> tuple[Tensor, l
         many of each row are candidates, behind which any may stand.
     """
     chosen = []
-    for row in scores.unbind():
-        above = (row > threshold).nonzero()[:, 0]
-        chosen.append(above[_best(row[above][None], count)[0]])
-    order = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True)
+    for row in scores.detach().cpu().numpy():
+        above = np.flatnonzero(row > threshold)
+        if len(above) <= _FEW:  # the usual case, for which numpy has a fraction of the overhead
+            best = np.argsort(-row[above], kind="stable")[:count]
+        else:
+            best = _best(torch.from_numpy(row[above])[None], count)[0].numpy()
+        chosen.append(torch.from_numpy(above[best]))
+    order = chosen[0][None] if len(chosen) == 1 else pad_sequence(chosen, batch_first=True)
+    order = order.to(scores.device)
     if not order.shape[1]:
         order = order.new_zeros(len(chosen), 1)
     return order, [len(indices) for indices in chosen]

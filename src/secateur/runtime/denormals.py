@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+_HALF = 0.5  # a name, so that the product is computed when it is asked for
 
 
 @contextmanager
@@ -27,4 +30,5 @@ def denormals_as_zero() -> Iterator[None]:
 
 def are_denormals_zero() -> bool:
     """Whether the calling thread computes with zero instead of denormal numbers."""
-    return not bool(torch.tensor([1e-30]) * 1e-10)
+    # one multiplication of Python, since this is asked before and after every picture
+    return sys.float_info.min * _HALF == 0.0
