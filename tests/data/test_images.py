@@ -133,6 +133,8 @@ def test_no_picture(tmp_path: Path) -> None:
             read_image(tmp_path / name)
         with pytest.raises(InputError, match=f"{name} is not a readable picture"):
             read_size(tmp_path / name)
+    with pytest.raises(InputError, match="it is empty"):
+        read_image(tmp_path / "empty.jpg")
     with pytest.raises(InputError, match=r"none.jpg cannot be read \(No such file"):
         read_image(tmp_path / "none.jpg")
 

@@ -125,9 +125,8 @@ def _read_with_pillow(name: str, content: bytes, apply_exif: bool) -> Picture8:
     except InputError:
         raise
     except UnidentifiedImageError:
-        raise InputError(
-            f"{name} is not a readable picture (of no kind that is known here): {_REMEDY}"
-        ) from None
+        why = "of no kind that is known here" if content else "it is empty"
+        raise InputError(f"{name} is not a readable picture ({why}): {_REMEDY}") from None
     except Exception as error:  # Pillow lets struct, syntax and memory errors escape
         raise InputError(
             f"{name} is not a readable picture, perhaps cut short ({error}): {_REMEDY}"

@@ -73,6 +73,10 @@ def test_no_pattern_is_left_over() -> None:
         ("columns: nope", "columns=nope must be a list of names with at least one, or null"),
         ("sizes: [480, 640]", "sizes=[480, 640] must be a list of pairs of height and width"),
         ("source: ''", "source= must be a text that is not empty, or null"),
+        (
+            "source: ['http://a.org/1.jpg', 'b.jpg']",
+            "source=['http://a.org/1.jpg', 'b.jpg'] must be one picture, folder or pattern on this",
+        ),
         ("draw: 3", "draw=3 must be true or false"),
         ("limit: 0", "limit=0 must be a whole number of at least 1 or null"),
         ("train_steps: many", "train_steps=many must be a whole number of at least 0 or epoch"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -67,6 +69,12 @@ def test_a_damaged_frame_is_told_and_those_behind_it_are_given(tmp_path: Path) -
     assert [frame.name for frame in found] == [f"{number:06d}" for number in range(12)]
     assert [frame.name for frame in found if frame.pixels is None] == ["000005"]
     assert found[5].fault == "frame 5 cannot be decoded"
+    # FFmpeg says nothing beside that, in a process that has not opened a video before
+    code = "import sys; from secateur.workflows.deploy.sources import find_source, frames\n"
+    code += "for frame in frames(find_source(sys.argv[1])): frame.fault and print(frame.fault)"
+    told = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True)
+    assert told.stdout.decode().split("\n") == ["frame 5 cannot be decoded", ""]
+    assert told.stderr == b""
 
 
 def test_every_frame_of_a_video_is_given(tmp_path: Path) -> None:

@@ -286,6 +286,8 @@ def wanted_of(key: str, value: object) -> str | None:
         is_full = isinstance(value, list) and (bool(value) or key in _MAY_BE_EMPTY)
         good = is_full and all(fits_each(item) for item in value)  # type: ignore[attr-defined]
         return None if good or (value is None and "null" in what) else what
+    if key == "source" and isinstance(value, list):
+        return "one picture, folder or pattern on this machine; put several pictures into a folder"
     if any(fnmatchcase(key, pattern) for pattern in TEXTS):
         return None if value is None or _is_text(value) else "a text that is not empty, or null"
     number = next((found for name, found in NUMBERS.items() if fnmatchcase(key, name)), None)

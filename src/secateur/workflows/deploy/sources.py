@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ def count_frames(source: Source) -> int | None:
         return len(source.paths)
     if source.kind == "camera":
         return None
-    capture = cv2.VideoCapture(str(source.paths[0]))
+    capture = _open(source)
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     capture.release()
     return count if count > 0 else None
@@ -137,7 +138,7 @@ def count_frames(source: Source) -> int | None:
 
 def frame_rate(source: Source) -> float:
     """Frames per second of a video; 25 where it does not tell."""
-    capture = cv2.VideoCapture(str(source.paths[0])) if source.paths else None
+    capture = _open(source) if source.paths else None
     rate = float(capture.get(cv2.CAP_PROP_FPS)) if capture is not None else 0.0
     if capture is not None:
         capture.release()
@@ -149,7 +150,7 @@ def _of_capture(source: Source) -> Iterator[Frame]:
     is_camera = source.kind == "camera"
     level = _set_log_level(_SILENT)  # OpenCV prints lines of its own about what is said here
     try:
-        capture = cv2.VideoCapture(source.camera if is_camera else str(source.paths[0]))
+        capture = _open(source)
         if not capture.isOpened():
             raise InputError(
                 f"source={source.camera}: there is no such camera; connect one, or give a video"
@@ -185,6 +186,12 @@ def _of_capture(source: Source) -> Iterator[Frame]:
             )
     finally:
         _set_log_level(level)
+
+
+def _open(source: Source) -> cv2.VideoCapture:
+    """A video or a camera; FFmpeg, which reads its level once, prints no lines of its own."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    return cv2.VideoCapture(str(source.paths[0]) if source.paths else source.camera)
 
 
 def _set_log_level(level: int) -> int:
