@@ -311,7 +311,10 @@ def test_a_layer_never_loses_its_last_filter() -> None:
 def test_counts_are_aligned() -> None:
     model = settle_statistics(Plain())
     mask(model.first, [1, 4, 5], model.norm)
-    assert slim(model, IMAGES, align=4).model.first.out_channels == 8
+    result = slim(model, IMAGES, align=4)
+    assert result.model.first.out_channels == 8
+    (reason,) = result.report.refused["first"]
+    assert "align a multiple" in reason
     assert slim(model, IMAGES, align=3).model.first.out_channels == 6
 
 

@@ -50,6 +50,7 @@ class Analysis:
         classes: Sets of channels that can only be removed together.
         layers: Weight name -> the layer that reads through it.
         live: Classes that an output may depend on, (classes,) bool.
+        shaped: Classes among them that stay for the shape of a tensor alone, (classes,) bool.
         kept: Classes that stay, (classes,) bool.
         cut: Indices that stay of each tensor.
     """
@@ -59,6 +60,7 @@ class Analysis:
     classes: ChannelClasses
     layers: dict[str, Reader]
     live: Tensor
+    shaped: Tensor
     kept: Tensor
     cut: Cut
 
@@ -199,9 +201,11 @@ def plan_cut(
     merges = find_carriers(layers, classes, live)
     live = live_classes(layers, classes, absorbed=merges, also=also)
     kept = restore_valid_shapes(live, dependencies, classes, traced.tensors, align)
+    shaped = torch.zeros_like(live)
     # What stays for its shape alone and is read must still compute what it did: a layer that is
     # called twice may have to keep channels for it whose constants no single bias can replace.
     while bool((needed := kept & ~live & read_classes(layers, classes, kept)).any()):
+        shaped |= needed
         live = live_classes(layers, classes, absorbed=merges, also=live | needed)
         kept = restore_valid_shapes(live, dependencies, classes, traced.tensors, align)
     cut = replace(
@@ -209,7 +213,7 @@ def plan_cut(
         merges=[merge for index in merges if not kept[index] for merge in merges[index]],
         folds=folds(traced, layers, kept, traced.tensors),
     )
-    return Analysis(traced, dependencies, classes, layers, live, kept, cut)
+    return Analysis(traced, dependencies, classes, layers, live, shaped, kept, cut)
 
 
 def cut_to(kept: Tensor, dependencies: ChannelDependencies, classes: ChannelClasses) -> Cut:

@@ -278,7 +278,7 @@ class _Reasons:
     def __init__(self, analysis: Analysis, zero: Mapping[str, Tensor]) -> None:
         classes, live = analysis.classes, analysis.live
         self.pinned = classes.pinned
-        self.live = live.tolist()
+        self.shaped = (analysis.shaped | ~live).tolist()
         self.varying: dict[int, str] = {}
         self.constant: set[int] = set()
         for name, reader in analysis.layers.items():
@@ -296,8 +296,8 @@ class _Reasons:
         """Why a class with a zero filter in it stays."""
         if index in self.pinned:
             return self.pinned[index]
-        if not self.live[index]:
-            return "a layer keeps one filter, groups and halves keep equally many"
+        if self.shaped[index]:
+            return "a layer keeps one filter, groups and halves equally many, align a multiple"
         if index in self.varying and self.writers[index]:
             return "another layer writes the same channel"
         if index in self.varying:
