@@ -58,7 +58,8 @@ def decode_points(outputs, chosen, layout, height, width):
         strides.append(np.full((x.size, 1), stride))
     corner, stride = (np.concatenate(part)[chosen] for part in (corners, strides))
     offsets = outputs[1][0, chosen]
-    center, half = offsets[:, :2] * stride + corner, np.exp(offsets[:, 2:]) * stride / 2
+    center = offsets[:, :2] * stride + corner
+    half = np.exp(np.minimum(offsets[:, 2:], 16)) * stride / 2
     return np.concatenate([center - half, center + half], axis=1)
 
 

@@ -35,6 +35,13 @@ def test_decoded_like_a_loop_over_cells() -> None:
     assert index == len(points)
 
 
+def test_boxes_of_a_ruined_network_do_not_overflow() -> None:
+    points = make_points(32, 32)
+    boxes = decode_boxes(torch.full((len(points), 4), 1e3), points)
+    assert bool(boxes.isfinite().all())
+    assert bool((boxes[:, 2:] - boxes[:, :2]).prod(1).isfinite().all())
+
+
 def test_landmarks_are_encoded_to_what_is_decoded() -> None:
     torch.manual_seed(0)
     points = make_points(32, 32)

@@ -130,7 +130,8 @@ std::vector<Face> decode_points(const float* classes, const float* offsets, cons
                 if (score <= threshold) continue;
                 const float* offset = offsets + 4 * i;
                 const float x = (column + offset[0]) * stride, y = (row + offset[1]) * stride;
-                const float w = std::exp(offset[2]) * stride, h = std::exp(offset[3]) * stride;
+                const float w = std::exp(std::min(offset[2], 16.0f)) * stride;
+                const float h = std::exp(std::min(offset[3], 16.0f)) * stride;
                 faces.push_back({x - w / 2, y - h / 2, x + w / 2, y + h / 2, score});
             }
     if (i != count) throw std::runtime_error("the outputs do not fit the cells");

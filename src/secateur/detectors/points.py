@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from secateur.detectors.boxes import LARGEST_GROWTH
+
 STRIDES = (8, 16, 32)
 LANDMARKS = 5
 
@@ -79,7 +81,8 @@ def decode_boxes(offsets: Tensor, points: Tensor) -> Tensor:
     """
     stride = points[..., 2:]
     center = offsets[..., :2] * stride + points[..., :2]
-    half = offsets[..., 2:].exp() * stride / 2
+    # No face is e^16 strides; unbounded, a ruined network's boxes overflow to infinity.
+    half = offsets[..., 2:].clamp(max=LARGEST_GROWTH).exp() * stride / 2
     return torch.cat([center - half, center + half], dim=-1)
 
 

@@ -5,6 +5,8 @@ import java.util.List;
 
 /** Faces of a detector without anchors such as YuNet, as "points" of the JSON says. */
 public final class PointDecoder implements FaceDecoder {
+    private static final float LARGEST_GROWTH = 16;
+
     private final int[] strides;
     private final boolean root;
     private final Suppression suppression;
@@ -53,8 +55,8 @@ public final class PointDecoder implements FaceDecoder {
             float[] offsets, int at, int column, int row, int stride, float score) {
         float x = (column + offsets[at]) * stride;
         float y = (row + offsets[at + 1]) * stride;
-        float width = (float) Math.exp(offsets[at + 2]) * stride;
-        float height = (float) Math.exp(offsets[at + 3]) * stride;
+        float width = (float) Math.exp(Math.min(offsets[at + 2], LARGEST_GROWTH)) * stride;
+        float height = (float) Math.exp(Math.min(offsets[at + 3], LARGEST_GROWTH)) * stride;
         return new Face(x - width / 2, y - height / 2, x + width / 2, y + height / 2, score);
     }
 
