@@ -33,7 +33,7 @@ from secateur.cost.latency import machine_name
 from secateur.data.images import read_image
 from secateur.datamodules.widerface import WiderFaceData
 from secateur.deploy.description import Description, FaceCut, write_beside
-from secateur.deploy.executorch import export_executorch
+from secateur.deploy.executorch import LARGEST_SIDE, export_executorch
 from secateur.deploy.exported import ExportedDetector
 from secateur.deploy.onnx import describe_onnx
 from secateur.deploy.parity import check_fresh_process, check_parity, opened
@@ -247,7 +247,9 @@ def _average_precision(description: Description, path: Path) -> float:
     detector = ExportedDetector(path, description, opened(path))
     find = functools.partial(detect, detector)
     files = PictureFiles(held.folder, held.names)
-    found = detect_set(find, files, SingleScale(), detector.preprocessing, progress=False)
+    # files for ExecuTorch take no larger side, which up to 2 : 1 this many pixels keep to
+    limits = {"max_pixels": LARGEST_SIDE**2 / 2} if description.format == "executorch" else {}
+    found = detect_set(find, files, SingleScale(**limits), detector.preprocessing, progress=False)
     assert found is not None
     (setting,) = held.score(found.boxes).settings.values()
     return setting.ap

@@ -127,7 +127,10 @@ def open_executorch(path: Path) -> tuple[None, Callable[[Array], Sequence[Array]
     try:
         method = Runtime.get().load_program(path).load_method("forward")
     except RuntimeError as error:
-        raise InputError(f"{path} is no intact ExecuTorch program: export it again") from error
+        raise InputError(
+            f"{path} is no intact ExecuTorch program, or one with operators that this ExecuTorch "
+            "cannot load: export it again, without quantize=int8 or with format=onnx if that fails"
+        ) from error
     assert method is not None
 
     def run(images: Array) -> list[Array]:
