@@ -273,6 +273,7 @@ def latency(name: str) -> Row:
 
 def report(rows: Sequence[Row]) -> str:
     """Both tables and what to know about them."""
+    rows = sorted(rows, key=_place)
     files = table(
         ["network", "format", "KiB", "output", "faces", "box, px", "int8 moves", "AP or cosine"],
         [_cells(row) for row in rows if row["format"] != "latency" and "failed" not in row],
@@ -303,6 +304,13 @@ def report(rows: Sequence[Row]) -> str:
         "thread; the other columns are shares of the first."
     )
     return f"{about}\n\n{files}{failed}\n\n{latencies}\n\n{times}"
+
+
+def _place(row: Row) -> tuple[int, ...]:
+    """Where a row stands in the table, whenever it was measured."""
+    orders = ([*DETECTORS, *RECOGNIZERS], [DENSE, COUPLED, TRAINED, "all"], [*FORMATS, "latency"])
+    keys = ("network", "form", "format")
+    return tuple(order.index(row[key]) for order, key in zip(orders, keys, strict=True))
 
 
 def _cells(row: Row) -> list[str]:

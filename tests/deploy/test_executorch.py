@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import fx
+from torch import fx, nn
 
-from secateur.deploy.executorch import export_executorch, infer_sizes, open_executorch
+from secateur.deploy.executorch import (
+    export_executorch,
+    infer_sizes,
+    open_executorch,
+    own_biases,
+)
 from secateur.deploy.parity import compare_outputs
 from secateur.detectors.eresfd import EResFD
+from secateur.detectors.extd import EXTD
 from secateur.detectors.yunet import YuNet
 from secateur.errors import InputError
 from secateur.workflows.deploy.describing import describe, exportable
@@ -26,7 +32,8 @@ needs_executorch = pytest.mark.skipif(not INSTALLED, reason="needs the package e
 def small(name: str) -> LoadedNetwork:
     """A detector with weights that move its outputs."""
     torch.manual_seed(0)
-    network = YuNet(16, 16) if name == "yunet" else EResFD()
+    networks = {"yunet": lambda: YuNet(16, 16), "eresfd": EResFD, "extd_32": lambda: EXTD(32)}
+    network = networks[name]()
     architecture = {"name": name, "arguments": {}}
     return LoadedNetwork(name, "detection", randomized(network), architecture, {"kind": "weights"})
 
@@ -59,6 +66,36 @@ def test_two_computed_sizes_stay() -> None:
     assert module(torch.zeros(1, 3, 8)).shape == (1, 3, 8)
 
 
+@torch.no_grad()
+def test_a_layer_that_runs_three_times_gets_three_biases_and_one_weight() -> None:
+    class Repeated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 1)
+            self.head = nn.Linear(3, 3)
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return self.head(self.layer(self.layer(self.layer(features))).mean((2, 3)))
+
+    image = torch.rand(1, 3, 8, 8)
+    network = Repeated()
+    graph = torch.export.export(network, (image,)).module()
+    assert isinstance(graph, fx.GraphModule)
+    changed = own_biases(graph)
+    layers = [node for node in changed.graph.nodes if "conv2d" in str(node.target)]
+    assert len({node.args[1] for node in layers}) == 1
+    assert len({node.args[2] for node in layers}) == 3
+    assert sorted(name.split(".")[-1] for name, _ in changed.named_parameters()) == [
+        "bias",
+        "bias",
+        "bias_2",
+        "bias_3",
+        "weight",
+        "weight",
+    ]
+    torch.testing.assert_close(changed(image), network(image))
+
+
 @pytest.mark.skipif(INSTALLED, reason="ExecuTorch is installed")
 def test_without_executorch_the_remedy_is_told(tmp_path: Path) -> None:
     loaded = small("yunet")
@@ -87,7 +124,7 @@ def test_one_file_takes_pictures_of_any_height_and_width(name: str, tmp_path: Pa
 
 @needs_executorch
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["yunet", "eresfd"])
+@pytest.mark.parametrize("name", ["yunet", "eresfd", "extd_32"])
 @torch.no_grad()
 def test_a_file_of_eight_bits_comes_near_the_network_at_any_size(name: str, tmp_path: Path) -> None:
     loaded = small(name)

@@ -17,7 +17,7 @@ from secateur.deploy.executorch import open_executorch
 from secateur.deploy.sessions import Array, open_session
 from secateur.deploy.torchscript import open_torchscript
 from secateur.described_network import build_described
-from secateur.detectors.detection import Detector
+from secateur.detectors.detection import Detector, is_detector
 from secateur.errors import InputError
 from secateur.weights.architectures import BUILDERS
 
@@ -66,7 +66,7 @@ class ExportedDetector(ExportedNetwork):
             decoder = build_described(builder, architecture["arguments"]) if builder else None
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} does not fit its architecture: {error}") from error
-        if not callable(getattr(decoder, "decode", None)):
+        if not is_detector(decoder):
             raise InputError(
                 f"{path} names the detector {architecture.get('name')!r}, which this program does "
                 "not know: use the program that wrote it"

@@ -47,6 +47,11 @@ class Detector(Protocol):
         """Corners (B, K, 4), or corners and landmarks (B, K, 14), of the chosen (B, K) ones."""
 
 
+def is_detector(network: object) -> bool:
+    """Whether a network finds faces: it can decode its outputs, which no recognizer can."""
+    return callable(getattr(network, "decode", None))
+
+
 @runtime_checkable
 class Distillable(Detector, Protocol):
     """A detector whose outputs can be compared with those of a teacher, candidate by candidate.

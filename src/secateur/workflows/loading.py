@@ -21,6 +21,7 @@ from secateur.deploy.exported import (
     open_exported,
 )
 from secateur.described_network import build_described, find_builder
+from secateur.detectors.detection import is_detector
 from secateur.errors import InputError
 from secateur.pruning.artifact import (
     SPECIFICATION,
@@ -230,8 +231,9 @@ def _of_weights(path: Path) -> LoadedNetwork:
             f"{path} does not fit {own['name']} ({error}): give the folder of a finished run, or "
             "other weights"
         ) from error
-    is_detector = callable(getattr(network, "decode", None))
-    (load_weights if is_detector else recognizer_weights.load_weights)(network, state, str(path))
+    (load_weights if is_detector(network) else recognizer_weights.load_weights)(
+        network, state, str(path)
+    )
     if known is not None and known.model == own["name"]:
         about |= {"origin": known.origin, "licence": known.licence, "arguments": known.arguments}
     about["model"] = own["name"]
@@ -247,15 +249,15 @@ def _loaded(
     run: Path | None,
 ) -> LoadedNetwork:
     """A network of PyTorch in evaluation mode, with its counts."""
-    is_detector = callable(getattr(network, "decode", None))
+    finds = is_detector(network)
     return LoadedNetwork(
         name,
-        "detection" if is_detector else "recognition",
+        "detection" if finds else "recognition",
         network.eval(),
         architecture,
         {**about, **count(network)},
         keeps_singles=about["kind"] == "weights" and keeps_singles(about.get("origin")),
-        cut=None if is_detector else _cut(config, run),
+        cut=None if finds else _cut(config, run),
         run=run,
     )
 

@@ -135,6 +135,33 @@ def test_weights_of_another_detector_can_be_the_teacher(reference: Path) -> None
     assert sum(parameter.numel() for parameter in teacher.parameters()) == 75_856
 
 
+def own_recognizer(folder: Path, size: int) -> DictConfig:
+    """A run that an ``Embedder`` of that many numbers, saved in the folder, teaches."""
+    own = f"{__name__}.Embedder"
+    save_slim(folder, Embedder(size), {"name": own, "arguments": {"size": size}})
+    return resolved(
+        *("model=squeezenet", "weights=official.pth", f"recover.teacher={folder}"),
+        f"model.network._target_={own}",
+    )
+
+
+def test_a_detector_cannot_learn_from_a_recognizer(tmp_path: Path) -> None:
+    own_recognizer(tmp_path, 4)
+    config = resolved(
+        *("data=widerface", "weights=official.pth", f"recover.teacher={tmp_path}"),
+        f"model.network._target_={__name__}.Embedder",
+    )
+    with pytest.raises(InputError, match=r"recover\.teacher=.* is no detector: a teacher does"):
+        build_teacher(config, OneConvolution())
+
+
+def test_a_recognizer_learns_only_from_embeddings_as_large_as_its_own(tmp_path: Path) -> None:
+    config = own_recognizer(tmp_path, 4)
+    assert isinstance(build_teacher(config, Embedder(4)), Embedder)
+    with pytest.raises(InputError, match="has embeddings of 4 numbers, those of squeezenet have 8"):
+        build_teacher(config, Embedder(8))
+
+
 def test_an_exported_file_cannot_teach(reference: Path) -> None:
     file = reference / "weights/peers/yunet_n_dynamic.onnx"
     config = resolved("data=widerface", "weights=official.pth", f"recover.teacher={file}")
@@ -148,3 +175,17 @@ class OneConvolution(nn.Module):
     def __init__(self, width: int = 4) -> None:
         super().__init__()
         self.layer = nn.Conv2d(3, width, 1)
+
+    def decode(self) -> None:
+        """What makes it a detector."""
+
+
+class Embedder(nn.Module):
+    """A recognizer that only its user's configuration knows."""
+
+    def __init__(self, size: int = 4) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, size, 1)
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        return self.layer(faces).mean((2, 3))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from secateur.callbacks.averaged_weights import AveragedWeights
 from secateur.callbacks.soft_pruning import Repair, SoftPruningCallback
 from secateur.deploy.exported import is_exported
+from secateur.detectors.detection import is_detector
 from secateur.errors import InputError
 from secateur.pruning.artifact import load_slim
 from secateur.pruning.layers import match_layers
@@ -103,8 +104,8 @@ def build_teacher(config: DictConfig, network: nn.Module) -> nn.Module | None:
 
     Raises:
         InputError: If ``recover.teacher`` is neither weights of a detector (of the model, for
-            recognizers) nor a finished run, or there is none and some training pictures teach only
-            with one.
+            recognizers) nor a finished run, or does another task, or there is none and some
+            training pictures teach only with one.
     """
     if not recovers(config) or not config.recover.distill:
         for key in ("unlabelled", "conventions"):
@@ -117,9 +118,19 @@ def build_teacher(config: DictConfig, network: nn.Module) -> nn.Module | None:
     wanted = config.recover.teacher
     if wanted is None:
         return copy.deepcopy(network).eval()
-    path = Path(str(wanted))
+    teacher = _load_teacher(config, Path(str(wanted))).eval()
+    _check_task(config, network, teacher)
+    return teacher
+
+
+def _load_teacher(config: DictConfig, path: Path) -> nn.Module:
+    """The network of a finished run, or of weights.
+
+    Raises:
+        InputError: If there is none.
+    """
     if path.is_dir():
-        return load_slim(path, builders(config)).eval()
+        return load_slim(path, builders(config))
     if not path.exists():
         raise InputError(
             f"recover.teacher={path} does not exist: give weights of {config.model.name}, the "
@@ -131,11 +142,41 @@ def build_teacher(config: DictConfig, network: nn.Module) -> nn.Module | None:
             "the run that it was exported from"
         )
     try:
-        return build_network(_with_weights(config, path))[0].eval()
+        return build_network(_with_weights(config, path))[0]
     except InputError:
         if config.model.task == "detection" and (other := _other_detector(path)) is not None:
-            return other.eval()
+            return other
         raise
+
+
+def _check_task(config: DictConfig, network: nn.Module, teacher: nn.Module) -> None:
+    """Refuse a teacher of another task before the data are read.
+
+    Raises:
+        InputError: If a detector is to learn from a recognizer, or a recognizer from a detector or
+            from embeddings of another size.
+    """
+    named = f"recover.teacher={config.recover.teacher}"
+    detects = config.model.task == "detection"
+    if is_detector(teacher) != detects:
+        raise InputError(
+            f"{named} is no {'detector' if detects else 'recognizer'}: a teacher does what "
+            f"{config.model.name} learns, so give weights or the run of one"
+        )
+    if not detects:
+        picture = torch.zeros(1, 3, config.data.input_size, config.data.input_size)
+        sizes = [_embedding_size(each, picture) for each in (network, teacher)]
+        if sizes[0] != sizes[1]:
+            raise InputError(
+                f"{named} has embeddings of {sizes[1]} numbers, those of {config.model.name} have "
+                f"{sizes[0]}: give a teacher whose embeddings have as many"
+            )
+
+
+@torch.no_grad()
+def _embedding_size(network: nn.Module, picture: Tensor) -> int:
+    """Numbers in an embedding; the network's mode stays as it is."""
+    return int(copy.deepcopy(network).eval()(picture).shape[1])
 
 
 def _with_weights(config: DictConfig, path: Path) -> DictConfig:
