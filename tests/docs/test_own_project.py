@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import EarlyStopping
 
 from secateur.workflows.build import build_network
-from secateur.workflows.train.training import build_callback
+from secateur.workflows.train.trainer import build_callback
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "own_project.md"
 ROOT = PAGE.parents[2]

@@ -1,4 +1,4 @@
-"""Parts of a training, built from its configuration."""
+"""The trainer of a run, built from its configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 
 from secateur.workflows.command_line.arguments import CONF
 from secateur.workflows.run_folder import RunFolder
-from secateur.workflows.train.training import step_saver
+from secateur.workflows.train.trainer import step_saver
 
 
 @pytest.mark.parametrize(
