@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from secateur.files import atomic_write, replacing, write_json
+from secateur.files import atomic_write, new_folder, replacing, write_json
 
 
 def test_files_are_written_whole(tmp_path: Path) -> None:
@@ -31,6 +31,37 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_takes_away_the_folders_that_it_made(tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
+        with replacing(path):
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail(tmp_path / "new" / "newer" / "a.txt")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old").mkdir()
+    with pytest.raises(RuntimeError):
+        fail(tmp_path / "old" / "new" / "a.txt")
+    assert list((tmp_path / "old").iterdir()) == []
+
+
+def test_a_new_folder_stays_for_what_is_in_it(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        with new_folder(folder / "b"):
+            (folder / "kept.txt").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail(tmp_path / "a")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "kept.txt"]
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError), new_folder(tmp_path / "file" / "a"):
+        pass
+    with new_folder(tmp_path / "a" / "c"):
+        pass
+    assert (tmp_path / "a" / "c").is_dir()
 
 
 def test_json_takes_results_as_they_are(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ def replacing(path: Path, *, sync: bool = True, partial: Path | None = None) -> 
     """Give a temporary path whose file takes the place of another one when all went well.
 
     Args:
-        path: The final place; its folder is made if need be.
+        path: The final place; its folder is made if need be, and goes again if nothing is written.
         sync: Whether to wait until it is on the disk; not worth it for thousands of small files.
         partial: The temporary path, in the same folder; one of this process when absent.
 
@@ -37,8 +38,7 @@ def replacing(path: Path, *, sync: bool = True, partial: Path | None = None) -> 
     """
     path = Path(path)
     temporary = partial or path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path), new_folder(path.parent):
         try:
             yield temporary
             if sync:
@@ -49,6 +49,30 @@ def replacing(path: Path, *, sync: bool = True, partial: Path | None = None) -> 
         finally:
             with contextlib.suppress(OSError):  # else it would hide what went wrong before
                 temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Make a folder; what goes wrong within takes away again what is empty of it.
+
+    Args:
+        path: The folder; its parents are made if need be. It may be there already, and then stays.
+
+    Yields:
+        The folder.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    made = list(itertools.takewhile(lambda folder: not folder.exists(), (path, *path.parents)))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield path
+    except BaseException:
+        for folder in made:
+            with contextlib.suppress(OSError):  # it holds something, or was never made
+                folder.rmdir()
+        raise
 
 
 @contextlib.contextmanager

@@ -81,7 +81,7 @@ def test_json_beside_a_file_is_held_against_the_file(tmp_path: Path) -> None:
     assert read_beside(path, DETECTOR) == DETECTOR
     assert read_beside(path, None) == DETECTOR
     other = dataclasses.replace(DETECTOR, pixels=PixelFormat(mean=(1.0, 2.0, 3.0)))
-    with pytest.raises(InputError, match=r"does not fit model.onnx: pixels is .*123.*1.0"):
+    with pytest.raises(InputError, match=r"does not fit model.onnx: pixels.mean is .*123.*1.0"):
         read_beside(path, other)
     path.write_bytes(b"other weights")
     with pytest.raises(InputError, match="SHA-256"):
@@ -93,3 +93,49 @@ def test_json_beside_a_file_is_held_against_the_file(tmp_path: Path) -> None:
     assert read_beside(path, DETECTOR) == DETECTOR
     with pytest.raises(InputError, match="copy both files"):
         read_beside(path, None)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "told"),
+    [
+        ("suppression", {"score_threshold": 0.2}, ["score_threshold is 0.05 {} 0.2"]),
+        ("anchors", {"ratio": 1.5}, ["ratio is 1.25 {} 1.5"]),
+        (
+            "pixels",
+            {"order": "bgr", "multiple": 32},
+            ["order is 'rgb' {} 'bgr'", "multiple is 1 {} 32"],
+        ),
+    ],
+)
+def test_of_a_json_that_does_not_fit_only_what_differs_is_told(
+    tmp_path: Path, part: str, change: dict[str, object], told: list[str]
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"weights")
+    write_beside(path, DETECTOR)
+    changed = dataclasses.replace(getattr(DETECTOR, part), **change)
+    inside = dataclasses.replace(DETECTOR, **{part: changed})
+    with pytest.raises(InputError) as refusal:
+        read_beside(path, inside)
+    values = [f"{part}.{value.format('in the JSON and')} in the file" for value in told]
+    assert str(refusal.value) == (
+        f"{beside(path)} does not fit model.onnx: {', '.join(values)}; copy both from one export, "
+        "or delete the JSON"
+    )
+
+
+def test_of_many_differences_the_first_are_told_and_the_others_counted(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"weights")
+    write_beside(path, DETECTOR)
+    inside = dataclasses.replace(DETECTOR, figures={str(n): n for n in range(6)})
+    with pytest.raises(InputError, match=r"figures.0 is None .*; 4 more differ; copy both"):
+        read_beside(path, inside)
+
+
+def test_the_order_of_keys_makes_no_difference(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"weights")
+    write_beside(path, dataclasses.replace(DETECTOR, figures={"a": 1, "b": 2}))
+    turned = dataclasses.replace(DETECTOR, figures={"b": 2, "a": 1})
+    assert read_beside(path, turned) == turned

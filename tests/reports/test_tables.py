@@ -28,6 +28,21 @@ def test_a_table_in_a_file_is_as_wide_as_its_cells() -> None:
     assert [word for word in out.getvalue().split() if len(word) == 30] == heads
 
 
+def test_a_title_longer_than_its_table_stays_in_one_line() -> None:
+    for is_terminal in (False, True):
+        out = io.StringIO()
+        console = Console(file=out, width=60, force_terminal=is_terminal, color_system=None)
+        title, caption = "a title of more words than columns", "and a caption of yet more words"
+        tables.print_table(title, ["a"], [["1"]], caption=caption, console=console)
+        lines = [line.strip() for line in out.getvalue().splitlines()]
+        assert (lines[0], lines[-1]) == (title, caption)
+
+
+def test_one_thing_is_not_told_as_several() -> None:
+    told = [tables.counted(n, "picture") for n in (0, 1, 2, 1234)]
+    assert told == ["0 pictures", "1 picture", "2 pictures", "1,234 pictures"]
+
+
 def test_numbers_as_people_read_them() -> None:
     assert tables.count(92208) == "92,208"
     assert tables.mega(393_216_000) == "393.2 M"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -27,6 +27,7 @@ KEY = "secateur"
 """Name of the text in the metadata of a file."""
 
 _REMEDY = "export the network again with export.py"
+_TOLD = 3  # differences that are told by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +223,16 @@ def read_beside(path: Path, inside: Description | None) -> Description:
         return inside
     text = read_text(json_path, _REMEDY)
     described = parse(text, str(json_path))
-    if inside is not None and inside.text() != described.text():
-        ours, theirs = _plain(inside), _plain(described)
-        key = next(key for key in ours if ours[key] != theirs.get(key))
+    found = [] if inside is None else list(_differences(_plain(inside), _plain(described)))
+    if found:
+        differing = [
+            f"{key} is {shown(theirs)} in the JSON and {shown(ours)} in the file"
+            for key, ours, theirs in found
+        ]
+        more = f"; {len(differing) - _TOLD} more differ" if len(differing) > _TOLD else ""
         raise InputError(
-            f"{json_path} does not fit {path.name}: {key} is {theirs.get(key)} in the JSON and "
-            f"{ours[key]} in the file; copy both from one export, or delete the JSON"
+            f"{json_path} does not fit {path.name}: {', '.join(differing[:_TOLD])}{more}; copy "
+            "both from one export, or delete the JSON"
         )
     if json.loads(text).get("sha256") != hashlib.sha256(path.read_bytes()).hexdigest():
         raise InputError(
@@ -243,6 +248,19 @@ def _plain(description: Description) -> dict[str, Any]:
     # ``format`` of the file gives way to the name of this notation
     values["backend"] = values.pop("format")
     return values
+
+
+def _differences(
+    ours: object, theirs: object, name: str = ""
+) -> Iterator[tuple[str, object, object]]:
+    """Names and values of what differs within two plain values, None where one has none."""
+    if not (isinstance(ours, dict) and isinstance(theirs, dict)):
+        if ours != theirs:
+            yield name, ours, theirs
+        return
+    for key in dict.fromkeys([*ours, *theirs]):
+        within = f"{name}.{key}" if name else str(key)
+        yield from _differences(ours.get(key), theirs.get(key), within)
 
 
 _LARGEST_SIDE = 65_536  # pixels

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 NOTHING = "–"  # noqa: RUF001 (an en dash for what was not measured)
 _LONGEST = 10_000  # characters; no table is as wide
@@ -31,14 +32,7 @@ def print_table(
         sections: Indices of the rows that a line follows.
         console: Where to print; standard output when absent.
     """
-    table = Table(
-        title=title,
-        caption=caption,
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-    )
+    table = Table(box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if i else "left", no_wrap=True)
     for i, row in enumerate(rows):
@@ -47,7 +41,26 @@ def print_table(
     if not console.is_terminal:  # a file has no width that a table could exceed
         unbounded = console.options.update(max_width=_LONGEST)
         console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    # beside the table, not parts of it: it would break them at its own width
+    whole = not console.is_terminal
+    console.print(Text(title, style="bold"), soft_wrap=whole)
     console.print(table)
+    if caption is not None:
+        console.print(Text(caption, style="italic dim"), soft_wrap=whole)
+
+
+def counted(number: int, thing: str) -> str:
+    """Write a number with what it counts.
+
+    Args:
+        number: How many.
+        thing: One of them; several take an s.
+
+    Examples:
+        >>> counted(1, "face"), counted(2000, "face")
+        ('1 face', '2,000 faces')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def count(value: float | None) -> str:

@@ -74,8 +74,10 @@ def test_every_frame_of_half_a_minute_is_answered(
     assert int(drawn.get(cv2.CAP_PROP_FRAME_COUNT)) == 750
     assert drawn.get(cv2.CAP_PROP_FPS) == pytest.approx(25)
     output = capsys.readouterr().out
-    assert "pictures per second" in output
-    assert "750" in output
+    words = " ".join(output.split())
+    assert "frames 750 " in words
+    assert "frames per second, everything" in words
+    assert "frames per second of the video 25.0" in words
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_goes_on(
@@ -115,7 +117,28 @@ def test_source_of_no_use_is_refused_in_a_sentence(
     if "broken" in source:
         (folder / source.rpartition("/")[2]).write_bytes(b"")
     with pytest.raises(InputError, match=message):
-        run(source.format(tmp=folder))
+        run(source.format(tmp=folder), f"output_dir={tmp_path / 'new' / 'out'}")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_refusal_leaves_a_folder_that_was_there(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="no such camera"):
+        run("91")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_without_a_screen_nothing_is_written(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise cv2.error("no screen")
+
+    monkeypatch.setattr(cv2, "imshow", fail)
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match="needs a screen"):
+        run(tmp_path / "a.jpg", "show=true")
+    assert not (tmp_path / "out").exists()
 
 
 def test_target_that_cannot_be_written_is_refused_before_anything_is_detected(

@@ -105,3 +105,27 @@ def test_a_picture_that_cannot_be_read_is_told_and_the_others_are_embedded(
 def test_comparing_and_searching_at_once_is_refused(run: Run, faces: Path) -> None:
     with pytest.raises(InputError, match="two different things"):
         run(faces, f"compare='{faces / 'bob.png'}'", f"gallery='{faces}'")
+
+
+@pytest.mark.parametrize("asked", ["compare", "gallery"])
+def test_a_refusal_leaves_nothing_behind(run: Run, faces: Path, tmp_path: Path, asked: str) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"empty.png is not a readable picture"):
+        run(faces, f"{asked}={tmp_path / 'empty.png'}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_anything_is_embedded(
+    run: Run, faces: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").write_text("no folder")
+    with pytest.raises(InputError, match=r"out cannot be written to .*set another output_dir"):
+        run(faces)
+
+
+def test_one_embedding_is_told_as_one(
+    run: Run, faces: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        run(faces / "bob.png")
+    assert "1 embedding of 3 numbers" in caplog.text

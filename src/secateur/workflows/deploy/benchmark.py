@@ -6,7 +6,6 @@ import logging
 import multiprocessing
 import resource
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from secateur.reports.latency_plot import plot_latency
 from secateur.runtime.allocator import keep_large_blocks
 from secateur.runtime.fusion import fuse
 from secateur.workflows.deploy.describing import describe, exportable
+from secateur.workflows.deploy.output_folder import output_folder
 from secateur.workflows.load import as_detector
 from secateur.workflows.loading import LoadedNetwork, load_network
 
@@ -244,11 +244,7 @@ def _peak_of(path: str, backend: str, height: int, width: int) -> float:
 
 def _write(config: DictConfig, results: Mapping[str, Timing], memory: Mapping[str, float]) -> Path:
     """JSON and plot."""
-    if config.output_dir is not None:
-        folder = Path(str(config.output_dir))
-    else:
-        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        folder = Path(str(config.paths.outputs)) / "benchmark" / stamp
+    folder = output_folder(config, "benchmark")
     record = {
         "machine": machine_name(),
         "threads": int(config.threads),

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from secateur.reports.face_drawing import draw_faces
 from secateur.reports.progress import Progress
 from secateur.runtime.allocator import keep_large_blocks
 from secateur.workflows.build import instantiate, made_from
+from secateur.workflows.deploy.output_folder import output_folder, writable
 from secateur.workflows.deploy.sources import Frame, Source, count_frames, find_source, frame_rate
 from secateur.workflows.deploy.sources import frames as frames_of
 from secateur.workflows.load import as_detector
@@ -73,16 +73,36 @@ def detect(config: DictConfig) -> Path:
     loaded = network_of(config)
     detector = as_detector(loaded, backend=str(config.backend), threads=config.threads)
     looks = _looks(config, detector)  # refused before anything is written
-    folder = _folder(config, detector.name)
-    log.info("%s, run by %s", detector.name, detector.backend)
     started = time.perf_counter()
+    with writable(output_folder(config, f"detect-{detector.name}")) as folder:
+        log.info("%s, run by %s", detector.name, detector.backend)
+        tally = _detected(config, source, detector, looks, folder)
+        _write_records(config, folder, detector, tally)
+    _print(source, detector, tally, time.perf_counter() - started)
+    log.info("written to %s", folder)
+    return folder
+
+
+def _detected(
+    config: DictConfig,
+    source: Source,
+    detector: FaceDetector,
+    looks: EvaluationProtocol,
+    folder: Path,
+) -> Tally:
+    """Go through the frames; what is drawn goes to the folder.
+
+    Raises:
+        InputError: If no frame can be read.
+    """
     tally = Tally()
     with _writer(config, source, folder) as write, _progress(config, source) as advance:
         for frame in _limited(frames_of(source), config.limit):
             if frame.pixels is None:
                 tally.faults.append(str(frame.fault))
-                log.warning("%s", frame.fault)
-                advance(tally)
+                if not source.is_picture:  # of the one that there is the refusal tells
+                    log.warning("%s", frame.fault)
+                    advance(tally)
                 continue
             began = time.perf_counter()
             faces = detector.detect(frame.pixels, looks, float(config.min_score))
@@ -95,10 +115,7 @@ def detect(config: DictConfig) -> Path:
     if not tally.faces:
         why = f": {tally.faults[0]}" if tally.faults else ""
         raise InputError(f"source={config.source} has no picture that can be read{why}")
-    _write_records(config, folder, detector, tally)
-    _print(detector, tally, time.perf_counter() - started)
-    log.info("written to %s", folder)
-    return folder
+    return tally
 
 
 def _looks(config: DictConfig, detector: FaceDetector) -> EvaluationProtocol:
@@ -109,25 +126,6 @@ def _looks(config: DictConfig, detector: FaceDetector) -> EvaluationProtocol:
     with made_from("protocol.looks"):
         looks: EvaluationProtocol = instantiate(node)
     return looks
-
-
-def _folder(config: DictConfig, name: str) -> Path:
-    """Where the results go, made and tried."""
-    if config.output_dir is not None:
-        folder = Path(str(config.output_dir))
-    else:
-        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        folder = Path(str(config.paths.outputs)) / f"detect-{name}" / stamp
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be written to ({error.strerror}); set another output_dir"
-        ) from error
-    return folder
 
 
 def _limited(frames: Iterator[Frame], limit: int | None) -> Iterator[Frame]:
@@ -166,13 +164,15 @@ def _writer(
         if not (config.draw or config.show):
             return True
         drawn = draw_faces(pixels, faces.boxes, faces.scores, faces.landmarks)
+        # before anything is written: there may be no screen
+        goes_on = not config.show or _show(drawn, wait=source.kind == "pictures")
         if config.draw and source.kind == "pictures":
             _save(folder / "pictures" / frame.name, drawn)
         elif config.draw:
             if video is None:
                 video = _open_video(folder / "faces.mp4", frame_rate(source), drawn)
             video.write(np.ascontiguousarray(drawn[..., ::-1]))
-        return not config.show or _show(drawn, wait=source.kind == "pictures")
+        return goes_on
 
     try:
         yield write
@@ -244,21 +244,25 @@ def _progress(config: DictConfig, source: Source) -> Iterator[Callable[[Tally], 
         def advance(tally: Tally) -> None:
             faces = sum(map(len, tally.faces.values()))
             rate = len(tally.faces) / tally.busy if tally.busy else 0.0
-            shown.advance(state=f"{faces:,} faces · {rate:.1f} pictures/s")
+            found = tables.counted(faces, "face")
+            shown.advance(state=f"{found} · {rate:.1f} {source.of}s/s")
 
         yield advance
 
 
-def _print(detector: FaceDetector, tally: Tally, wall: float) -> None:
+def _print(source: Source, detector: FaceDetector, tally: Tally, wall: float) -> None:
     """The table at the end."""
     counts = [len(faces) for faces in tally.faces.values()]
+    what = source.of
     rows = [
-        ["pictures", f"{len(counts):,}"],
+        [f"{what}s", f"{len(counts):,}"],
         ["faces", f"{sum(counts):,}"],
-        ["pictures without a face", f"{counts.count(0):,}"],
-        ["most faces on one picture", f"{max(counts):,}"],
+        [f"{what}s without a face", f"{counts.count(0):,}"],
+        [f"most faces on one {what}", f"{max(counts):,}"],
         ["not readable", f"{len(tally.faults):,}"],
-        ["pictures per second, detector alone", f"{len(counts) / tally.busy:.1f}"],
-        ["pictures per second, everything", f"{len(counts) / wall:.1f}"],
+        [f"{what}s per second, detector alone", f"{len(counts) / tally.busy:.1f}"],
+        [f"{what}s per second, everything", f"{len(counts) / wall:.1f}"],
     ]
+    if source.kind == "video":
+        rows.append(["frames per second of the video", f"{frame_rate(source):.1f}"])
     tables.print_table(f"{detector.name} · {detector.backend}", ["", "value"], rows)

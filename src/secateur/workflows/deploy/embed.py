@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from secateur.deploy.face_embedder import FaceEmbedder
 from secateur.errors import InputError
 from secateur.files import replacing, write_json
 from secateur.reports import tables
+from secateur.workflows.deploy.output_folder import output_folder, writable
 from secateur.workflows.deploy.sources import picture_files
 from secateur.workflows.load import as_detector, as_embedder
 from secateur.workflows.loading import LoadedNetwork, figures_of, load_network, network_of
@@ -74,6 +74,29 @@ def embed(config: DictConfig) -> Path:
         outputs = Path(str(config.paths.outputs))
         detector = as_detector(load_network(str(config.detector), outputs), **options)
     names = picture_files(str(config.source))
+    with writable(output_folder(config, f"embed-{embedder.name}")) as folder:
+        embeddings, record = _answer(config, loaded, embedder, detector, names)
+        with replacing(folder / "embeddings.npy") as temporary, temporary.open("wb") as file:
+            np.save(file, embeddings)
+        write_json(folder / "embeddings.json", record)
+    log.info(
+        "%s of %d numbers, run by %s: %s",
+        tables.counted(len(embeddings), "embedding"),
+        embeddings.shape[1],
+        embedder.backend,
+        folder,
+    )
+    return folder
+
+
+def _answer(
+    config: DictConfig,
+    loaded: LoadedNetwork,
+    embedder: FaceEmbedder,
+    detector: FaceDetector | None,
+    names: list[Path],
+) -> tuple[Floats, dict[str, Any]]:
+    """Embeddings of the pictures, and the record with what was asked about them."""
     embeddings, found, faults = _embedded(embedder, names, detector, bool(config.align))
     record: dict[str, Any] = {
         "network": embedder.name,
@@ -81,24 +104,13 @@ def embed(config: DictConfig) -> Path:
         "pictures": [str(path) for path in found],
         "unreadable": faults,
     }
-    folder = _folder(config, embedder.name)
-    with replacing(folder / "embeddings.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, embeddings)
     if config.compare is not None:
         decision = decide(float(config.far), embedder, loaded)
         record["comparison"] = _compare(config, embedder, detector, embeddings, found, decision)
     if config.gallery is not None:
         decision = decide(float(config.far), embedder, loaded)
         record["matches"] = _search(config, embedder, detector, embeddings, found, decision)
-    write_json(folder / "embeddings.json", record)
-    log.info(
-        "%d embeddings of %d numbers, run by %s: %s",
-        len(embeddings),
-        embeddings.shape[1],
-        embedder.backend,
-        folder,
-    )
-    return folder
+    return embeddings, record
 
 
 def _embedded(
@@ -111,10 +123,14 @@ def _embedded(
             rows.append(embedder(path, detector=detector, align=align))
             found.append(path)
         except InputError as error:
+            if len(paths) == 1:
+                raise
             faults.append(str(error))
             log.warning("%s", error)
     if not rows:
-        raise InputError(f"none of {len(paths)} pictures shows a face that can be embedded")
+        raise InputError(
+            f"none of the {len(paths):,} pictures shows a face that can be embedded: {faults[0]}"
+        )
     return np.concatenate(rows), found, faults
 
 
@@ -197,19 +213,3 @@ def decide(rate: float, embedder: FaceEmbedder, loaded: LoadedNetwork) -> Decisi
 
 def _verdict(same: bool | None) -> str:
     return {None: "", True: "yes", False: "no"}[same]
-
-
-def _folder(config: DictConfig, name: str) -> Path:
-    """Where the results go."""
-    if config.output_dir is not None:
-        folder = Path(str(config.output_dir))
-    else:
-        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        folder = Path(str(config.paths.outputs)) / f"embed-{name}" / stamp
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be written to ({error.strerror}); set another output_dir"
-        ) from error
-    return folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
-from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +29,7 @@ from secateur.files import replacing, write_json
 from secateur.reports.model_card import write_model_card
 from secateur.workflows.deploy.calibration import Calibration, find_calibration
 from secateur.workflows.deploy.describing import describe, exportable, torch_network
+from secateur.workflows.deploy.output_folder import output_folder
 from secateur.workflows.deploy.sample_pictures import sample_pictures
 from secateur.workflows.loading import LoadedNetwork, network_of
 from secateur.workflows.model_cards import card_of_export
@@ -184,12 +184,9 @@ def _file(config: DictConfig, loaded: LoadedNetwork) -> Path:
     faces = ".faces" if config.postprocess and loaded.task == "detection" else ""
     quantized = ".int8" if str(config.quantize) == "int8" else ""
     name = f"model{faces}{quantized}{SUFFIXES[str(config.format)]}"
-    if config.output_dir is not None:
-        return Path(str(config.output_dir)) / name
-    if loaded.run is not None:
+    if loaded.run is not None and config.output_dir is None:
         return loaded.run / "export" / name
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return Path(str(config.paths.outputs)) / f"export-{loaded.name}" / stamp / name
+    return output_folder(config, f"export-{loaded.name}") / name
 
 
 def _agreement(parity: Parity) -> str:

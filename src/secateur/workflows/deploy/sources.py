@@ -55,6 +55,16 @@ class Source:
     root: Path = Path()
     camera: int = 0
 
+    @property
+    def of(self) -> str:
+        """What it consists of: pictures or frames, one of them by name."""
+        return "picture" if self.kind == "pictures" else "frame"
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is one picture alone."""
+        return self.kind == "pictures" and len(self.paths) == 1
+
 
 def find_source(text: str) -> Source:
     """Find out what ``source=`` names.
@@ -155,7 +165,8 @@ def _of_capture(source: Source) -> Iterator[Frame]:
             raise InputError(
                 f"source={source.camera}: there is no such camera; connect one, or give a video"
                 if is_camera
-                else f"{source.paths[0]} is no video that can be read; convert it to MP4 (H.264)"
+                else f"{source.paths[0]} is no video that can be read, perhaps cut short: copy it "
+                "again, or convert it to MP4 (H.264) with ffmpeg"
             )
         total = 0 if is_camera else int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         number = missed = 0
