@@ -72,6 +72,43 @@ def test_layers_are_quantized_and_what_follows_the_last_is_not(
     assert 0 < relative_error([expected], [found]) < 0.05
 
 
+def test_a_layer_that_runs_twice_is_quantized_both_times(
+    inputs: list[Floats], tmp_path: Path
+) -> None:
+    helper, random = onnx.helper, np.random.default_rng(2)
+    # the second time values are about thirty times as large, and so are the steps of its bias
+    weights = random.normal(size=(3, 3, 3, 3)).astype(np.float32) * 6
+    bias = np.array([20, -20, 5], np.float32)
+    conv = {"pads": [1, 1, 1, 1]}
+    kind = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "a.weight", "a.bias"], ["a"], "one", **conv),
+            helper.make_node("Conv", ["a", "a.weight", "a.bias"], ["y"], "two", **conv),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", kind, ["n", 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", kind, ["n", 3, "h", "w"])],
+        [
+            onnx.numpy_helper.from_array(weights, "a.weight"),
+            onnx.numpy_helper.from_array(bias, "a.bias"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, str(tmp_path / "twice.onnx"))
+    writer = Int8Writer(tmp_path / "twice.onnx", inputs, tmp_path)
+    assert writer.layers == ["a"]
+    writer.write(tmp_path / "int8.onnx", "minmax")
+    nodes = onnx.load(str(tmp_path / "int8.onnx")).graph.node
+    outputs = {name: node for node in nodes for name in node.output}
+    layers = [node for node in nodes if node.op_type == "Conv"]
+    assert [outputs[node.input[1]].op_type for node in layers] == ["DequantizeLinear"] * 2
+    expected, found = (
+        OnnxSession(tmp_path / name, 1).run(inputs[0]) for name in ("twice.onnx", "int8.onnx")
+    )
+    assert 0 < relative_error([expected], [found]) < 0.03
+
+
 @pytest.mark.parametrize("method", ["entropy", "percentile"])
 def test_other_methods_take_pictures_of_any_sizes(
     single: Path, inputs: list[Floats], tmp_path: Path, method: str

@@ -54,7 +54,7 @@ def export_executorch(
         dynamic = ({**shapes, 0: torch.export.Dim.STATIC},)
         exported = torch.export.export(network, (image,), dynamic_shapes=dynamic)
         if inputs:
-            quantized = _quantized(own_biases(exported.module()), inputs)
+            quantized = _quantized(own_parameters(exported.module()), inputs)
             exported = torch.export.export(quantized, (image,), dynamic_shapes=dynamic)
         lowered = to_edge_transform_and_lower(
             exported, transform_passes=[infer_sizes], partitioner=[XnnpackPartitioner()]
@@ -88,13 +88,14 @@ def infer_sizes(module: fx.GraphModule) -> PassResult:
     return PassResult(module, modified=True)
 
 
-def own_biases(network: fx.GraphModule) -> fx.GraphModule:
-    """Give every layer that runs several times a bias of its own for each time.
+def own_parameters(network: fx.GraphModule) -> fx.GraphModule:
+    """Give every layer that runs several times parameters of its own for each time.
 
-    EXTD runs its blocks six times. A bias of eight-bit layers is stored in steps of the features
-    that a layer reads times those of its weights, so each run stores another one; ExecuTorch stores
-    the first alone, and XNNPACK refuses the others ("Failed to create convolution node"). Weights
-    stay shared.
+    EXTD runs its blocks six times. The quantizer takes weights that it has seen for done and leaves
+    the other five times in float; and a bias of eight-bit layers is stored in steps of the features
+    that a layer reads times those of its weights, so each time has another one, where ExecuTorch
+    would store the first alone ("Failed to create convolution node"). Weights that are equal bytes
+    are stored once.
 
     Args:
         network: Graph of an exported program; changed in place.
@@ -103,19 +104,18 @@ def own_biases(network: fx.GraphModule) -> fx.GraphModule:
         The same graph.
     """
     for node in list(network.graph.nodes):
-        users = [user for user in node.users if len(user.args) > 2 and user.args[2] is node]
-        if node.op != "get_attr" or len(node.users) < 2 or not users:
+        if node.op != "get_attr" or len(node.users) < 2:
             continue
         owner, _, name = str(node.target).rpartition(".")
         module = network.get_submodule(owner)
-        for number, user in enumerate(users[1:], start=2):
-            module.register_parameter(
-                f"{name}_{number}",
-                nn.Parameter(getattr(module, name).detach().clone(), requires_grad=False),
-            )
+        if not isinstance(getattr(module, name), nn.Parameter):
+            continue
+        for number, user in enumerate(list(node.users)[1:], start=2):
+            copied = getattr(module, name).detach().clone()
+            module.register_parameter(f"{name}_{number}", nn.Parameter(copied, requires_grad=False))
             with network.graph.inserting_before(user):
                 own = network.graph.get_attr(f"{node.target}_{number}")
-            own.meta = node.meta
+            own.meta = dict(node.meta)
             user.replace_input_with(node, own)
     network.recompile()
     return network

@@ -86,11 +86,11 @@ class Int8Writer:
             quant_pre_process(str(path), str(self._source), skip_symbolic_shape=True)
         graph = onnx.load(str(self._source)).graph
         self._input = str(graph.input[0].name)
-        self._nodes = {
-            _layer_name(node.name, list(node.input)): str(node.name)
-            for node in graph.node
-            if node.op_type in _LAYERS
-        }
+        self._nodes: dict[str, list[str]] = {}  # EXTD runs its layers six times
+        for node in graph.node:
+            if node.op_type in _LAYERS:
+                layer = _layer_name(node.name, list(node.input))
+                self._nodes.setdefault(layer, []).append(str(node.name))
         self._between = _nodes_before_layers(graph)
 
     @property
@@ -127,7 +127,7 @@ class Int8Writer:
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                nodes_to_quantize=[self._nodes[name] for name in layers]
+                nodes_to_quantize=[node for name in layers for node in self._nodes[name]]
                 + (self._between if only is None else []),
                 calibrate_method=_method(method),
                 calibration_cache_path=self._ranges(method),
