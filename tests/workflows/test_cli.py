@@ -46,6 +46,20 @@ def test_answers_come_without_torch(arguments: list[str], status: int, said: str
     assert not any(line.endswith((" torch", " optuna", " matplotlib")) for line in imported)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "key"), [(["detect.py"], "source"), (["search.py", "target.macs=0.5"], "weights")]
+)
+def test_a_value_that_a_command_needs_is_asked_for_in_one_line(
+    arguments: list[str], key: str
+) -> None:
+    done = run(*arguments)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("import time")]
+    assert done.returncode == 2
+    assert [line.partition(" (")[0] for line in said] == [
+        f"error: {key} is not given: say {key}=VALUE"
+    ]
+
+
 @pytest.mark.parametrize("command", [name for name in COMMANDS if (CONF / f"{name}.yaml").exists()])
 def test_help_names_every_key_with_its_comment(command: str) -> None:
     text = help_text(command)

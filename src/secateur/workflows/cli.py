@@ -131,7 +131,10 @@ def _under_hydra(command: str, workflow: Callable[..., object] | None) -> None:
             check_settings(config)
             return (workflow or _load(COMMANDS[command]))(config)
         except Exception as error:
-            sentence = str(error) if isinstance(error, InputError) else machine_sentence(error)
+            if isinstance(error, OmegaConfBaseException):  # a value that the command needs
+                sentence: str | None = _override_problem(error, command)
+            else:
+                sentence = str(error) if isinstance(error, InputError) else machine_sentence(error)
             if sentence is None:
                 raise
             if HydraConfig.get().mode == RunMode.MULTIRUN:
