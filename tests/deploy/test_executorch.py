@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 import torch
 from torch import fx, nn
 
+from secateur.deploy.description import PixelFormat, beside, write_beside
 from secateur.deploy.executorch import (
     export_executorch,
     infer_sizes,
     open_executorch,
     own_parameters,
 )
+from secateur.deploy.exported import open_exported
 from secateur.deploy.parity import compare_outputs
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
@@ -113,6 +116,27 @@ def test_one_file_takes_pictures_of_any_height_and_width(name: str, tmp_path: Pa
         assert max(compare_outputs([expected], [run(image)])) < 1e-4
     with pytest.raises(InputError, match="cannot take a picture of 1312x1312 pixels"):
         run(pictures((1312, 1312))[0])
+
+
+@needs_executorch
+@pytest.mark.slow
+def test_a_file_says_what_it_is_and_is_held_against_its_json(tmp_path: Path) -> None:
+    loaded = small("yunet")
+    description = dataclasses.replace(describe(loaded, "executorch"), figures={"ap_hard": 0.5})
+    path = tmp_path / "model.pte"
+    export_executorch(exportable(loaded, description), path, description)
+    assert open_exported(path).description == dataclasses.replace(description, figures={})
+    write_beside(path, description)
+    assert open_exported(path).description == description
+    write_beside(path, dataclasses.replace(description, pixels=PixelFormat(order="rgb")))
+    with pytest.raises(InputError, match=r"order is 'rgb' in the JSON and 'bgr' in the file"):
+        open_exported(path)
+    beside(path).unlink()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"model.pte was damaged"):
+        open_exported(path)
 
 
 @needs_executorch

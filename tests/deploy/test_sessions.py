@@ -98,12 +98,32 @@ def test_damaged_file_somebody_elses_and_a_json_that_does_not_fit_are_refused(
     moved.write_bytes(exported.read_bytes())
     description = open_exported(exported).description
     write_beside(moved, dataclasses.replace(description, name="another"))
-    with pytest.raises(InputError, match="name is another in the JSON and eresfd in the file"):
+    with pytest.raises(InputError, match="name is 'another' in the JSON and 'eresfd' in the file"):
         open_exported(moved)
     beside(moved).unlink()
     assert open_exported(moved).description == description
     with pytest.raises(InputError, match="no exported network"):
         open_exported(tmp_path / "model.safetensors")
+
+
+def test_a_file_whose_weights_were_damaged_is_refused_without_its_json(
+    exported: Path, tmp_path: Path
+) -> None:
+    content = bytearray(exported.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    damaged = tmp_path / "model.onnx"
+    damaged.write_bytes(content)
+    with pytest.raises(InputError, match=r"model.onnx was damaged, or changed .*copy it again"):
+        open_exported(damaged)
+
+
+def test_onnx_runtime_prints_nothing_of_its_own_about_a_damaged_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"\x0a\x9e nothing")
+    with pytest.raises(InputError, match="no ONNX file that can be run"):
+        open_exported(tmp_path / "model.onnx")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_raw_outputs_are_decoded_like_those_of_the_network(

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from secateur.deploy.checksum import FIELD, UNKNOWN
 from secateur.errors import InputError
 from secateur.files import write_json
 from secateur.readers import parse_json, read_text
@@ -160,8 +161,9 @@ class Description:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
-        """The description as JSON, as it lies inside a file."""
-        return json.dumps({"format": FORMAT, "version": VERSION, **_plain(self)}, allow_nan=False)
+        """The description as JSON, as it lies inside a file, with room for its checksum."""
+        head = {"format": FORMAT, "version": VERSION, FIELD: UNKNOWN}
+        return json.dumps({**head, **_plain(self)}, allow_nan=False)
 
 
 def parse(text: str, source: str) -> Description:
@@ -208,7 +210,7 @@ def read_beside(path: Path, inside: Description | None) -> Description:
 
     Args:
         path: The exported file.
-        inside: What the file says about itself; None where its format has no room for that.
+        inside: What the file says about itself, perhaps without its figures; None for nothing.
 
     Raises:
         InputError: If there is no description at all, or the JSON does not fit the file.
@@ -223,6 +225,8 @@ def read_beside(path: Path, inside: Description | None) -> Description:
         return inside
     text = read_text(json_path, _REMEDY)
     described = parse(text, str(json_path))
+    if inside is not None and not inside.figures:  # they were measured after the file was written
+        inside = dataclasses.replace(inside, figures=described.figures)
     found = [] if inside is None else list(_differences(_plain(inside), _plain(described)))
     if found:
         differing = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,7 +14,8 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.infra.pass_base import PassResult
 
-from secateur.deploy.description import Description
+from secateur.deploy.checksum import write_checksum
+from secateur.deploy.description import KEY, Description
 from secateur.deploy.onnx import dynamic_shapes
 from secateur.deploy.sessions import Array
 from secateur.errors import InputError
@@ -32,8 +34,9 @@ def export_executorch(
 
     Args:
         network: In evaluation mode; what ``fold`` gives.
-        path: The file; written whole or not at all. It has no room for the description.
-        description: What the network takes.
+        path: The file; written whole or not at all.
+        description: What the network takes, and what the file says about itself but for the
+            figures, as a constant of that name.
         inputs: Pictures (1, 3, H, W) that ranges of features come from, for a file whose layers
             compute with eight bits; none for one that computes with floats.
 
@@ -57,11 +60,15 @@ def export_executorch(
             quantized = _quantized(own_parameters(exported.module()), inputs)
             exported = torch.export.export(quantized, (image,), dynamic_shapes=dynamic)
         lowered = to_edge_transform_and_lower(
-            exported, transform_passes=[infer_sizes], partitioner=[XnnpackPartitioner()]
+            exported,
+            transform_passes=[infer_sizes],
+            partitioner=[XnnpackPartitioner()],
+            constant_methods={KEY: dataclasses.replace(description, figures={}).text()},
         )
         program = lowered.to_executorch()
     with replacing(path) as temporary:
         temporary.write_bytes(program.buffer)
+        write_checksum(temporary)
 
 
 def infer_sizes(module: fx.GraphModule) -> PassResult:
@@ -144,8 +151,8 @@ def _quantized(network: nn.Module, inputs: Sequence[Array]) -> nn.Module:
     return quantized
 
 
-def open_executorch(path: Path) -> tuple[None, Callable[[Array], Sequence[Array]]]:
-    """How a ``.pte`` file is run.
+def open_executorch(path: Path) -> tuple[str | None, Callable[[Array], Sequence[Array]]]:
+    """What a ``.pte`` file says about itself, and how it is run.
 
     Args:
         path: The file.
@@ -158,7 +165,11 @@ def open_executorch(path: Path) -> tuple[None, Callable[[Array], Sequence[Array]
     except ImportError as error:
         raise InputError(f"{path} needs ExecuTorch: {_REMEDY}") from error
     try:
-        method = Runtime.get().load_program(path).load_method("forward")
+        program = Runtime.get().load_program(path)
+        method = program.load_method("forward")
+        text = None
+        if KEY in program.method_names and (constant := program.load_method(KEY)) is not None:
+            text = str(constant.execute([])[0])
     except RuntimeError as error:
         raise InputError(
             f"{path} is no intact ExecuTorch program, or one with operators that this ExecuTorch "
@@ -170,7 +181,7 @@ def open_executorch(path: Path) -> tuple[None, Callable[[Array], Sequence[Array]
         found = [_run_one(method, images[index : index + 1], path) for index in range(len(images))]
         return [np.concatenate(outputs) for outputs in zip(*found, strict=True)]
 
-    return None, run
+    return text, run
 
 
 def _run_one(method: Any, image: Array, path: Path) -> list[Array]:  # noqa: ANN401

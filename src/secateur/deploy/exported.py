@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from secateur.data.preprocessing import Preprocessing
+from secateur.deploy.checksum import is_intact
 from secateur.deploy.description import KEY, Description, parse, read_beside
 from secateur.deploy.executorch import open_executorch
 from secateur.deploy.sessions import Array, open_session
@@ -167,6 +168,11 @@ def open_exported(path: Path, threads: int = 1) -> ExportedNetwork:
         raise InputError(f"{path} is no exported network; those end in {endings}")
     if not path.is_file():
         raise InputError(f"{path} is no file; give the path of a file that export.py wrote")
+    if not is_intact(path):
+        raise InputError(
+            f"{path} was damaged, or changed by another program, since export.py wrote it (its "
+            "checksum differs): copy it again, or export it again"
+        )
     text: str | None = None
     if path.suffix == ".onnx":
         session = open_session(path, threads)

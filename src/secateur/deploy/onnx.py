@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from secateur.deploy.checksum import write_checksum
 from secateur.deploy.description import KEY, Description, PixelFormat, Suppression
 from secateur.errors import InputError
 from secateur.files import replacing
@@ -73,6 +74,7 @@ def _write(model: Any, path: Path, description: Description) -> None:  # noqa: A
     onnx.checker.check_model(model)
     with replacing(path) as temporary:
         onnx.save(model, temporary)
+        write_checksum(temporary)
 
 
 def _forget_sources(model: Any) -> None:  # noqa: ANN401

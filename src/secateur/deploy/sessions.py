@@ -47,7 +47,10 @@ class OnnxSession:
             # Opening a session changes the setting of the thread that opens it, for good.
             with denormals_as_zero():
                 self._session = onnxruntime.InferenceSession(
-                    str(path), options, providers=["CPUExecutionProvider"]
+                    str(path),
+                    options,
+                    providers=["CPUExecutionProvider"],
+                    enable_fallback=0,  # which would print what is said here, and try again
                 )
         except Exception as error:  # ONNX Runtime raises many kinds
             first = str(error).splitlines()[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,6 +38,7 @@ from secateur.workflows.model_cards import card_of_export
 log = logging.getLogger(__name__)
 
 SUFFIXES = {"onnx": ".onnx", "executorch": ".pte", "torchscript": ".torchscript", "lite": ".ptl"}
+_NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "executorch": ("executorch",)}
 _THROUGH_ONNX = {
     "openvino": "run ovc on it, from the package openvino",
     "litert": "run onnx2tf on it, from the package of that name",
@@ -100,6 +102,7 @@ def _write_int8(
         InputError: If it costs too much.
     """
     options = config.calibration
+    description = dataclasses.replace(description, quantization="int8")
     log.info("%s", found.about)
     if description.format == "executorch":
         # the delegate decides by itself what it computes with eight bits
@@ -135,9 +138,7 @@ def _write_int8(
             "calibration.largest_cost"
         )
     description = dataclasses.replace(
-        description,
-        quantization="int8",
-        figures={**description.figures, "quantization_report": report},
+        description, figures={**description.figures, "quantization_report": report}
     )
     if description.format == "onnx":
         describe_onnx(target, description)
@@ -161,6 +162,13 @@ def _check(config: DictConfig) -> None:
     if kind not in SUFFIXES:
         known = ", ".join([*SUFFIXES, *_THROUGH_ONNX])
         raise InputError(f"format={kind} does not exist; choose from {known}")
+    needed = [name for name in _NEEDED.get(kind, ()) if find_spec(name) is None]
+    if needed:
+        extra = "mobile" if kind == "executorch" else "export"
+        raise InputError(
+            f"format={kind} needs {' and '.join(needed)}, which this environment has not: "
+            f"pip install 'secateur[{extra}]'"
+        )
     if str(config.quantize) not in ("none", "int8"):
         raise InputError(
             f"quantize={config.quantize} does not exist: choose none or int8; half precision is "
