@@ -8,10 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from secateur.workflows.cli import COMMANDS
-from secateur.workflows.command_line.arguments import CONF, DEBUG, hint_for, with_debug
+from secateur.workflows.command_line.arguments import (
+    CONF,
+    DEBUG,
+    hint_for,
+    with_debug,
+    with_quoted_paths,
+)
 from secateur.workflows.command_line.help import help_text
 from secateur.workflows.config.addresses import current_address, first_address, with_addresses
 from secateur.workflows.run_folder import fingerprint
@@ -35,6 +42,16 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["train.py", "--cfg", "job"], 0, "print_config: false"),
         (["search.py", "debug=fast", "--cfg", "job"], 0, "n_trials: 8"),
         (["search.py", "debug=limit"], 2, "debug=limit is for train"),
+        (
+            ["detect.py", "source=a,b"],
+            2,
+            "put quotes around a value that holds a comma, as in source='",
+        ),
+        (
+            ["detect.py", "run=latest", "source=[a.jpg,b.jpg]"],
+            2,
+            "put several pictures into a folder",
+        ),
     ],
 )
 def test_answers_come_without_torch(arguments: list[str], status: int, said: str) -> None:
@@ -101,3 +118,48 @@ def test_a_run_from_before_the_move_has_the_same_mark() -> None:
     new = with_addresses(old, current_address)
     assert new["data"]["_target_"] == "secateur.datamodules.widerface.WiderFaceData"
     assert fingerprint(OmegaConf.create(old)) == fingerprint(OmegaConf.create(new))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("source=photos/a.jpg", "source=photos/a.jpg"),
+        ("source=with space.jpg", "source=with space.jpg"),
+        ("source=photos/*.jpg", "source=photos/*.jpg"),
+        ("source=fotos/Müller.jpg", "source='fotos/Müller.jpg'"),
+        ("source=日本.jpg", "source='日本.jpg'"),
+        ("source=a=b.jpg", "source='a=b.jpg'"),
+        ("source=br[ack]et.jpg", "source='br[ack]et.jpg'"),
+        ("source={curly}.jpg", "source='{curly}.jpg'"),
+        ("source=it's.jpg", r"source='it\'s.jpg'"),
+        ("output_dir=out (1)", "output_dir='out (1)'"),
+        ("data.root=/data/Größe", "data.root='/data/Größe'"),
+        ("source='a=b.jpg'", "source='a=b.jpg'"),
+        ("source=[a.jpg,b.jpg]", "source=[a.jpg,b.jpg]"),
+        ("weights=a.ckpt,b.ckpt", "weights=a.ckpt,b.ckpt"),
+        ("output_dir=${paths.outputs}/a", "output_dir=${paths.outputs}/a"),
+        (r"source=a\=b.jpg", r"source=a\=b.jpg"),
+        ("rates={g1:0}", "rates={g1:0}"),
+        ("~source", "~source"),
+    ],
+)
+def test_a_path_is_taken_as_it_is_typed(given: str, expected: str) -> None:
+    assert with_quoted_paths([given]) == [expected]
+    parsed = OverridesParser.create().parse_override(expected)
+    if expected != given:
+        assert parsed.value() == given.partition("=")[2]
+
+
+def test_a_comma_parts_values_unless_a_file_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a,b.jpg").touch()
+    given = ["source=a,b.jpg", "source=~/a,b.jpg", "source=c,d.jpg", "run=~/x"]
+    assert with_quoted_paths(given) == [
+        "source='a,b.jpg'",
+        f"source='{tmp_path}/a,b.jpg'",
+        "source=c,d.jpg",
+        f"run={tmp_path}/x",
+    ]

@@ -19,6 +19,7 @@ Picture8 = NDArray[np.uint8]
 MOST_PIXELS = 64_000_000
 _MOST_BYTES = 256 * MEBI
 _REMEDY = "replace the file, or take it out of the list"
+_UNKNOWN = "(of no kind that is known here): make a JPEG of it, or take it out of the list"
 # Pillow knows more, among them EPS, for which it starts another program.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 # An 8 x 8 block takes at least a bit in each of its scans, so more pixels than these per byte are
@@ -88,9 +89,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
     except InputError:
         raise
     except UnidentifiedImageError:
-        raise InputError(
-            f"{path} is not a readable picture (of no kind that is known here): {_REMEDY}"
-        ) from None
+        raise InputError(f"{path} is not a readable picture {_UNKNOWN}") from None
     except Exception as error:  # Pillow lets struct, syntax and memory errors escape
         raise InputError(f"{path} is not a readable picture ({error}): {_REMEDY}") from error
 
@@ -125,8 +124,9 @@ def _read_with_pillow(name: str, content: bytes, apply_exif: bool) -> Picture8:
     except InputError:
         raise
     except UnidentifiedImageError:
-        why = "of no kind that is known here" if content else "it is empty"
-        raise InputError(f"{name} is not a readable picture ({why}): {_REMEDY}") from None
+        if not content:
+            raise InputError(f"{name} is not a readable picture (it is empty): {_REMEDY}") from None
+        raise InputError(f"{name} is not a readable picture {_UNKNOWN}") from None
     except Exception as error:  # Pillow lets struct, syntax and memory errors escape
         raise InputError(
             f"{name} is not a readable picture, perhaps cut short ({error}): {_REMEDY}"

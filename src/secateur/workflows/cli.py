@@ -30,6 +30,7 @@ from secateur.workflows.command_line.arguments import (
     with_debug,
     with_folders,
     with_override,
+    with_quoted_paths,
     with_sweep_folder,
 )
 from secateur.workflows.command_line.help import help_text, known_names, meaning
@@ -95,6 +96,7 @@ def run_command(command: str, workflow: Callable[..., object] | None = None) -> 
     warnings.filterwarnings("ignore", message="The `srun` command is available")
     if command == "compare":
         sys.argv[1:] = with_folders(sys.argv[1:])
+    sys.argv[1:] = with_quoted_paths(sys.argv[1:])
     try:
         sys.argv[1:] = with_debug(command, sys.argv[1:])
     except InputError as error:
@@ -302,6 +304,12 @@ def _override_problem(error: Exception, command: str) -> str:
         if any(argument.partition("=")[0] == f"~{taken}" for argument in sys.argv[1:]):
             return f"~{taken} takes away what the command needs: leave it out, or set {taken}"
     text = str(error).splitlines()[0].rstrip(".")
+    if match := re.fullmatch(r"Ambiguous value for argument '(\S+?)=(.*)'", text):
+        key, value = match[1], match[2]
+        return (
+            f"{key}={value} is several values: put quotes around a value that holds a comma, as in "
+            f"{key}='\"{value}\"', or say -m to run the command once with each"
+        )
     if match := re.fullmatch(r"Missing mandatory value: (\S+)", text):
         about = meaning(command, match[1])
         return f"{match[1]} is not given: say {match[1]}=VALUE{f' ({about})' if about else ''}"

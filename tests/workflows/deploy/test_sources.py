@@ -46,6 +46,25 @@ def test_folder_gives_its_pictures_and_tells_of_the_broken_one(folder: Path) -> 
     assert count_frames(source) == 3
 
 
+def test_pictures_of_a_kind_that_is_not_known_are_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.heic", "b.heic", "folder.jpg/c.avif"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    assert len(find_source(str(folder)).paths) == 3
+    assert "3 pictures of a kind that is not known here passed over, such as" in caplog.text
+    assert "a.heic: make JPEG files of them" in caplog.text
+
+
+def test_the_first_picture_of_an_animation_is_taken(tmp_path: Path) -> None:
+    red, blue = (Image.new("RGB", (8, 6), color) for color in ("red", "blue"))
+    red.save(tmp_path / "a.gif", save_all=True, append_images=[blue])
+    (frame,) = frames(find_source(str(tmp_path)))
+    assert frame.pixels is not None
+    assert frame.pixels[0, 0].tolist() == [255, 0, 0]
+
+
 def test_pattern_and_single_picture(folder: Path) -> None:
     assert [f.name for f in frames(find_source(f"{folder}/*.jpg"))] == ["b.jpg", "broken.jpg"]
     assert [f.name for f in frames(find_source(f"{folder}/**/*.PNG"))] == ["event/a.PNG"]
@@ -104,10 +123,14 @@ def test_video_that_is_cut_short_gives_what_it_has_or_says_so(tmp_path: Path) ->
         ("https://example.org/photo.jpg", "nothing is downloaded"),
         ("{tmp}/nowhere", "does not exist"),
         ("{tmp}/*.jpg", "does not exist"),
-        ("{tmp}", "holds no picture"),
+        ("{tmp}", "holds no picture of a known kind, but such as phone.HEIC: make JPEG files"),
+        ("{tmp}/*.HEIC", "names no picture of a known kind, but such as phone.HEIC: make JPEG"),
+        ("{tmp}/*.mp4", "names no picture; .* videos, which are taken one at a time"),
     ],
 )
 def test_source_without_pictures_is_refused(source: str, message: str, tmp_path: Path) -> None:
+    for name in ("phone.HEIC", "a.mp4"):
+        (tmp_path / name).touch()
     with pytest.raises(InputError, match=message):
         find_source(source.format(tmp=tmp_path))
 

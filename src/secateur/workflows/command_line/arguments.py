@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from secateur.errors import InputError
@@ -123,6 +125,48 @@ def with_folders(arguments: Sequence[str]) -> list[str]:
     if folders:
         rest.append(f"folders=[{','.join(map(quoted_text, folders))}]")
     return rest
+
+
+# what a value without quotes may consist of in Hydra's grammar; an escape is the user's own quoting
+_PLAIN = re.compile(r"[\w /\-\\+.$%*@?|:]*", re.ASCII)
+
+
+def with_quoted_paths(arguments: Sequence[str]) -> list[str]:
+    """Quote names of files and folders that Hydra's grammar does not take as they are.
+
+    Args:
+        arguments: As given.
+
+    Returns:
+        The arguments, with quotes around paths that hold letters beyond ASCII or signs such as
+        ``=``, ``[`` and ``{``, and the home folder in place of ``~``. A list stays one, and a comma
+        still parts the values of a sweep unless a file is called so.
+
+    Example:
+        >>> with_quoted_paths(["source=Jürgen.jpg", "run=a=b", "rate=0.1,0.3"])
+        ["source='Jürgen.jpg'", "run='a=b'", 'rate=0.1,0.3']
+    """
+    from secateur.workflows.config.setting_ranges import TEXTS
+
+    given = []
+    for argument in arguments:
+        key, sign, value = argument.partition("=")
+        is_path = sign and any(fnmatchcase(key.lstrip("+"), pattern) for pattern in TEXTS)
+        if is_path and value.startswith("~/"):
+            value = str(Path(value).expanduser())
+            argument = f"{key}={value}"
+        if is_path and not _PLAIN.fullmatch(value) and not _is_grammar(value):
+            argument = f"{key}={quoted_text(value)}"
+        given.append(argument)
+    return given
+
+
+def _is_grammar(value: str) -> bool:
+    """Whether the signs in a value mean something to Hydra: a list, several values, a reference."""
+    if "${" in value or "\\" in value:
+        return True
+    is_list = value.startswith("[") and value.endswith("]")
+    return (is_list or "," in value) and not os.path.lexists(value)  # of a name too long: False
 
 
 # what may differ when a sweep goes on: it changes neither data nor result of a run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -15,10 +16,14 @@ from numpy.typing import NDArray
 
 from secateur.data.images import read_image
 from secateur.errors import InputError
+from secateur.reports.tables import counted
+
+log = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+_UNKNOWN_PICTURES = (".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw")
 _SILENT = 0
 _MOST_MISSED = 50  # frames in a row that cannot be read, before a video is given up
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
@@ -100,19 +105,27 @@ def picture_files(text: str) -> list[Path]:
     path = Path(text)
     if path.is_file():
         return [path]
-    if path.is_dir():
-        found = [file for file in path.rglob("*") if file.suffix.lower() in PICTURES]
-    else:
-        found = [
-            Path(file)
-            for file in glob.glob(text, recursive=True)  # noqa: PTH207  (any pattern)
-            if Path(file).suffix.lower() in PICTURES
-        ]
+    is_folder = path.is_dir()
+    # any pattern, from the root of the disk too
+    listed = path.rglob("*") if is_folder else map(Path, glob.glob(text, recursive=True))  # noqa: PTH207
+    files = [file for file in listed if not file.is_dir()]
+    found = [file for file in files if file.suffix.lower() in PICTURES]
+    others = sorted(file for file in files if file.suffix.lower() in _UNKNOWN_PICTURES)
+    if found and others:
+        log.warning(
+            "%s of a kind that is not known here passed over, such as %s: make JPEG files of them",
+            counted(len(others), "picture"),
+            others[0],
+        )
     if not found:
-        what = "holds no picture" if path.is_dir() else "does not exist"
+        what = (
+            "holds no picture" if is_folder else "names no picture" if files else "does not exist"
+        )
+        if others:
+            what = f"{what} of a known kind, but such as {others[0].name}: make JPEG files of them"
         raise InputError(
-            f"source={text} {what}; pictures end in {', '.join(PICTURES)}, videos in "
-            f"{', '.join(VIDEOS)}"
+            f"source={text} {what}; pictures end in {', '.join(PICTURES)}, videos, which are taken "
+            f"one at a time, in {', '.join(VIDEOS)}"
         )
     return sorted(found)
 
@@ -207,9 +220,9 @@ def _open(source: Source) -> cv2.VideoCapture:
 
 def _set_log_level(level: int) -> int:
     """Set what OpenCV prints; returns what it was, which is 0 where that cannot be set."""
-    logging = getattr(cv2.utils, "logging", None)  # absent before OpenCV 5
-    if logging is None:
+    levels = getattr(cv2.utils, "logging", None)  # absent before OpenCV 5
+    if levels is None:
         return _SILENT
-    before = int(logging.getLogLevel())
-    logging.setLogLevel(level)
+    before = int(levels.getLogLevel())
+    levels.setLogLevel(level)
     return before
