@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from secateur.workflows.deploy.describing import describe
 from secateur.workflows.loading import LoadedNetwork
 from tests.deploy.conftest import randomized
 
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 
@@ -115,6 +118,20 @@ def test_a_file_whose_weights_were_damaged_is_refused_without_its_json(
     damaged.write_bytes(content)
     with pytest.raises(InputError, match=r"model.onnx was damaged, or changed .*copy it again"):
         open_exported(damaged)
+
+
+def test_a_change_of_one_s_own_is_accepted_as_the_refusal_says(
+    exported: Path, tmp_path: Path
+) -> None:
+    changed = tmp_path / "model.onnx"
+    model = onnx.load(str(exported))
+    model.doc_string = "simplified by another program"
+    onnx.save(model, str(changed))
+    with pytest.raises(InputError, match=r"python -m (\S+) (\S+)$") as refusal:
+        open_exported(changed)
+    command = str(refusal.value).partition("python -m ")[2].split()
+    subprocess.run([sys.executable, "-m", *command], check=True)
+    assert open_exported(changed).description == open_exported(exported).description
 
 
 def test_onnx_runtime_prints_nothing_of_its_own_about_a_damaged_file(

@@ -1,9 +1,14 @@
-"""Checksum of an exported file that the file itself carries, in the text that describes it."""
+"""Checksum of an exported file that the file itself carries, in the text that describes it.
+
+``python -m secateur.deploy.checksum FILE`` writes that of a file which another program has changed
+on purpose, such as an ONNX file in half precision; without it the file is taken for damaged.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from pathlib import Path
 
 _BLANK = b"0" * 64
@@ -45,3 +50,8 @@ def _digest(content: bytes, found: re.Match[bytes]) -> bytes:
     digest.update(_BLANK)
     digest.update(content[end:])
     return digest.hexdigest().encode()
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        write_checksum(Path(name))

@@ -241,7 +241,7 @@ def read_beside(path: Path, inside: Description | None) -> Description:
     if json.loads(text).get("sha256") != hashlib.sha256(path.read_bytes()).hexdigest():
         raise InputError(
             f"{path} is not the file that {json_path.name} was written with (its SHA-256 differs): "
-            "copy both from one export again"
+            f"copy both from one export again{'' if inside is None else ', or delete the JSON'}"
         )
     return described
 

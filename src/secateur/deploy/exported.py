@@ -171,7 +171,8 @@ def open_exported(path: Path, threads: int = 1) -> ExportedNetwork:
     if not is_intact(path):
         raise InputError(
             f"{path} was damaged, or changed by another program, since export.py wrote it (its "
-            "checksum differs): copy it again, or export it again"
+            "checksum differs): copy it again, export it again, or accept a change of your own by "
+            f"python -m secateur.deploy.checksum {path}"
         )
     text: str | None = None
     if path.suffix == ".onnx":
