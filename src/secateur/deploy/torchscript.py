@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,10 @@ def open_torchscript(path: Path) -> tuple[str | None, Callable[[Array], Sequence
     """
     extra: dict[str, str | bytes] = {_ENTRY: ""}
     try:
+        with zipfile.ZipFile(path) as archive:  # torch reads damaged weights without a word
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} in it is damaged")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if path.suffix == ".ptl":
@@ -63,7 +68,7 @@ def open_torchscript(path: Path) -> tuple[str | None, Callable[[Array], Sequence
                 network = torch.jit.load(  # type: ignore[no-untyped-call]
                     str(path), map_location="cpu", _extra_files=extra
                 )
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise InputError(
             f"{path} is no intact TorchScript file ({str(error).splitlines()[0]}): export it again"
         ) from error
