@@ -34,6 +34,7 @@ from secateur.workflows.deploy.output_folder import output_folder
 from secateur.workflows.deploy.sample_pictures import sample_pictures
 from secateur.workflows.loading import LoadedNetwork, network_of
 from secateur.workflows.model_cards import card_of_export
+from secateur.workflows.run_records import read_config
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +81,10 @@ def export(config: DictConfig) -> Path:
             check_fresh_process(description, temporary, pictures)
     write_beside(path, description)
     write_json(path.with_name(f"{path.name}.parity.json"), parity)
+    made_by = read_config(loaded.run) if loaded.run is not None else None
     write_model_card(
-        path.with_name(f"{path.name}.MODEL_CARD.md"), card_of_export(description, path)
+        path.with_name(f"{path.name}.MODEL_CARD.md"),
+        card_of_export(description, path, made_by, parity),
     )
     log.info("%s", _agreement(parity))
     log.info("%s (%.0f KiB), described by %s", path, path.stat().st_size / 1024, beside(path).name)

@@ -239,7 +239,7 @@ class RunFinalizer:
         closing_table(summary)
         if (hint := speed_hint(summary, int(self.config.pruning.get("align", 1)))) is not None:
             log.info("%s", hint)
-        write_run_card(self.run.path, summary, plain(self.config))
+        write_run_card(self.run.path, summary, plain(self.config), pictures_of(self.data))
         log_outcome(self.loggers, self.config, self.run.path, summary, self.made_from)
         write_summary(self.run.summary, summary)
         log.info("run folder: %s", self.run.path)
@@ -254,6 +254,16 @@ class RunFinalizer:
             write_roc(folder / "roc.csv", roc)
             plot_roc(folder / "plots" / "roc.png", {"slim network": roc}, title="Verification")
             write_json(folder / VERIFICATION, {"thresholds": self.verification.thresholds()})
+
+
+def pictures_of(data: object) -> str:
+    """How many pictures a data module has, as it says so, without where they lie."""
+    describe = getattr(data, "describe", None)
+    if describe is None:  # one of the user's own
+        return ""
+    line = str(describe()).splitlines()[0]
+    root = f"{getattr(data, 'root', None)}: "
+    return line.replace(root, "").removeprefix("DEMO of drawn people, ")
 
 
 def speed_hint(summary: Mapping[str, Any], align: int) -> str | None:
