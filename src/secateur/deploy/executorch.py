@@ -197,6 +197,6 @@ def _run_one(method: Any, image: Array, path: Path) -> list[Array]:  # noqa: ANN
         raise InputError(
             f"{path} cannot take a picture of {width}x{height} pixels: sides have to be above 128 "
             f"and at most {LARGEST_SIDE} for most detectors, and those of its JSON where they are "
-            "fixed; resize the picture, or export with format=onnx"
+            "fixed; say protocol=vga, which resizes every picture, or export with format=onnx"
         ) from error
     return [output.numpy().copy() for output in found]

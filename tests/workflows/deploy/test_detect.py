@@ -121,6 +121,28 @@ def test_source_of_no_use_is_refused_in_a_sentence(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_picture_that_a_file_does_not_take_is_told_and_the_rest_goes_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(images: Tensor, min_score: float = 0.0) -> list[Tensor]:
+        if images.shape[-1] > 40:
+            raise InputError("the file cannot take it: say protocol=vga")
+        return _find(images)
+
+    monkeypatch.setattr(
+        workflow, "as_detector", lambda *_, **options: FaceDetector(find, _preprocess)
+    )
+    (tmp_path / "set").mkdir()
+    for name, width in (("a.png", 40), ("b.png", 80), ("c.png", 30)):
+        Image.new("RGB", (width, 30)).save(tmp_path / "set" / name)
+    record = _record(run(tmp_path / "set"))
+    assert [entry["picture"] for entry in record["pictures"]] == ["a.png", "c.png"]
+    assert record["unreadable"] == ["b.png: the file cannot take it: say protocol=vga"]
+    with pytest.raises(InputError, match=r"b.png has no picture .*: say protocol=vga$"):
+        run(tmp_path / "set" / "b.png", f"output_dir={tmp_path / 'new'}")
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_refusal_leaves_a_folder_that_was_there(run: Run, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="no such camera"):

@@ -98,15 +98,20 @@ def _detected(
     tally = Tally()
     with _writer(config, source, folder) as write, _progress(config, source) as advance:
         for frame in _limited(frames_of(source), config.limit):
-            if frame.pixels is None:
-                tally.faults.append(str(frame.fault))
+            fault, faces = frame.fault, None
+            if frame.pixels is not None:
+                began = time.perf_counter()
+                try:
+                    faces = detector.detect(frame.pixels, looks, float(config.min_score))
+                except InputError as error:  # of a size that an exported file does not take
+                    fault = f"{frame.name}: {error}"
+                tally.busy += time.perf_counter() - began
+            if frame.pixels is None or faces is None:
+                tally.faults.append(str(fault))
                 if not source.is_picture:  # of the one that there is the refusal tells
-                    log.warning("%s", frame.fault)
+                    log.warning("%s", fault)
                     advance(tally)
                 continue
-            began = time.perf_counter()
-            faces = detector.detect(frame.pixels, looks, float(config.min_score))
-            tally.busy += time.perf_counter() - began
             tally.faces[frame.name] = faces
             tally.records.append(_record(frame, frame.pixels, faces))
             if not write(frame, frame.pixels, faces):
