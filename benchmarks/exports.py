@@ -2,9 +2,9 @@
 
 ``python -m benchmarks exports``: both official detectors with anchors, YuNet n and three
 recognizers in every format that is installed, each held against PyTorch in a fresh process (of
-ONNX without torch and without this project); then all ONNX files of a network timed in turn on one
-thread. Names of networks may follow ``python -m benchmarks.exports``. Weights and pictures are
-found through SECATEUR_REFERENCE; files are kept in ``outputs/benchmark-exports``.
+ONNX without torch and without this project); then all ONNX and ExecuTorch files of a network timed
+in turn on one thread. Names of networks may follow ``python -m benchmarks.exports``. Weights and
+pictures are found through SECATEUR_REFERENCE; files are kept in ``outputs/benchmark-exports``.
 
 Recognizers have drawn weights. Coupled 50 % is what FPGM leaves, without training, so its int8
 form is judged by how far outputs move; the trained slim EResFD is that of ``experiments/networks``.
@@ -256,15 +256,16 @@ def _average_precision(description: Description, path: Path) -> float:
 
 
 def latency(name: str) -> Row:
-    """Milliseconds of all ONNX files of a network in turn: tenth percentile of processor time."""
+    """Milliseconds of all files of a network in turn: tenth percentile of processor time."""
     pixels = _pictures("lfw" if name in RECOGNIZERS else "val")[0]
     calls: dict[str, Callable[[], object]] = {}
     for form in forms_of(name):
         description = describe(subject(name, form), "onnx")
         array = preprocess(pixels, description.pixels).numpy()
-        for kind in ("onnx", "onnx int8"):
+        for kind in FORMATS:
             path = file_of(name, form, kind)
-            if path.is_file():
+            can_run = path.suffix == ".onnx" or importlib.util.find_spec("executorch")
+            if kind != "torchscript" and can_run and path.is_file():
                 calls[f"{form} {kind}"] = functools.partial(opened(path), array)
     row = {"network": name, "form": "all", "format": "latency", "ms": least_times(calls, RUNS)}
     print(row, flush=True)
@@ -278,8 +279,13 @@ def report(rows: Sequence[Row]) -> str:
         ["network", "format", "KiB", "output", "faces", "box, px", "int8 moves", "AP or cosine"],
         [_cells(row) for row in rows if row["format"] != "latency" and "failed" not in row],
     )
-    header = ["ONNX Runtime, one thread", "dense, ms", *(f"{f} {k}".strip() for f, k in SHARES)]
-    times = table(header, [_times(row) for row in rows if row["format"] == "latency"])
+    times = "\n\n".join(
+        table(
+            [f"{runtime}, one thread", "dense, ms", *(f"{f} {k}".strip() for f, k in SHARES)],
+            [_times(row, backend) for row in rows if f"{DENSE} {backend}" in row.get("ms", ())],
+        )
+        for runtime, backend in (("ONNX Runtime", "onnx"), ("ExecuTorch", "executorch"))
+    )
     failed = "".join(
         f"\n\nFailed: {row['network']} {row['form']} {row['format']}: {row['failed']}"
         for row in rows
@@ -299,7 +305,7 @@ def report(rows: Sequence[Row]) -> str:
         f"WIDER FACE, float to int8, or the least cosine to the float embedding of {JUDGED} faces."
     )
     latencies = (
-        "All ONNX files of a network in turn, bare forward of one picture (640 x 480, recognizers "
+        "All files of a network in turn, bare forward of one picture (640 x 480, recognizers "
         f"{SIDE} x {SIDE}): tenth percentile of {RUNS} rounds in processor time of the one "
         "thread; the other columns are shares of the first."
     )
@@ -333,11 +339,11 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _times(row: Row) -> list[str]:
-    """All ONNX files of one network."""
+def _times(row: Row, backend: str) -> list[str]:
+    """All files of one network for one runtime."""
     times = row["ms"]
-    dense = times[f"{DENSE} onnx"]
-    keys = [f"{form} onnx {kind}".strip() for form, kind in SHARES]
+    dense = times[f"{DENSE} {backend}"]
+    keys = [f"{form} {backend} {kind}".strip() for form, kind in SHARES]
     shares = [f"{times[key] / dense:.0%}" if key in times else "" for key in keys]
     return [row["network"], f"{dense:.2f}", *shares]
 

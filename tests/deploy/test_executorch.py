@@ -120,6 +120,20 @@ def test_one_file_takes_pictures_of_any_height_and_width(name: str, tmp_path: Pa
 
 @needs_executorch
 @pytest.mark.slow
+def test_files_run_on_as_many_threads_as_they_are_opened_with(tmp_path: Path) -> None:
+    from executorch.extension.pybindings import portable_lib
+
+    loaded = small("yunet")
+    description = describe(loaded, "executorch")
+    path = tmp_path / "model.pte"
+    export_executorch(exportable(loaded, description), path, description)
+    for threads in (1, 2, 1):
+        open_exported(path, threads)
+        assert portable_lib._threadpool_get_thread_count() == threads
+
+
+@needs_executorch
+@pytest.mark.slow
 def test_a_file_says_what_it_is_and_is_held_against_its_json(tmp_path: Path) -> None:
     loaded = small("yunet")
     description = dataclasses.replace(describe(loaded, "executorch"), figures={"ap_hard": 0.5})

@@ -151,19 +151,25 @@ def _quantized(network: nn.Module, inputs: Sequence[Array]) -> nn.Module:
     return quantized
 
 
-def open_executorch(path: Path) -> tuple[str | None, Callable[[Array], Sequence[Array]]]:
+def open_executorch(
+    path: Path, threads: int = 1
+) -> tuple[str | None, Callable[[Array], Sequence[Array]]]:
     """What a ``.pte`` file says about itself, and how it is run.
 
     Args:
         path: The file.
+        threads: Threads of one operator, from now on of all ExecuTorch files of this process.
 
     Raises:
         InputError: If ExecuTorch is not installed, or the file is none of its programs.
     """
     try:
+        from executorch.extension.pybindings import portable_lib
         from executorch.runtime import Runtime
     except ImportError as error:
         raise InputError(f"{path} needs ExecuTorch: {_REMEDY}") from error
+    if portable_lib._threadpool_get_thread_count() != threads:
+        portable_lib._unsafe_reset_threadpool(threads)  # unsafe while another file is running
     try:
         program = Runtime.get().load_program(path)
         method = program.load_method("forward")

@@ -184,7 +184,7 @@ def open_exported(path: Path, threads: int = 1) -> ExportedNetwork:
                 "the outputs of the network; export the network again with export.py"
             )
     elif path.suffix == ".pte":
-        text, run = open_executorch(path)
+        text, run = open_executorch(path, threads)
     else:
         text, run = open_torchscript(path)
     inside = None if text is None else parse(text, str(path))

@@ -154,7 +154,7 @@ def check_fresh_process(description: Description, path: Path, pictures: Sequence
 def opened(path: Path, threads: int = 1) -> Callable[[Array], Sequence[Array]]:
     """What runs an ONNX file or a ``.pte``, whatever it says about itself."""
     if path.suffix == ".pte":
-        return open_executorch(path)[1]
+        return open_executorch(path, threads)[1]
     return OnnxSession(path, threads).run
 
 

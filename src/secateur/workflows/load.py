@@ -47,7 +47,8 @@ def load(
         backend: ``torch``, ``onnx``, or ``auto`` for the faster one that is installed: ONNX Runtime
             on a processor. A network is converted for it once and kept in the user's cache.
         device: Where PyTorch runs the network, such as ``cuda``; ONNX Runtime runs on the CPU.
-        threads: Threads of one operator; None takes PyTorch's number.
+        threads: Threads of one operator of ONNX Runtime, or of all ExecuTorch files; None takes
+            PyTorch's number, which PyTorch itself keeps to.
 
     Returns:
         A ``FaceDetector``, which gives the faces of pictures in pixels, or a ``FaceEmbedder``,

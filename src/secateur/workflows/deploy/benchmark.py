@@ -31,6 +31,7 @@ from secateur.reports import tables
 from secateur.reports.latency_plot import plot_latency
 from secateur.runtime.allocator import keep_large_blocks
 from secateur.runtime.fusion import fuse
+from secateur.runtime.threads import use_threads
 from secateur.workflows.deploy.describing import describe, exportable
 from secateur.workflows.deploy.output_folder import output_folder
 from secateur.workflows.load import as_detector
@@ -60,8 +61,7 @@ def benchmark(config: DictConfig) -> dict[str, Timing]:
     """
     keep_large_blocks()
     loaded = _networks(config)
-    torch.set_num_threads(int(config.threads))
-    cv2.setNumThreads(int(config.threads))
+    use_threads(int(config.threads))
     results: dict[str, Timing] = {}
     options = {
         "runs": int(config.runs),

@@ -25,6 +25,7 @@ from secateur.reports import tables
 from secateur.reports.face_drawing import draw_faces
 from secateur.reports.progress import Progress
 from secateur.runtime.allocator import keep_large_blocks
+from secateur.runtime.threads import use_threads
 from secateur.workflows.build import instantiate, made_from
 from secateur.workflows.deploy.output_folder import output_folder, writable
 from secateur.workflows.deploy.sources import Frame, Source, count_frames, find_source, frame_rate
@@ -69,9 +70,10 @@ def detect(config: DictConfig) -> Path:
         InputError: If there is no network, no source or no place to write to.
     """
     keep_large_blocks()
+    use_threads(config.threads)
     source = find_source(str(config.source))
     loaded = network_of(config)
-    detector = as_detector(loaded, backend=str(config.backend), threads=config.threads)
+    detector = as_detector(loaded, backend=str(config.backend))
     looks = _looks(config, detector)  # refused before anything is written
     started = time.perf_counter()
     with writable(output_folder(config, f"detect-{detector.name}")) as folder:

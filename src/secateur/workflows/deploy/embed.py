@@ -16,6 +16,7 @@ from secateur.deploy.face_embedder import FaceEmbedder
 from secateur.errors import InputError
 from secateur.files import replacing, write_json
 from secateur.reports import tables
+from secateur.runtime.threads import use_threads
 from secateur.workflows.deploy.output_folder import output_folder, writable
 from secateur.workflows.deploy.sources import picture_files
 from secateur.workflows.load import as_detector, as_embedder
@@ -66,13 +67,14 @@ def embed(config: DictConfig) -> Path:
     """
     if config.compare is not None and config.gallery is not None:
         raise InputError("compare= and gallery= ask for two different things: give one of them")
-    options: dict[str, Any] = {"backend": str(config.backend), "threads": config.threads}
+    use_threads(config.threads)
+    backend = str(config.backend)
     loaded = network_of(config)
-    embedder = as_embedder(loaded, **options)
+    embedder = as_embedder(loaded, backend=backend)
     detector = None
     if config.detector is not None:
         outputs = Path(str(config.paths.outputs))
-        detector = as_detector(load_network(str(config.detector), outputs), **options)
+        detector = as_detector(load_network(str(config.detector), outputs), backend=backend)
     names = picture_files(str(config.source))
     with writable(output_folder(config, f"embed-{embedder.name}")) as folder:
         embeddings, record = _answer(config, loaded, embedder, detector, names)
