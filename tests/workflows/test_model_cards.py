@@ -183,20 +183,30 @@ def test_eight_bits_say_what_they_cost(tmp_path: Path) -> None:
 
 
 def test_a_recognizer_tells_from_which_score_on_two_faces_are_one_person(tmp_path: Path) -> None:
-    summary = {"task": "recognition", "model": "resnet50", "data": "lfw", "eer": 0.0512345}
+    summary = {
+        "task": "recognition",
+        "model": "resnet50",
+        "data": "lfw",
+        "eer": 0.0512345,
+        "eer_start": 0.06,
+        "tar_at_far_1e-1": 0.5,
+        "tar_at_far_1e-1_start": 0.6,
+    }
     run = tmp_path / "run"
     run.mkdir()
     (run / "verification.json").write_text(json.dumps({"thresholds": {"1e-2": 0.41234}}))
     text = write_run_card(run, summary, {}).read_text()
-    assert "| equal error rate | 0.051 |" in text
-    assert "| one person from (cosine, FAR 1e-2) | 0.412 |" in text
+    assert "| equal error rate | 0.051 | 0.060 |" in text
+    assert "| TAR at FAR 1e-1 | 0.500 | 0.600 |" in text
+    assert "On the verification pairs of LFW." in text
+    assert "| one person from (cosine, FAR 1e-2) | 0.4123 | – |" in text  # noqa: RUF001
     assert "python embed.py" in text
     cut = FaceCut(56, 48, thresholds={"1e-2": 0.41234})
     description = exported(
         task="recognition", anchors=None, suppression=None, cut=cut, figures=summary,
         architecture={"name": "resnet50"}, pixels=PixelFormat(size=(48, 48)),
     )  # fmt: skip
-    assert "| one person from (cosine, FAR 1e-2) | 0.412 |" in card_of(
+    assert "| one person from (cosine, FAR 1e-2) | 0.4123 | " in card_of(
         tmp_path / "r.onnx", description
     )
 

@@ -163,9 +163,9 @@ def _of_faces(data: Any, description: Description, count: int, judged: int) -> C
 
     about = (
         f"ranges from {len(pictures)} training pictures at {_WIDTH}x{_HEIGHT}, judged on "
-        f"{len(held)} others of {data.root}"
+        f"{len(held)} others of {Path(data.root).name}"
     )
-    return Calibration([_input(p, description) for p in pictures], judge, "ap", about)
+    return Calibration([_input(p, description) for p in pictures], judge, "AP", about)
 
 
 def _of_people(

@@ -27,6 +27,7 @@ from secateur.deploy.quantization import Quantization, quantize
 from secateur.deploy.torchscript import export_torchscript
 from secateur.errors import InputError
 from secateur.files import replacing, write_json
+from secateur.reports import tables
 from secateur.reports.model_card import write_model_card
 from secateur.workflows.deploy.calibration import Calibration, find_calibration
 from secateur.workflows.deploy.describing import describe, exportable, torch_network
@@ -39,11 +40,16 @@ from secateur.workflows.run_records import read_config
 log = logging.getLogger(__name__)
 
 SUFFIXES = {"onnx": ".onnx", "executorch": ".pte", "torchscript": ".torchscript", "lite": ".ptl"}
+_NAMES = {"onnx": "ONNX", "torchscript": "TorchScript"}
 _NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "executorch": ("executorch",)}
-_THROUGH_ONNX = {
-    "openvino": "run ovc on it, from the package openvino",
-    "litert": "run onnx2tf on it, from the package of that name",
+_THROUGH = {
+    "openvino": ("onnx", "run ovc on it, from the package openvino"),
+    "litert": ("onnx", "run onnx2tf on it, from the package of that name"),
+    "tflite": ("onnx", "run onnx2tf on it, from the package of that name"),
+    "tensorrt": ("onnx", "run trtexec on it, which comes with TensorRT"),
+    "coreml": ("torchscript", "give it to coremltools.convert, from the package coremltools"),
 }
+"""Formats that others convert to: what from, and how."""
 
 
 def export(config: DictConfig) -> Path:
@@ -87,7 +93,8 @@ def export(config: DictConfig) -> Path:
         card_of_export(description, path, made_by, parity),
     )
     log.info("%s", _agreement(parity))
-    log.info("%s (%.0f KiB), described by %s", path, path.stat().st_size / 1024, beside(path).name)
+    size = f"{path.stat().st_size / 1024:,.0f} KiB"
+    log.info("%s (%s), described by %s", path, size, beside(path).name)
     return path
 
 
@@ -126,12 +133,12 @@ def _write_int8(
         )
     report = {**dataclasses.asdict(result), "cost": result.cost, "about": found.about}
     log.info(
-        "int8 by %s: %s %.4f in place of %.4f, %d layers in float%s",
+        "int8 by %s: %s %.4f in place of %.4f, %s in float%s",
         result.method,
         result.figure,
         result.of_int8,
         result.of_float,
-        len(result.in_float),
+        tables.counted(len(result.in_float), "layer"),
         f" ({', '.join(result.in_float)})" if result.in_float else "",
     )
     if result.cost > float(options.largest_cost):
@@ -157,13 +164,14 @@ def write_file(network: nn.Module, path: Path, description: Description) -> None
 def _check(config: DictConfig) -> None:
     """Refuse what cannot be exported before anything is loaded."""
     kind = str(config.format)
-    if kind in _THROUGH_ONNX:
+    if kind in _THROUGH:
+        start, how = _THROUGH[kind]
         raise InputError(
-            f"format={kind} is reached through ONNX: export with format=onnx and "
-            f"{_THROUGH_ONNX[kind]}"
+            f"format={kind} is reached through {_NAMES[start]}: export with format={start} and "
+            f"{how}"
         )
     if kind not in SUFFIXES:
-        known = ", ".join([*SUFFIXES, *_THROUGH_ONNX])
+        known = ", ".join([*SUFFIXES, *_THROUGH])
         raise InputError(f"format={kind} does not exist; choose from {known}")
     needed = [name for name in _NEEDED.get(kind, ()) if find_spec(name) is None]
     if needed:
@@ -208,8 +216,10 @@ def _agreement(parity: Parity) -> str:
     )
     faces = ""
     if parity.faces is not None:
-        faces = f", the same {parity.faces[0]} faces within {parity.box_difference:.1g} pixels"
-    return f"the file agrees with PyTorch on {parity.pictures} pictures of {sizes}: {worst}{faces}"
+        found = tables.counted(parity.faces[0], "face")
+        faces = f", the same {found} within {parity.box_difference:.1g} pixels"
+    pictures = tables.counted(parity.pictures, "picture")
+    return f"the file agrees with PyTorch on {pictures} of {sizes}: {worst}{faces}"
 
 
 def _disagreement(path: Path, parity: Parity) -> str:
