@@ -33,7 +33,7 @@ from secateur.runtime.allocator import keep_large_blocks
 from secateur.runtime.fusion import fuse
 from secateur.runtime.threads import use_threads
 from secateur.workflows.deploy.describing import describe, exportable
-from secateur.workflows.deploy.output_folder import output_folder
+from secateur.workflows.deploy.output_folder import output_folder, writable
 from secateur.workflows.load import as_detector
 from secateur.workflows.loading import LoadedNetwork, load_network
 
@@ -62,6 +62,17 @@ def benchmark(config: DictConfig) -> dict[str, Timing]:
     keep_large_blocks()
     loaded = _networks(config)
     use_threads(int(config.threads))
+    with writable(output_folder(config, "benchmark")) as folder:
+        results = _timed(config, loaded)
+        memory = _peak_memory(config) if config.memory else {}
+        _write(config, folder, results, memory)
+    _print(results, memory)
+    log.info("written to %s", folder)
+    return results
+
+
+def _timed(config: DictConfig, loaded: list[LoadedNetwork]) -> dict[str, Timing]:
+    """Times of all forms at all sizes."""
     results: dict[str, Timing] = {}
     options = {
         "runs": int(config.runs),
@@ -80,10 +91,6 @@ def benchmark(config: DictConfig) -> dict[str, Timing]:
             calls["YuNet · cv2.FaceDetectorYN · JPEG to faces"] = _opencv(config, jpeg, pixels)
         timed = time_calls(calls, **options)  # type: ignore[arg-type]
         results |= {f"{width}x{height} · {name}": timing for name, timing in timed.items()}
-    memory = _peak_memory(config) if config.memory else {}
-    folder = _write(config, results, memory)
-    _print(results, memory)
-    log.info("written to %s", folder)
     return results
 
 
@@ -242,9 +249,13 @@ def _peak_of(path: str, backend: str, height: int, width: int) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _write(config: DictConfig, results: Mapping[str, Timing], memory: Mapping[str, float]) -> Path:
+def _write(
+    config: DictConfig,
+    folder: Path,
+    results: Mapping[str, Timing],
+    memory: Mapping[str, float],
+) -> None:
     """JSON and plot."""
-    folder = output_folder(config, "benchmark")
     record = {
         "machine": machine_name(),
         "threads": int(config.threads),
@@ -256,7 +267,6 @@ def _write(config: DictConfig, results: Mapping[str, Timing], memory: Mapping[st
     }
     write_json(folder / "benchmark.json", record)
     plot_latency(folder / "benchmark.png", {name: dict(t.wall) for name, t in results.items()})
-    return folder
 
 
 def _print(results: Mapping[str, Timing], memory: Mapping[str, float]) -> None:

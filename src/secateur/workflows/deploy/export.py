@@ -31,7 +31,7 @@ from secateur.reports import tables
 from secateur.reports.model_card import write_model_card
 from secateur.workflows.deploy.calibration import Calibration, find_calibration
 from secateur.workflows.deploy.describing import describe, exportable, torch_network
-from secateur.workflows.deploy.output_folder import output_folder
+from secateur.workflows.deploy.output_folder import output_folder, writable
 from secateur.workflows.deploy.sample_pictures import sample_pictures
 from secateur.workflows.loading import LoadedNetwork, network_of
 from secateur.workflows.model_cards import card_of_export
@@ -73,6 +73,31 @@ def export(config: DictConfig) -> Path:
         loaded, str(config.format), inside=bool(config.postprocess), limits=limits
     )
     path = _file(config, loaded)
+    with writable(path.parent):
+        description, parity = _exported(config, loaded, network, description, path)
+        write_beside(path, description)
+        write_json(path.with_name(f"{path.name}.parity.json"), parity)
+        made_by = read_config(loaded.run) if loaded.run is not None else None
+        card = card_of_export(description, path, made_by, parity)
+        write_model_card(path.with_name(f"{path.name}.MODEL_CARD.md"), card)
+    log.info("%s", _agreement(parity))
+    size = f"{path.stat().st_size / 1024:,.0f} KiB"
+    log.info("%s (%s), described by %s", path, size, beside(path).name)
+    return path
+
+
+def _exported(
+    config: DictConfig,
+    loaded: LoadedNetwork,
+    network: nn.Module,
+    description: Description,
+    path: Path,
+) -> tuple[Description, Parity]:
+    """Write the file if it computes what PyTorch does; returns what it says, and how near it is.
+
+    Raises:
+        InputError: If it does not, or eight bits cost too much.
+    """
     quantized = str(config.quantize) == "int8"
     calibration = find_calibration(config, loaded, description) if quantized else None
     pictures = sample_pictures(config, loaded)
@@ -85,17 +110,7 @@ def export(config: DictConfig) -> Path:
         if calibration is not None:
             description = _write_int8(config, loaded, description, single, temporary, calibration)
             check_fresh_process(description, temporary, pictures)
-    write_beside(path, description)
-    write_json(path.with_name(f"{path.name}.parity.json"), parity)
-    made_by = read_config(loaded.run) if loaded.run is not None else None
-    write_model_card(
-        path.with_name(f"{path.name}.MODEL_CARD.md"),
-        card_of_export(description, path, made_by, parity),
-    )
-    log.info("%s", _agreement(parity))
-    size = f"{path.stat().st_size / 1024:,.0f} KiB"
-    log.info("%s (%s), described by %s", path, size, beside(path).name)
-    return path
+    return description, parity
 
 
 def _write_int8(
