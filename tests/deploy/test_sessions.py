@@ -72,6 +72,13 @@ def test_batch_gives_what_its_pictures_give_alone(
         assert torch.allclose(first, second, atol=1e-5)
 
 
+def test_an_input_that_a_file_does_not_take_is_refused_in_a_sentence(exported: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"model.onnx cannot take an input of 2x3 .*export it again"
+    ):
+        open_session(exported).run(np.zeros((2, 3), np.uint8))
+
+
 def test_file_holds_no_path_of_the_machine_that_wrote_it(exported: Path) -> None:
     content = exported.read_bytes()
     assert b"site-packages" not in content

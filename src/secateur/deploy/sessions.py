@@ -57,6 +57,7 @@ class OnnxSession:
             raise InputError(
                 f"{path} is no ONNX file that can be run ({first}): export it again"
             ) from error
+        self.path = path
         self.input = str(self._session.get_inputs()[0].name)
         self.outputs = [str(output.name) for output in self._session.get_outputs()]
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -67,10 +68,21 @@ class OnnxSession:
         Args:
             images: What the network takes; copied only where it is not contiguous.
             outputs: Names of the outputs to compute; None for all.
+
+        Raises:
+            InputError: If the network cannot take them.
         """
         names = None if outputs is None else list(outputs)
-        with denormals_as_zero():  # the calling thread computes too
-            found = self._session.run(names, {self.input: np.ascontiguousarray(images)})
+        try:
+            with denormals_as_zero():  # the calling thread computes too
+                found = self._session.run(names, {self.input: np.ascontiguousarray(images)})
+        except Exception as error:  # ONNX Runtime raises many kinds
+            size = "x".join(map(str, images.shape))
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{self.path} cannot take an input of {size} ({reason}): give pictures of the size "
+                "that its JSON names, or export it again"
+            ) from error
         return list(found)
 
 

@@ -110,6 +110,8 @@ OTHER = (
     Figure("peak_memory_mb", "peak memory", "min", "megabytes"),
 )
 
+_TAR = "tar_at_far_"
+
 FIGURES: dict[str, Figure] = {figure.name: figure for figure in (*QUALITY, *SIZE, *RATIO, *OTHER)}
 
 
@@ -133,6 +135,8 @@ def find_figure(key: str) -> Figure | None:
         key = name
     if key in FIGURES:
         return FIGURES[key]
+    if key.startswith(_TAR) and "_" not in (rate := key.removeprefix(_TAR)):
+        return Figure(key, f"TAR at FAR {rate}", "max", "fraction")
     if key.startswith(("rates.", "rates/")):
         return Figure(key, f"rate of {key[6:]}", None, "fraction")
     for stage in (DENSE, PRUNED, RECONSTRUCTED):

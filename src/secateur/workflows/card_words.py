@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from secateur.metrics.names import DENSE, FINAL, PRUNED, QUALITY, RECONSTRUCTED
+from secateur.metrics.names import DENSE, FINAL, PRUNED, QUALITY, RECONSTRUCTED, label_of
 from secateur.reports import tables
 from secateur.reports.summary import NOT_EQUAL
 from secateur.workflows.run_records import value_at
@@ -172,7 +172,9 @@ def figures(summary: Mapping[str, Any], thresholds: Mapping[str, float]) -> list
     ]
     labels = {figure.name: figure.label for figure in QUALITY}
     rates = (key.removeprefix(_RATE) for key in summary if key.startswith(_RATE))
-    labels |= {f"{_RATE}{far}": f"TAR at FAR {far}" for far in sorted(rates) if "_" not in far}
+    labels |= {
+        f"{_RATE}{far}": label_of(f"{_RATE}{far}") for far in sorted(rates) if "_" not in far
+    }
     rows: list[tuple[str, ...]] = []
     for name, label in labels.items():
         values = [summary.get(f"{name}{stage.suffix}") for stage, _ in stages]

@@ -107,6 +107,23 @@ def test_comparing_and_searching_at_once_is_refused(run: Run, faces: Path) -> No
         run(faces, f"compare='{faces / 'bob.png'}'", f"gallery='{faces}'")
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("compare={}/nobody.png", r"compare=.*nobody.png is no file: give one picture"),
+        ("gallery={}/nobody", r"gallery=.*nobody does not exist; pictures end in"),
+        ("gallery={}", r"gallery=.*empty holds no picture; pictures end in [^;]*pgm$"),
+    ],
+)
+def test_what_is_compared_with_is_looked_for_before_anything_is_loaded(
+    run: Run, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, told: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.delattr(workflow, "network_of")
+    with pytest.raises(InputError, match=told):
+        run(faces, asked.format(tmp_path / "empty"))
+
+
 @pytest.mark.parametrize("asked", ["compare", "gallery"])
 def test_a_refusal_leaves_nothing_behind(run: Run, faces: Path, tmp_path: Path, asked: str) -> None:
     (tmp_path / "empty.png").write_bytes(b"")

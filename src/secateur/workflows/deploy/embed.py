@@ -67,6 +67,11 @@ def embed(config: DictConfig) -> Path:
     """
     if config.compare is not None and config.gallery is not None:
         raise InputError("compare= and gallery= ask for two different things: give one of them")
+    names = picture_files(str(config.source))  # refused before anything is loaded
+    if config.gallery is not None:
+        picture_files(str(config.gallery), "gallery")
+    if config.compare is not None and not Path(str(config.compare)).is_file():
+        raise InputError(f"compare={config.compare} is no file: give one picture")
     use_threads(config.threads)
     backend = str(config.backend)
     loaded = network_of(config)
@@ -75,7 +80,6 @@ def embed(config: DictConfig) -> Path:
     if config.detector is not None:
         outputs = Path(str(config.paths.outputs))
         detector = as_detector(load_network(str(config.detector), outputs), backend=backend)
-    names = picture_files(str(config.source))
     with writable(output_folder(config, f"embed-{embedder.name}")) as folder:
         embeddings, record = _answer(config, loaded, embedder, detector, names)
         with replacing(folder / "embeddings.npy") as temporary, temporary.open("wb") as file:
@@ -170,7 +174,7 @@ def _search(
     decision: Decision,
 ) -> list[dict[str, Any]]:
     """The pictures of a folder that are most like each picture of the source."""
-    pictures = picture_files(str(config.gallery))
+    pictures = picture_files(str(config.gallery), "gallery")
     gallery, names, _ = _embedded(embedder, pictures, detector, bool(config.align))
     answers, rows = [], []
     for path, embedding in zip(found, embeddings, strict=True):

@@ -93,11 +93,16 @@ def find_source(text: str) -> Source:
     root = path if path.is_dir() else path.parent
     if not path.exists() and (pattern := re.search(r"[*?\[]", text)):
         root = Path(text[: pattern.start()].rpartition("/")[0] or ("/" if text[0] == "/" else "."))
-    return Source("pictures", tuple(picture_files(text)), root)
+    return Source("pictures", tuple(picture_files(text, videos=True)), root)
 
 
-def picture_files(text: str) -> list[Path]:
+def picture_files(text: str, key: str = "source", *, videos: bool = False) -> list[Path]:
     """Pictures of a file, a folder with everything below it, or a pattern, sorted by path.
+
+    Args:
+        text: The file, folder or pattern.
+        key: What to call it in a message.
+        videos: Whether the one who asks takes videos too.
 
     Raises:
         InputError: If there is none.
@@ -123,10 +128,8 @@ def picture_files(text: str) -> list[Path]:
         )
         if others:
             what = f"{what} of a known kind, but such as {others[0].name}: make JPEG files of them"
-        raise InputError(
-            f"source={text} {what}; pictures end in {', '.join(PICTURES)}, videos, which are taken "
-            f"one at a time, in {', '.join(VIDEOS)}"
-        )
+        rest = f", videos, which are taken one at a time, in {', '.join(VIDEOS)}" if videos else ""
+        raise InputError(f"{key}={text} {what}; pictures end in {', '.join(PICTURES)}{rest}")
     return sorted(found)
 
 

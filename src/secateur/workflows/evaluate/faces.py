@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-import os
 import platform
 import time
 from datetime import datetime
@@ -41,6 +40,7 @@ from secateur.workflows.evaluate.evaluation_set import (
 )
 from secateur.workflows.evaluate.inference import Boxes, detect_set
 from secateur.workflows.evaluate.recognition import evaluate_recognizer, names_recognizer
+from secateur.workflows.library_messages import silence_libraries
 from secateur.workflows.loading import with_latest_run
 from secateur.workflows.networks import DetectorSource, source_of_run, source_of_weights
 from secateur.workflows.run_folder import plain
@@ -65,7 +65,7 @@ def evaluate(config: DictConfig) -> float | None:
     Raises:
         InputError: If something is missing, malformed or contradictory.
     """
-    _quieten()
+    silence_libraries()
     keep_large_blocks()
     config = with_latest_run(config)
     if names_recognizer(config):
@@ -337,11 +337,3 @@ def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return platform.machine() if device.type == "cpu" else device.type
-
-
-def _quieten() -> None:
-    """Silence what a user can do nothing about."""
-    for name in ("lightning_fabric", "lightning.fabric", "lightning_fabric.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # the first process says it all
-        logging.getLogger("secateur").setLevel(logging.WARNING)

@@ -14,10 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from secateur.callbacks.progress_line import build_progress
+from secateur.data.face_crop import SquareCut
+from secateur.deploy.description import FaceCut
 from secateur.deploy.exported import ExportedNetwork, ExportedRecognizer, is_exported
 from secateur.errors import InputError
 from secateur.files import write_json
 from secateur.metrics.embeddings import average_templates, compare_pairs
+from secateur.metrics.names import label_of
 from secateur.metrics.pose_protocol import PoseProtocol
 from secateur.metrics.roc import histogram_of_scores
 from secateur.metrics.verification import Verification, verify
@@ -184,11 +187,22 @@ def _from_weights(config: DictConfig) -> tuple[nn.Module, DictConfig, str]:
         task = f"{RecognizerTask.__module__}.{RecognizerTask.__qualname__}"
         lightning = {"_target_": task, "_partial_": True, "flip": loaded.cut.flip}
         model = {"name": str(loaded.about["model"]), "lightning": lightning}
-        values = {"model": model, "data": _resolved(config.data), "seed": config.seed}
-        settings = OmegaConf.create(values)
+        data = _cut_for(config.data, loaded.cut)
+        settings = OmegaConf.create({"model": model, "data": data, "seed": config.seed})
         return ExportedRecognizer(loaded.network), settings, loaded.name
     network, _ = build_network(config)
     return network.eval(), config, f"{config.model.name}-{Path(str(config.weights)).stem}"
+
+
+def _cut_for(data: DictConfig, cut: FaceCut) -> DictConfig:
+    """Data cut as an exported file wants it, which takes no other size."""
+    settings = _resolved(data)
+    settings.input_size = cut.side
+    if SquareCut(cut.side).side != cut.shorter_side:
+        settings.shorter_side = cut.shorter_side
+    if "centre" in settings:
+        settings.centre = cut.center
+    return settings
 
 
 def _resolved(part: DictConfig) -> DictConfig:
@@ -223,15 +237,16 @@ def _write(
 
 def _print(record: dict[str, Any]) -> None:
     """The figures, and why some are absent."""
-    rows = [[key, f"{value:.4f}"] for key, value in record.items() if isinstance(value, float)]
-    rows += [[key, "too few pairs"] for key in record["unsupported"]]
+    figures = {key: value for key, value in record.items() if isinstance(value, float)}
+    rows = [[label_of(key), f"{value:.4f}"] for key, value in figures.items()]
+    rows += [[label_of(key), "too few pairs"] for key in record["unsupported"]]
     title = f"{record['name']} · {record['data']} · {record['pairs']:,} pairs"
     tables.print_table(title, ["", "value"], rows)
-    figures = ("eer", "auc", "tar_at_far_1e-2", "tar_at_far_1e-3")
+    names = ("eer", "auc", "tar_at_far_1e-2", "tar_at_far_1e-3")
     rows = [
         [str(one["size"]), " / ".join(one["poses"])]
-        + [f"{one[name]:.4f}" if name in one else "too few pairs" for name in figures]
+        + [f"{one[name]:.4f}" if name in one else "too few pairs" for name in names]
         for one in record.get("templates", [])
     ]
     if rows:
-        tables.print_table("Templates", ["pictures", "poses", *figures], rows)
+        tables.print_table("Templates", ["pictures", "poses", *map(label_of, names)], rows)

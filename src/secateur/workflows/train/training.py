@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import time
-import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -48,6 +47,7 @@ from secateur.workflows.config.pruning_config import (
     size_target,
     tell_dead_filters,
 )
+from secateur.workflows.library_messages import silence_libraries
 from secateur.workflows.run_folder import RunFolder, open_run_folder
 from secateur.workflows.tracking.loggers import log_objective, open_loggers
 from secateur.workflows.train.finalize import RunFinalizer
@@ -72,7 +72,7 @@ def train(config: DictConfig) -> float | list[float | None] | None:
     Returns:
         The figure that a sweep optimises, measured on the final slim network.
     """
-    _quieten()
+    silence_libraries()
     keep_large_blocks()
     _check_precision(config)
     given = [Path(path) for path in (config.weights, config.rates) if isinstance(path, str)]
@@ -269,14 +269,3 @@ def _check_precision(config: DictConfig) -> None:
             f"trainer.precision={precision} converts boxes too, which then lie on no pixel: take "
             "trainer.precision=bf16-mixed or 32"
         )
-
-
-def _quieten() -> None:
-    """Silence what a user can do nothing about."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    # Two workers are what two cores can feed; Lightning would like one per core.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-    warnings.filterwarnings("ignore", message=".*overridden `transfer_batch_to_device`.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than.*")
