@@ -60,9 +60,10 @@ def test_a_loss_that_is_no_number(
 def test_an_override_that_does_not_parse(
     base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = command(base, "a=b", monkeypatch, capsys)
-    assert f"output_dir={base / 'a=b'} cannot be read" in said
-    assert "put quotes around a value" in said
+    said = command(base, "name", monkeypatch, capsys, "data.name=a=b")
+    found = re.match(r"error: data\.name=a=b cannot be read .*: put quotes .*as in '(.*)'$", said)
+    assert found, said
+    assert not command(base, "name", monkeypatch, capsys, found[1], "--cfg", "job")
 
 
 @pytest.mark.slow

@@ -314,9 +314,10 @@ def _override_problem(error: Exception, command: str) -> str:
         about = meaning(command, match[1])
         return f"{match[1]} is not given: say {match[1]}=VALUE{f' ({about})' if about else ''}"
     if override := getattr(error, "override", None):  # it does not parse
+        key, _, value = str(override).partition("=")
         return (
             f"{override} cannot be read ({text}): put quotes around a value that holds = or a "
-            "comma, as in 'output_dir=\"a=b\"'"
+            f"comma, as in '{key}=\"{value}\"'"
         )
     unknown = re.match(r"Could not override '([^']+)'", text)
     if unknown:
