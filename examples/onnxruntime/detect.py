@@ -115,11 +115,14 @@ def detect(session, rgb):
 
 
 if __name__ == "__main__":
-    model, photo = sys.argv[1:3]
-    picture = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
-    found = detect(
-        onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]),
-        np.asarray(picture),
-    )
-    for x1, y1, x2, y2, score in found[found[:, 4] >= 0.5]:
-        print(f"{x1:.1f} {y1:.1f} {x2:.1f} {y2:.1f} {score:.3f}")
+    if len(sys.argv) < 3:
+        sys.exit("python detect.py model.onnx photo.jpg ...")
+    model, *photos = sys.argv[1:]
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    for photo in photos:
+        picture = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
+        found = detect(session, np.asarray(picture))
+        if len(photos) > 1:
+            print(photo)
+        for x1, y1, x2, y2, score in found[found[:, 4] >= 0.5]:
+            print(f"{x1:.1f} {y1:.1f} {x2:.1f} {y2:.1f} {score:.3f}")

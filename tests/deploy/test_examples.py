@@ -119,12 +119,17 @@ def plain(tmp_path: Path) -> Path:
     return folder
 
 
-def run_example(plain: Path, model: Path, photo: Path) -> np.ndarray:
-    """Faces (K, 5) that the example prints in a Python that has nothing else."""
-    command = [sys.executable, "-I", "-S", "-c", RUN, *map(str, (plain, EXAMPLE, model, photo))]
+def printed(plain: Path, model: Path, *photos: Path) -> list[str]:
+    """What the example prints in a Python that has nothing else."""
+    command = [sys.executable, "-I", "-S", "-c", RUN, *map(str, (plain, EXAMPLE, model, *photos))]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    rows = [[float(value) for value in line.split()] for line in result.stdout.splitlines()]
+    return result.stdout.splitlines()
+
+
+def run_example(plain: Path, model: Path, photo: Path) -> np.ndarray:
+    """Faces (K, 5) that the example prints."""
+    rows = [[float(value) for value in line.split()] for line in printed(plain, model, photo)]
     return np.array(rows, np.float32).reshape(-1, 5)
 
 
@@ -143,6 +148,11 @@ def test_example_runs_without_torch_and_without_the_project(
     found = run_example(plain, model, photo)
     assert len(found) == len(expected) > 0
     assert np.abs(found - expected).max() < 0.06  # they are printed with one decimal place
+    other = tmp_path / "other.png"
+    Image.fromarray(picture[::-1]).save(other)
+    lines = printed(plain, model, photo, other)
+    assert lines[0] == str(photo)
+    assert str(other) in lines[1:]
 
 
 @pytest.mark.slow

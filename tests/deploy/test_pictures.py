@@ -8,7 +8,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from secateur.data.face_crop import to_input
+from secateur.deploy.description import PixelFormat
+from secateur.deploy.exported import ExportedFaces
 from secateur.deploy.pictures import as_list, to_pixels
+from secateur.deploy.pixels import preprocess
 from secateur.errors import InputError
 
 
@@ -42,8 +46,25 @@ def test_photograph_is_turned_upright(tmp_path: Path) -> None:
         (torch.zeros(4, 4), r"is \(3, H, W\)"),
         (torch.full((3, 4, 4), 200.0), "within 0..1"),
         (torch.zeros(3, 4, 4, dtype=torch.int32), "uint8 or of floats"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "several are a list of these, got an array"),
+        (None, "several are a list of these, got NoneType"),
     ],
 )
 def test_what_is_no_picture_is_refused(picture: object, message: str) -> None:
+    (listed,), _ = as_list(picture)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=message):
-        to_pixels(picture)  # type: ignore[arg-type]
+        to_pixels(listed)
+
+
+def test_an_array_that_must_not_be_changed_is_taken_without_a_warning(
+    picture: NDArray[np.uint8], recwarn: pytest.WarningsRecorder
+) -> None:
+    fixed = np.asarray(Image.fromarray(picture))
+    assert not fixed.flags.writeable
+    inputs = (
+        ExportedFaces.preprocessing(fixed),
+        preprocess(fixed, PixelFormat()),
+        to_input(fixed),
+    )
+    assert [tuple(each.shape) for each in inputs] == [(97, 131, 3), (1, 3, 97, 131), (3, 97, 131)]
+    assert not recwarn

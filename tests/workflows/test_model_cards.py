@@ -180,6 +180,7 @@ def test_eight_bits_say_what_they_cost(tmp_path: Path) -> None:
         "of average precision (0.8554 to 0.8530; ranges from 32 training pictures, judged on 60 "
         "others); in float: node_conv2d."
     ) in text
+    assert "| against PyTorch, before eight bits | outputs differ by" in text
 
 
 def test_a_recognizer_tells_from_which_score_on_two_faces_are_one_person(tmp_path: Path) -> None:

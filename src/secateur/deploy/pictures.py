@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,11 @@ Pixels = NDArray[np.uint8]
 
 def as_list(pictures: Picture | Sequence[Picture]) -> tuple[list[Picture], bool]:
     """One picture or several as a list, and whether it was one."""
-    if isinstance(pictures, str | Path | Image.Image | np.ndarray | Tensor):
-        return [pictures], True
-    return list(pictures), False
+    if isinstance(pictures, Iterable) and not isinstance(
+        pictures, str | Path | Image.Image | np.ndarray | Tensor
+    ):
+        return list(pictures), False
+    return [pictures], True
 
 
 def to_pixels(picture: Picture) -> Pixels:
@@ -46,7 +48,7 @@ def to_pixels(picture: Picture) -> Pixels:
         return picture
     raise InputError(
         f"a picture is a path, a Pillow image, an array (H, W, 3) of uint8 in RGB or a tensor "
-        f"(3, H, W), got {_kind(picture)}"
+        f"(3, H, W), and several are a list of these, got {_kind(picture)}"
     )
 
 

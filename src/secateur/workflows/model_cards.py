@@ -98,7 +98,9 @@ def card_of_export(
             "takes": _takes(description.pixels, description.format),
             "gives": ", ".join(description.outputs),
             "numbers": _numbers(description.quantization),
-            "against PyTorch": _agreement(parity),
+            f"against PyTorch{'' if eight_bits is None else ', before eight bits'}": _agreement(
+                parity
+            ),
         },
         data=training_data(record),
         recipe={} if config is None else recipe(record, config),

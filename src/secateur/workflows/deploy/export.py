@@ -80,7 +80,7 @@ def export(config: DictConfig) -> Path:
         made_by = read_config(loaded.run) if loaded.run is not None else None
         card = card_of_export(description, path, made_by, parity)
         write_model_card(path.with_name(f"{path.name}.MODEL_CARD.md"), card)
-    log.info("%s", _agreement(parity))
+    log.info("%s", _agreement(parity, eight_bits=description.quantization == "int8"))
     size = f"{path.stat().st_size / 1024:,.0f} KiB"
     log.info("%s (%s), described by %s", path, size, beside(path).name)
     return path
@@ -223,8 +223,9 @@ def _file(config: DictConfig, loaded: LoadedNetwork) -> Path:
     return output_folder(config, f"export-{loaded.name}") / name
 
 
-def _agreement(parity: Parity) -> str:
+def _agreement(parity: Parity, *, eight_bits: bool) -> str:
     """One line for the terminal."""
+    file = "the file" if not eight_bits else "before its layers got eight bits, the file"
     sizes = " and ".join(f"{width}x{height}" for height, width in dict.fromkeys(parity.sizes))
     worst = (
         f"outputs differ by {max(parity.outputs):.1g}" if parity.outputs else "outputs are faces"
@@ -234,7 +235,8 @@ def _agreement(parity: Parity) -> str:
         found = tables.counted(parity.faces[0], "face")
         faces = f", the same {found} within {parity.box_difference:.1g} pixels"
     pictures = tables.counted(parity.pictures, "picture")
-    return f"the file agrees with PyTorch on {pictures} of {sizes}: {worst}{faces}"
+    agrees = "agreed" if eight_bits else "agrees"
+    return f"{file} {agrees} with PyTorch on {pictures} of {sizes}: {worst}{faces}"
 
 
 def _disagreement(path: Path, parity: Parity) -> str:
