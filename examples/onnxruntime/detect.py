@@ -114,15 +114,19 @@ def detect(session, rgb):
     return decode(outputs, description, *images.shape[-2:])
 
 
-if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit("python detect.py model.onnx photo.jpg ...")
-    model, *photos = sys.argv[1:]
+def main(model: str, photos: list[str]) -> None:
+    """Print the faces of photographs, under their names if there are several."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     for photo in photos:
         picture = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
         found = detect(session, np.asarray(picture))
         if len(photos) > 1:
             print(photo)
-        for x1, y1, x2, y2, score in found[found[:, 4] >= 0.5]:
-            print(f"{x1:.1f} {y1:.1f} {x2:.1f} {y2:.1f} {score:.3f}")
+        for x1, y1, x2, y2, certainty in found[found[:, 4] >= 0.5]:
+            print(f"{x1:.1f} {y1:.1f} {x2:.1f} {y2:.1f} {certainty:.3f}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit("python detect.py model.onnx photo.jpg ...")
+    main(sys.argv[1], sys.argv[2:])

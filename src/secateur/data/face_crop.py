@@ -109,6 +109,6 @@ def resize_shorter(image: Picture8, side: int) -> Picture8:
 
 def to_input(rgb: Picture8) -> Tensor:
     """Normalise (H, W, 3) and put channels first: (3, H, W) float32."""
-    pixels = torch.from_numpy(np.require(rgb, requirements="CW")).permute(2, 0, 1)
+    pixels = torch.from_numpy(np.require(rgb, requirements=["C", "W"])).permute(2, 0, 1)
     image = pixels.to(torch.float32, memory_format=torch.contiguous_format)
     return image.sub_(torch.tensor(MEAN)[:, None, None]).div_(torch.tensor(SCALE)[:, None, None])

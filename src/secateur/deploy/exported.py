@@ -103,7 +103,7 @@ class ExportedFaces(ExportedNetwork):
     @staticmethod
     def preprocessing(rgb: NDArray[np.uint8]) -> Tensor:
         """(H, W, 3) as it is: the file preprocesses by itself."""
-        return torch.from_numpy(np.require(rgb, requirements="CW"))
+        return torch.from_numpy(np.require(rgb, requirements=["C", "W"]))
 
     def detect(self, pixels: Tensor, min_score: float = 0.0) -> list[Tensor]:
         """Faces of pictures.

@@ -151,5 +151,5 @@ def preprocess(picture: NDArray[np.uint8], pixels: PixelFormat) -> Tensor:
     Returns:
         (1, 3, H', W') float32.
     """
-    batch = torch.from_numpy(np.require(picture, requirements="CW"))[None]
+    batch = torch.from_numpy(np.require(picture, requirements=["C", "W"]))[None]
     return FromPixels(nn.Identity(), pixels).images(batch).contiguous()

@@ -26,7 +26,9 @@ def plot_latency(path: Path, milliseconds: Mapping[str, Mapping[str, float]]) ->
         axes = figure.add_subplot(xlabel="milliseconds, median and 10th to 90th percentile")
         spread = {"ecolor": "#222222"}
         axes.barh(names, medians, color=COLORS[0], xerr=[low, high], error_kw=spread)
-        for row, median in enumerate(medians):
-            axes.text(0, row, f"  {median:.1f}", va="center", color="white", fontsize=9)
+        ends = [max(milliseconds[name]["median"], milliseconds[name]["p90"]) for name in names]
+        for row, (median, end) in enumerate(zip(medians, ends, strict=True)):
+            axes.text(end, row, f"  {median:.1f}", va="center", fontsize=9)
+        axes.set_xlim(right=1.12 * max(ends))  # room for the numbers behind the lines
         axes.invert_yaxis()
     return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import resource
+import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from secateur.reports import tables
 from secateur.reports.latency_plot import plot_latency
 from secateur.runtime.allocator import keep_large_blocks
 from secateur.runtime.fusion import fuse
+from secateur.runtime.opencv_messages import silent_opencv
 from secateur.runtime.threads import use_threads
 from secateur.workflows.deploy.describing import describe, exportable
 from secateur.workflows.deploy.output_folder import output_folder, writable
@@ -44,6 +46,7 @@ Pixels = NDArray[np.uint8]
 
 BACKENDS = ("eager", "fused", "onnx")
 _JPEG_QUALITY = 90
+_BUSY = 1.3  # wall over processor time, which is at most 1 where nothing else runs
 _MIN_SCORE = 0.5  # as detect.py asks for
 
 
@@ -217,7 +220,8 @@ def _opencv(config: DictConfig, jpeg: bytes, pixels: Pixels) -> Call:
     if not path.is_file():
         raise InputError(f"yunet={path} is no file; give the ONNX file of YuNet, or leave it out")
     try:
-        detector = cv2.FaceDetectorYN.create(str(path), "", (pixels.shape[1], pixels.shape[0]))
+        with silent_opencv():
+            detector = cv2.FaceDetectorYN.create(str(path), "", (pixels.shape[1], pixels.shape[0]))
     except cv2.error as error:
         raise InputError(f"yunet={path} is nothing that OpenCV takes for YuNet") from error
     content = np.frombuffer(jpeg, np.uint8)
@@ -269,6 +273,21 @@ def _write(
     plot_latency(folder / "benchmark.png", {name: dict(t.wall) for name, t in results.items()})
 
 
+def busy(results: Mapping[str, Timing]) -> str | None:
+    """What to say where other programs take much of the processor; None where they do not.
+
+    Args:
+        results: Times by name.
+    """
+    waited = statistics.median(t.wall["median"] / max(t.processor, 1e-9) for t in results.values())
+    if waited < _BUSY:
+        return None
+    return (
+        f"the machine is busy: calls took {waited:.1f} times as long as they computed; compare "
+        "processor times, or run it again when other programs are done"
+    )
+
+
 def _print(results: Mapping[str, Timing], memory: Mapping[str, float]) -> None:
     """The table: the first form is what the others relate to."""
     first = next(iter(results.values())).wall["median"]
@@ -284,7 +303,7 @@ def _print(results: Mapping[str, Timing], memory: Mapping[str, float]) -> None:
         for name, timing in results.items()
     ]
     header = ["", "median ms", "p10 .. p90", "processor ms", "per second", "to the first"]
-    tables.print_table("Latency", header, rows)
+    tables.print_table("Latency", header, rows, caption=busy(results))
     if memory:
         rows = [[name, f"{value:.0f}"] for name, value in memory.items()]
         tables.print_table("Peak memory of the process", ["", "MB"], rows)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from secateur.data.images import read_image
 from secateur.errors import InputError
 from secateur.reports.tables import counted
+from secateur.runtime.opencv_messages import silent_opencv
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,6 @@ Pixels = NDArray[np.uint8]
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 _UNKNOWN_PICTURES = (".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw")
-_SILENT = 0
 _MOST_MISSED = 50  # frames in a row that cannot be read, before a video is given up
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 
@@ -174,8 +174,7 @@ def frame_rate(source: Source) -> float:
 def _of_capture(source: Source) -> Iterator[Frame]:
     """Frames of a video or a camera."""
     is_camera = source.kind == "camera"
-    level = _set_log_level(_SILENT)  # OpenCV prints lines of its own about what is said here
-    try:
+    with silent_opencv():
         capture = _open(source)
         if not capture.isOpened():
             raise InputError(
@@ -211,21 +210,9 @@ def _of_capture(source: Source) -> Iterator[Frame]:
                 None,
                 f"{source.paths[0]} announces {total:,} frames and ends after {number:,}",
             )
-    finally:
-        _set_log_level(level)
 
 
 def _open(source: Source) -> cv2.VideoCapture:
     """A video or a camera; FFmpeg, which reads its level once, prints no lines of its own."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     return cv2.VideoCapture(str(source.paths[0]) if source.paths else source.camera)
-
-
-def _set_log_level(level: int) -> int:
-    """Set what OpenCV prints; returns what it was, which is 0 where that cannot be set."""
-    levels = getattr(cv2.utils, "logging", None)  # absent before OpenCV 5
-    if levels is None:
-        return _SILENT
-    before = int(levels.getLogLevel())
-    levels.setLogLevel(level)
-    return before
