@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from secateur.workflows.loading import run_name
+from secateur.deploy.parity import Parity
+from secateur.reports.model_card import write_model_card
+from secateur.workflows.deploy.describing import describe
+from secateur.workflows.loading import figures_of, load_network, run_name
+from secateur.workflows.model_cards import card_of_export
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "first_house"
 
 
 @pytest.mark.parametrize(
@@ -18,3 +24,21 @@ from secateur.workflows.loading import run_name
 )
 def test_a_run_is_called_after_what_made_it(folder: str, name: str, tmp_path: Path) -> None:
     assert run_name(tmp_path / folder) == name
+
+
+def test_a_checkpoint_knows_the_run_that_it_is_of(tmp_path: Path) -> None:
+    run = FIXTURES / "unfinished_run"
+    loaded = load_network(run / "checkpoints" / "last.ckpt")
+    assert (loaded.name, loaded.run, loaded.trained_in) == ("unfinished_run-last", None, run)
+    assert loaded.about["origin"] == "trained from scratch"
+    assert "licence" not in loaded.about
+    assert not loaded.keeps_singles
+    figures = figures_of(loaded)
+    assert figures["data"] == "demo_faces"
+    assert not any(key.startswith("ap_") for key in figures)  # those of the run are not its own
+    (tmp_path / "model.onnx").touch()
+    parity = Parity(1, ((64, 64),), (0.0,), (0, 0), 0.0, 0.0, agrees=True)
+    card = card_of_export(describe(loaded, "onnx"), tmp_path / "model.onnx", None, parity)
+    text = write_model_card(tmp_path / "card.md", card).read_text()
+    assert "Trained on drawn faces" in text
+    assert "Trained from scratch: Apache-2.0, as the project." in text

@@ -153,7 +153,7 @@ def test_every_card_says_under_which_license(tmp_path: Path) -> None:
     ]
     found = [text.partition("## License\n\n")[2].partition("\n")[0] for text in texts]
     assert found == [
-        "Starting weights of clovaai/EResFD: MIT.",
+        "Weights of clovaai/EResFD: MIT.",
         "Nothing is known about the starting weights: ask whoever gave them to you.",
         (
             "Starting weights of start.pth, whose license goes on to hold. The pictures of WIDER "

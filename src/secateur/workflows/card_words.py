@@ -63,6 +63,7 @@ _SCOPES = {
     "global": "all layers in one ranking",
     "global_coupled": "tied filters of all layers in one ranking",
 }
+_STARTED = "started from "
 _RATE = "tar_at_far_"
 _PROTOCOLS = {"single": "each picture looked at once, at its own size (protocol single)"}
 
@@ -233,12 +234,15 @@ def license_terms(
     """Of the starting weights, or that there were none; and the terms of the data."""
     known = dict(provenance or {})
     origin = str(known.get("origin", ""))
-    if start is not None or known.get("licence") or origin.startswith("started from"):
-        name = origin.removeprefix("started from ") or Path(str(start)).name
+    if start is not None or known.get("licence") or origin.startswith(_STARTED):
+        name = origin.removeprefix(_STARTED) or Path(str(start)).name
         holds = (
             f": {known['licence']}" if known.get("licence") else ", whose license goes on to hold"
         )
-        text = f"Starting weights of {name}{holds}."
+        kind = (
+            "Weights" if start is None and not origin.startswith(_STARTED) else "Starting weights"
+        )
+        text = f"{kind} of {name}{holds}."
     elif summary.get("data"):
         text = "Trained from scratch: Apache-2.0, as the project."
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,7 +74,8 @@ class LoadedNetwork:
         about: Plain values for records: kind, path, origin, license, parameters, sparsity.
         keeps_singles: Whether its authors keep, in box voting, what only one view found.
         cut: How a recognizer wants a face cut out.
-        run: Folder of the run that it comes from.
+        run: Folder of the run that it is the result of.
+        trained_in: Folder of the run that trained it, whether it is the result or a checkpoint.
     """
 
     name: str
@@ -85,6 +86,7 @@ class LoadedNetwork:
     keeps_singles: bool = False
     cut: FaceCut | None = None
     run: Path | None = None
+    trained_in: Path | None = None
 
 
 def load_network(path: str | Path, outputs: Path = Path("outputs")) -> LoadedNetwork:
@@ -203,10 +205,11 @@ def _of_weights(path: Path) -> LoadedNetwork:
     """Weights, or a checkpoint of a run."""
     state = read_weights(path)
     about: dict[str, Any] = {"kind": "weights", "path": str(path)}
-    config = None
-    if path.suffix == ".ckpt" and path.parent.name == "checkpoints":
-        run = path.parent.parent
-        config = read_config(run) if (run / "config.yaml").is_file() else None
+    run, config = None, None
+    around, is_checkpoint = path.parent, path.suffix == ".ckpt"
+    if is_checkpoint and around.name == "checkpoints" and (around.parent / "config.yaml").is_file():
+        run = around.parent
+        config = read_config(run)
     own = read_architecture(path)
     if own is None and config is not None:
         own = _architecture_of_config(config, path.parent.parent / "config.yaml")
@@ -237,7 +240,13 @@ def _of_weights(path: Path) -> LoadedNetwork:
     if known is not None and known.model == own["name"]:
         about |= {"origin": known.origin, "licence": known.licence, "arguments": known.arguments}
     about["model"] = own["name"]
-    return _loaded(path.name.partition(".")[0], network, own, about, config, None)
+    name = path.name.partition(".")[0]
+    if run is not None and config is not None:
+        name, about["kind"] = f"{run_name(run)}-{name}", "checkpoint"
+        about.pop("licence", None)
+        about |= _origin_of_start(config)
+    loaded = _loaded(name, network, own, about, config, None)
+    return replace(loaded, trained_in=run)
 
 
 def _loaded(
@@ -323,6 +332,13 @@ def figures_of(loaded: LoadedNetwork) -> dict[str, Any]:
     if isinstance(loaded.network, ExportedNetwork):
         return dict(loaded.network.description.figures)
     counts = {key: loaded.about[key] for key in ("parameters", "sparsity") if key in loaded.about}
-    if loaded.run is None:
-        return counts
-    return counts | read_summary(loaded.run)
+    if loaded.run is not None:
+        return counts | read_summary(loaded.run)
+    if loaded.trained_in is not None:  # a checkpoint, which the figures of the run are not about
+        config = read_config(loaded.trained_in)
+        named = {
+            "data": value_at(config, "data.name"),
+            "input_size": value_at(config, "data.input_size"),
+        }
+        counts |= {key: value for key, value in named.items() if value is not None}
+    return counts

@@ -108,13 +108,13 @@ def _data(config: DictConfig, loaded: LoadedNetwork) -> Any:
             num_workers=0,
             preprocessing=preprocessing,
         )
-    if loaded.run is None:
+    if loaded.trained_in is None:
         raise InputError(
             f"quantize=int8 is decided on training pictures and {loaded.name} comes from no run: "
             "give calibration.data=FOLDER, the root of a training set in the layout of WIDER FACE "
             "for a detector, or of folders of people for a recognizer"
         )
-    values, path = read_config(loaded.run), loaded.run / "config.yaml"
+    values, path = read_config(loaded.trained_in), loaded.trained_in / "config.yaml"
     saved = OmegaConf.create(
         {
             "data": saved_data(values, path),

@@ -71,12 +71,12 @@ def cut_square(picture: Pixels, square: SquareCut) -> Pixels:
 
 def _of_run(loaded: LoadedNetwork) -> list[Pixels]:
     """Validation pictures of the run; for a recognizer as it is shown them."""
-    if loaded.run is None:
+    if loaded.trained_in is None:
         raise InputError(
             f"{loaded.name} comes from no run whose pictures could be used: give some with "
             "source=FOLDER"
         )
-    values, path = read_config(loaded.run), loaded.run / "config.yaml"
+    values, path = read_config(loaded.trained_in), loaded.trained_in / "config.yaml"
     seed = values.get("seed")
     config = OmegaConf.create(
         {
