@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+from torch import nn
+
 from secateur.cost.timing import Timing
-from secateur.workflows.deploy.benchmark import busy
+from secateur.workflows.deploy.benchmark import busy, told_apart
+from secateur.workflows.loading import LoadedNetwork
 
 
 def timing(median: float, processor: float) -> Timing:
@@ -15,3 +20,28 @@ def test_a_busy_machine_is_told() -> None:
 
 def test_a_quiet_machine_and_several_threads_are_nothing_to_tell_of() -> None:
     assert busy({"a": timing(10, 9.8), "b": timing(10, 20), "c": timing(10, 0)}) is None
+
+
+def network(name: str, path: str) -> LoadedNetwork:
+    return LoadedNetwork(name, "detection", nn.Identity(), {}, {"path": path})
+
+
+def test_networks_of_one_name_have_rows_of_their_own(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.onnx").touch()
+    (tmp_path / "a" / "faces.onnx").touch()
+    networks = [
+        network("run", str(tmp_path)),
+        network("other", "other.pth"),
+        network("run", f"{tmp_path}/a/faces.onnx"),
+        network("run", f"{tmp_path}/a/model.onnx"),
+        network("run", f"{tmp_path}/b/model.onnx"),
+    ]
+    assert told_apart(networks) == [
+        "run",
+        "other",
+        "run · faces.onnx",
+        f"run · {tmp_path}/a/model.onnx",
+        f"run · {tmp_path}/b/model.onnx",
+    ]

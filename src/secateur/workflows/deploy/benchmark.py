@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import resource
 import statistics
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from PIL import Image
 from torch import nn
 
 from secateur.cost.latency import machine_name
+from secateur.cost.memory import peak_memory_mb
 from secateur.cost.timing import Timing, time_calls
 from secateur.data.images import decode_image
 from secateur.deploy.conversion import converted
@@ -36,7 +37,7 @@ from secateur.runtime.opencv_messages import silent_opencv
 from secateur.runtime.threads import use_threads
 from secateur.workflows.deploy.describing import describe, exportable
 from secateur.workflows.deploy.output_folder import output_folder, writable
-from secateur.workflows.load import as_detector
+from secateur.workflows.load import as_detector, as_embedder
 from secateur.workflows.loading import LoadedNetwork, load_network
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def benchmark(config: DictConfig) -> dict[str, Timing]:
     use_threads(int(config.threads))
     with writable(output_folder(config, "benchmark")) as folder:
         results = _timed(config, loaded)
-        memory = _peak_memory(config) if config.memory else {}
+        memory = _peak_memory(config, loaded) if config.memory else {}
         _write(config, folder, results, memory)
     _print(results, memory)
     log.info("written to %s", folder)
@@ -77,6 +78,7 @@ def benchmark(config: DictConfig) -> dict[str, Timing]:
 def _timed(config: DictConfig, loaded: list[LoadedNetwork]) -> dict[str, Timing]:
     """Times of all forms at all sizes."""
     results: dict[str, Timing] = {}
+    names = told_apart(loaded)
     options = {
         "runs": int(config.runs),
         "warmup": int(config.warmup),
@@ -86,14 +88,17 @@ def _timed(config: DictConfig, loaded: list[LoadedNetwork]) -> dict[str, Timing]
         pixels = _picture(config, int(height), int(width))
         jpeg = _jpeg(pixels)
         calls: dict[str, Call] = {}
-        for network in loaded:
-            calls |= _forwards(config, network, pixels)
+        for name, network in zip(names, loaded, strict=True):
+            side = None if network.cut is None else network.cut.side
+            size = f"{side}x{side}" if side else f"{width}x{height}"
+            found = _forwards(config, name, network, pixels)
             if config.end_to_end and network.task == "detection":
-                calls |= _end_to_end(config, network, jpeg)
+                found |= _end_to_end(config, name, network, jpeg)
+            calls |= {f"{size} · {form}": call for form, call in found.items()}
         if config.yunet is not None:
-            calls["YuNet · cv2.FaceDetectorYN · JPEG to faces"] = _opencv(config, jpeg, pixels)
-        timed = time_calls(calls, **options)  # type: ignore[arg-type]
-        results |= {f"{width}x{height} · {name}": timing for name, timing in timed.items()}
+            form = f"{width}x{height} · YuNet · cv2.FaceDetectorYN · JPEG to faces"
+            calls[form] = _opencv(config, jpeg, pixels)
+        results |= time_calls(calls, **options)  # type: ignore[arg-type]
     return results
 
 
@@ -106,7 +111,28 @@ def _networks(config: DictConfig) -> list[LoadedNetwork]:
     unknown = [name for name in config.backends if name not in BACKENDS]
     if unknown:
         raise InputError(f"backend {unknown[0]} does not exist; choose from {', '.join(BACKENDS)}")
-    return [load_network(str(path), Path(str(config.paths.outputs))) for path in wanted]
+    outputs = Path(str(config.paths.outputs))
+    return [load_network(str(path), outputs) for path in wanted]
+
+
+def told_apart(networks: Sequence[LoadedNetwork]) -> list[str]:
+    """A name of each network that no two share: a run and a file made of it have the same one.
+
+    Args:
+        networks: In the order that was asked for.
+
+    Returns:
+        Their names; of several with one name, files have theirs behind it, and then all their path.
+    """
+    paths = [Path(str(network.about["path"])) for network in networks]
+    names = [network.name for network in networks]
+    for parts in ([path.name if path.is_file() else "" for path in paths], map(str, paths)):
+        counts = Counter(names)
+        names = [
+            f"{network.name} · {part}" if part and counts[name] > 1 else name
+            for network, name, part in zip(networks, names, parts, strict=True)
+        ]
+    return names
 
 
 def _picture(config: DictConfig, height: int, width: int) -> Pixels:
@@ -116,7 +142,8 @@ def _picture(config: DictConfig, height: int, width: int) -> Pixels:
         content = read_bytes(path, "give a picture as source=", limit=1 << 28)
         pixels = decode_image(content, str(path))
     else:
-        coarse = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+        sides = (max(1, height // 8), max(1, width // 8), 3)
+        coarse = np.random.default_rng(0).integers(0, 256, sides, np.uint8)
         pixels = np.asarray(coarse, dtype=np.uint8)
     resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.asarray(resized, dtype=np.uint8)
@@ -133,15 +160,15 @@ def _jpeg(pixels: Pixels) -> bytes:
     return bytes(content.tobytes())
 
 
-def _forwards(config: DictConfig, loaded: LoadedNetwork, pixels: Pixels) -> dict[str, Call]:
+def _forwards(
+    config: DictConfig, name: str, loaded: LoadedNetwork, pixels: Pixels
+) -> dict[str, Call]:
     """The forward alone, by every backend."""
     threads = int(config.threads)
     if isinstance(loaded.network, ExportedNetwork):
         exported = open_exported(loaded.network.path, threads)
         kind = exported.description.quantization
-        name = f"{loaded.name} · {exported.description.format}" + (
-            "" if kind == "none" else f" {kind}"
-        )
+        name = f"{name} · {exported.description.format}" + ("" if kind == "none" else f" {kind}")
         return {f"{name} · forward": _of_file(exported, _shown(loaded, pixels), config)}
     description = describe(loaded, "onnx")
     images = preprocess(_shown(loaded, pixels), description.pixels)
@@ -151,10 +178,10 @@ def _forwards(config: DictConfig, loaded: LoadedNetwork, pixels: Pixels) -> dict
         if backend == "onnx":
             path = converted(loaded.network, description, lambda: exportable(loaded, description))
             session, array = open_exported(path, threads), images.numpy()
-            calls[f"{loaded.name} · onnx · forward"] = _run(session, array)
+            calls[f"{name} · onnx · forward"] = _run(session, array)
         else:
             network = fuse(loaded.network) if backend == "fused" else loaded.network
-            calls[f"{loaded.name} · {backend} · forward"] = _forward(network, images)
+            calls[f"{name} · {backend} · forward"] = _forward(network, images)
     return calls
 
 
@@ -192,12 +219,14 @@ def _forward(network: nn.Module, images: torch.Tensor) -> Call:
     return call
 
 
-def _end_to_end(config: DictConfig, loaded: LoadedNetwork, jpeg: bytes) -> dict[str, Call]:
+def _end_to_end(
+    config: DictConfig, name: str, loaded: LoadedNetwork, jpeg: bytes
+) -> dict[str, Call]:
     """From the bytes of a JPEG to faces, by every backend."""
     if isinstance(loaded.network, ExportedNetwork):
         detector = as_detector(loaded, threads=int(config.threads))
         kind = loaded.network.description.quantization
-        name = f"{loaded.name} · {detector.backend}" + ("" if kind == "none" else f" {kind}")
+        name = f"{name} · {detector.backend}" + ("" if kind == "none" else f" {kind}")
         return {f"{name} · JPEG to faces": _faces(detector, jpeg)}
     calls = {}
     for backend in config.backends:
@@ -205,7 +234,7 @@ def _end_to_end(config: DictConfig, loaded: LoadedNetwork, jpeg: bytes) -> dict[
             continue  # detect.py never runs a network unfused
         runs = "torch" if backend == "fused" else str(backend)
         detector = as_detector(loaded, backend=runs, threads=int(config.threads))
-        calls[f"{loaded.name} · {backend} · JPEG to faces"] = _faces(detector, jpeg)
+        calls[f"{name} · {backend} · JPEG to faces"] = _faces(detector, jpeg)
     return calls
 
 
@@ -228,29 +257,30 @@ def _opencv(config: DictConfig, jpeg: bytes, pixels: Pixels) -> Call:
     return lambda: detector.detect(np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR)))
 
 
-def _peak_memory(config: DictConfig) -> dict[str, float]:
+def _peak_memory(config: DictConfig, loaded: Sequence[LoadedNetwork]) -> dict[str, float]:
     """Peak memory in MB of every network and backend, each in a process of its own."""
     height, width = config.sizes[0]
     found: dict[str, float] = {}
     context = multiprocessing.get_context("spawn")
-    wanted = [config[key] for key in ("run", "weights") if config[key] is not None]
-    for path in [*wanted, *config.networks]:
-        for backend in config.backends:
-            arguments = (str(path), str(backend), int(height), int(width))
+    for name, network in zip(told_apart(loaded), loaded, strict=True):
+        exported = isinstance(network.network, ExportedNetwork)  # what runs it is up to the file
+        for backend in ["as it is"] if exported else config.backends:
+            arguments = (str(network.about["path"]), str(backend), int(height), int(width))
             with context.Pool(1) as pool:
-                found[f"{Path(str(path)).name} · {backend}"] = pool.apply(_peak_of, arguments)
+                found[f"{name} · {backend}"] = pool.apply(_peak_of, arguments)
     return found
 
 
 def _peak_of(path: str, backend: str, height: int, width: int) -> float:
     """Peak memory in MB of this process after three forwards of one picture."""
     loaded = load_network(path)
-    runs = "onnx" if backend == "onnx" else "torch"
-    detector = as_detector(loaded, backend=runs, threads=1)
+    runs = backend if backend == "onnx" else "torch"
     pixels = np.asarray(Image.new("RGB", (width, height), "gray"), dtype=np.uint8)
+    make = as_detector if loaded.task == "detection" else as_embedder
+    answer = make(loaded, backend=runs, threads=1)
     for _ in range(3):
-        detector.detect(pixels, detector.protocol("single"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        answer(pixels)
+    return peak_memory_mb()
 
 
 def _write(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import resource
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from secateur.callbacks.soft_pruning import SoftPruningCallback
 from secateur.callbacks.stage_recorder import StageRecorder
 from secateur.cost.latency import machine_name, measure_side_by_side
 from secateur.cost.macs import count_macs
+from secateur.cost.memory import peak_memory_mb
 from secateur.cost.parameters import count_nonzero, count_parameters, sparsity
 from secateur.cost.report import compare_costs
 from secateur.files import write_json
@@ -199,7 +199,7 @@ class RunFinalizer:
             "latency_ms_slim": timing["slim"].median_ms,
             "machine": machine_name(),
             "wall_seconds": wall_seconds,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "peak_memory_mb": peak_memory_mb(),
         }
         record.update(final)
         for stage in ("start", "masked", "reconstructed"):
