@@ -42,3 +42,12 @@ def test_a_checkpoint_knows_the_run_that_it_is_of(tmp_path: Path) -> None:
     text = write_model_card(tmp_path / "card.md", card).read_text()
     assert "Trained on drawn faces" in text
     assert "Trained from scratch: Apache-2.0, as the project." in text
+
+
+def test_the_result_of_a_run_was_trained_in_it() -> None:
+    folders = [path.parent for path in FIXTURES.glob("*/model.safetensors")]
+    runs = [folder for folder in folders if (folder / "config.yaml").is_file()]
+    assert runs
+    for run in runs:
+        loaded = load_network(run)
+        assert loaded.run == loaded.trained_in == run

@@ -268,6 +268,7 @@ def _loaded(
         keeps_singles=about["kind"] == "weights" and keeps_singles(about.get("origin")),
         cut=None if finds else _cut(config, run),
         run=run,
+        trained_in=run,
     )
 
 
