@@ -9,8 +9,11 @@ from hydra import compose, initialize_config_dir
 
 from secateur.errors import InputError
 from secateur.workflows.deploy import export as workflow
+from secateur.workflows.deploy.sample_pictures import sample_pictures
+from secateur.workflows.loading import load_network
 
 CONF = Path(__file__).parents[3] / "conf"
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "first_house"
 
 
 @pytest.mark.parametrize(
@@ -49,3 +52,16 @@ def test_a_package_that_is_not_installed_is_missed_before_anything_is_loaded(
         config = compose("export", ["run=nowhere", f"format={kind}"])
     with pytest.raises(InputError, match=rf"needs {package}, .* pip install 'secateur\[{extra}\]'"):
         workflow.export(config)
+
+
+@pytest.mark.parametrize("part", ["", "checkpoints/last.ckpt"])
+def test_a_run_and_its_checkpoint_are_compared_on_its_own_validation_pictures(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FIXTURES / ("unfinished_run" if part else "finished_run")
+    loaded = load_network(run / part)
+    monkeypatch.chdir(tmp_path)
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose("export", [f"run='{run}'"])
+    pictures = sample_pictures(config, loaded)
+    assert {picture.shape for picture in pictures} == {(480, 640, 3), (321, 437, 3)}
