@@ -175,10 +175,11 @@ def _cost(report: Mapping[str, Any]) -> str:
     """What eight bits cost, in a sentence."""
     kept = list(report.get("in_float", []))
     stay = f"; in float: {', '.join(map(str, kept))}" if kept else ""
+    cost = f"{report['cost']:.4f}" if report["cost"] > 0 else "nothing"
     return (
-        f"The figures above are of the network before its layers got eight bits. That costs "
-        f"{report['cost']:.4f} of {report['figure']} ({report['of_float']:.4f} to "
-        f"{report['of_int8']:.4f}; {report['about']}){stay}."
+        f"The figures above are of the network before its layers got eight bits. That costs {cost} "
+        f"of {report['figure']} ({report['of_float']:.4f} to {report['of_int8']:.4f}; "
+        f"{report['about']}){stay}."
     )
 
 

@@ -200,7 +200,7 @@ def _of_people(
         f"ranges from {len(chosen)} training pictures, judged on all pairs of {len(judging)} others"
     )
     return Calibration(
-        [_input(cut(index), description) for index in chosen], judge, "1 - eer", about
+        [_input(cut(index), description) for index in chosen], judge, "1 - EER", about
     )
 
 
