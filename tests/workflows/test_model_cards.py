@@ -210,9 +210,9 @@ def test_a_recognizer_tells_from_which_score_on_two_faces_are_one_person(tmp_pat
         task="recognition", anchors=None, suppression=None, cut=cut, figures=summary,
         architecture={"name": "resnet50"}, pixels=PixelFormat(size=(48, 48)),
     )  # fmt: skip
-    assert "| one person from (cosine, FAR 1e-2) | 0.4123 | " in card_of(
-        tmp_path / "r.onnx", description
-    )
+    text = card_of(tmp_path / "r.onnx", description)
+    assert "| one person from (cosine, FAR 1e-2) | 0.4123 | " in text
+    assert "secateur evaluate weights=r.onnx data=lfw data.root=ROOT" in text
 
 
 @pytest.mark.parametrize(

@@ -83,10 +83,10 @@ def card_of_export(
         f"secateur {command} weights={name} source=FOLDER",
         _library(name, description.task),
     ]
-    if description.task == "detection":
-        drawn = record.get("data") == "demo_faces"
-        pictures = "demo_faces" if drawn else "widerface data.root=ROOT"
-        usage.append(f"secateur evaluate weights={name} data={pictures}")
+    drawn = str(record.get("data", "")).startswith("demo")
+    known = "widerface" if description.task == "detection" else "lfw"
+    pictures = str(record["data"]) if drawn else f"{known} data.root=ROOT"
+    usage.append(f"secateur evaluate weights={name} data={pictures}")
     return ModelCard(
         title=f"{title(about)}, exported for {description.format}",
         summary=introduction(
