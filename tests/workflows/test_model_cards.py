@@ -153,15 +153,32 @@ def test_every_card_says_under_which_license(tmp_path: Path) -> None:
     ]
     found = [text.partition("## License\n\n")[2].partition("\n")[0] for text in texts]
     assert found == [
-        "Weights of clovaai/EResFD: MIT.",
+        "The weights are clovaai/EResFD: MIT.",
         "Nothing is known about the starting weights: ask whoever gave them to you.",
         (
-            "Starting weights of start.pth, whose license goes on to hold. The pictures of WIDER "
-            "FACE are for research use."
+            "The starting weights are start.pth, whose license goes on to hold. The pictures of "
+            "WIDER FACE are for research use."
         ),
     ]
     assert all("None were recorded with these weights." in text for text in texts[:2])
     assert "/somewhere" not in texts[2]
+
+
+def test_a_run_that_saw_a_part_of_the_pictures_says_so(tmp_path: Path) -> None:
+    config = CONFIG | {"trainer": {"limit_train_batches": 2, "limit_val_batches": 1.0}}
+    text = write_run_card(tmp_path, SUMMARY, config).read_text()
+    told = "it was trained on a part of the pictures alone (trainer.limit_train_batches=2)"
+    assert f"- A trial of the program: {told}." in text.splitlines()
+    assert "A trial" not in write_run_card(tmp_path, SUMMARY, CONFIG).read_text()
+
+
+def test_a_run_names_the_license_of_weights_that_are_known(tmp_path: Path, reference: Path) -> None:
+    config = CONFIG | {"weights": str(reference / "weights" / "clovaai_eresfd_16.safetensors")}
+    text = write_run_card(tmp_path, SUMMARY, config).read_text()
+    assert "The starting weights are eresfd_16 of clovaai/EResFD: Apache-2.0." in text
+    moved = CONFIG | {"weights": "/somewhere/mine.pth"}
+    text = write_run_card(tmp_path, SUMMARY, moved).read_text()
+    assert "The starting weights are mine.pth, whose license goes on to hold." in text
 
 
 def test_eight_bits_say_what_they_cost(tmp_path: Path) -> None:

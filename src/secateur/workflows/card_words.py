@@ -218,13 +218,27 @@ def training_data(summary: Mapping[str, Any], pictures: str = "") -> str:
     return f"Trained on {_pictures_of(summary)}, with inputs of {side} x {side} pixels.{counts}"
 
 
-def limits(task: str, summary: Mapping[str, Any]) -> list[str]:
+def limits(
+    task: str, summary: Mapping[str, Any], config: Mapping[str, Any] | None = None
+) -> list[str]:
     """What it is not good for, one sentence each."""
     sentences = [_LIMITS[task]] if task in _LIMITS else []
     if str(summary.get("data", "")).startswith("demo"):
         sentences.insert(0, _DRAWN)
     if summary.get("slim_equal") is False:
         sentences.append(f"{NOT_EQUAL[0].upper()}{NOT_EQUAL[1:]}: {summary['slim_renormalized']}.")
+    parts = {
+        what: share
+        for what in ("train", "val")
+        if (share := value_at(config or {}, f"trainer.limit_{what}_batches", 1.0)) != 1.0
+    }
+    if parts:
+        did = {"train": "trained", "val": "measured"}
+        settings = ", ".join(f"trainer.limit_{what}_batches={n}" for what, n in parts.items())
+        sentences.append(
+            f"A trial of the program: it was {' and '.join(did[what] for what in parts)} on a part "
+            f"of the pictures alone ({settings})."
+        )
     return sentences
 
 
@@ -240,9 +254,9 @@ def license_terms(
             f": {known['licence']}" if known.get("licence") else ", whose license goes on to hold"
         )
         kind = (
-            "Weights" if start is None and not origin.startswith(_STARTED) else "Starting weights"
+            "weights" if start is None and not origin.startswith(_STARTED) else "starting weights"
         )
-        text = f"{kind} of {name}{holds}."
+        text = f"The {kind} are {name}{holds}."
     elif summary.get("data"):
         text = "Trained from scratch: Apache-2.0, as the project."
     else:

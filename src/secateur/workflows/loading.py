@@ -195,7 +195,7 @@ def _of_slim(folder: Path) -> LoadedNetwork:
     config = read_config(folder) if is_run else None
     about: dict[str, Any] = {"kind": "run", "path": str(folder), "model": architecture["name"]}
     if config is not None:
-        about |= _origin_of_start(config)
+        about |= origin_of_start(config)
     return _loaded(
         run_name(folder), network, architecture, about, config, folder if is_run else None
     )
@@ -244,7 +244,7 @@ def _of_weights(path: Path) -> LoadedNetwork:
     if run is not None and config is not None:
         name, about["kind"] = f"{run_name(run)}-{name}", "checkpoint"
         about.pop("licence", None)
-        about |= _origin_of_start(config)
+        about |= origin_of_start(config)
     loaded = _loaded(name, network, own, about, config, None)
     return replace(loaded, trained_in=run)
 
@@ -314,7 +314,7 @@ def _architecture_of_config(config: Values, path: Path) -> dict[str, Any]:
     return {"name": str(node["_target_"]).rpartition(".")[2].lower(), "arguments": arguments}
 
 
-def _origin_of_start(config: Values) -> dict[str, Any]:
+def origin_of_start(config: Mapping[str, Any]) -> dict[str, Any]:
     """Where the weights that a run started from come from, if they are known."""
     start = value_at(config, "weights")
     if start is None:

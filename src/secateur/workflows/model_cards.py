@@ -21,6 +21,7 @@ from secateur.workflows.card_words import (
     title,
     training_data,
 )
+from secateur.workflows.loading import origin_of_start
 from secateur.workflows.run_records import thresholds_of_run, value_at
 
 CARD = "MODEL_CARD.md"
@@ -47,8 +48,8 @@ def write_run_card(
         recipe=recipe(summary, config),
         figures=figures(summary, thresholds_of_run(run)),
         conditions=conditions(summary),
-        limits=limits(task, summary),
-        license=license_terms(summary, value_at(config, "weights")),
+        limits=limits(task, summary, config),
+        license=license_terms(summary, value_at(config, "weights"), origin_of_start(config)),
         usage=(
             f"python {command}.py run={where} source=FOLDER",
             _library(str(where), task),
@@ -107,7 +108,7 @@ def card_of_export(
         figures=rows,
         conditions=measured,
         remarks=[] if eight_bits is None else [_cost(eight_bits)],
-        limits=limits(description.task, record),
+        limits=limits(description.task, record, config),
         license=license_terms(
             record,
             None if config is None else value_at(config, "weights"),
