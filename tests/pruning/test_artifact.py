@@ -15,6 +15,8 @@ from secateur.errors import InputError
 from secateur.pruning.artifact import (
     is_slim,
     load_slim,
+    read_about,
+    record_about,
     save_slim,
     save_verified_slim,
     trace_input,
@@ -103,6 +105,22 @@ def test_damage_is_told(tmp_path: Path) -> None:
         specification.write_text(json.dumps(json.loads(text) | {key: value}))
         with pytest.raises(InputError, match=message):
             load_slim(tmp_path, BUILDERS)
+
+
+def test_what_is_known_about_a_network_travels_along(tmp_path: Path) -> None:
+    result = slimmed_plain(tmp_path)
+    assert read_about(tmp_path) == {}
+    record_about(tmp_path, {"licence": "Apache-2.0", "ap_hard": 0.5})
+    record_about(tmp_path, {"licence": "MIT", "seed": None})
+    assert read_about(tmp_path) == {"licence": "MIT", "seed": None}
+    loaded = load_slim(tmp_path, BUILDERS)
+    torch.testing.assert_close(loaded(IMAGES), result(IMAGES), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="takes texts, numbers, truth values and None"):
+        record_about(tmp_path, {"figures": {"ap_hard": 0.5}})
+    specification = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps({**specification, "about": {"a": [1]}}))
+    with pytest.raises(InputError, match="is incomplete"):
+        read_about(tmp_path)
 
 
 def test_tied_tensors_are_stored_once(tmp_path: Path) -> None:

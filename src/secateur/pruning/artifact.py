@@ -74,6 +74,34 @@ def save_slim(folder: str | Path, model: nn.Module, architecture: Mapping[str, A
     atomic_write(folder / SPECIFICATION, text.encode())
 
 
+def record_about(folder: str | Path, about: Mapping[str, Any]) -> None:
+    """Write what is known about a slim network into its description, so that it travels along.
+
+    Args:
+        folder: Folder that ``save_slim`` wrote.
+        about: Flat: texts, numbers, truth values or None by name; it takes the place of what was
+            there.
+
+    Raises:
+        InputError: If the description is missing or damaged.
+        ValueError: If ``about`` is something else.
+    """
+    if not _is_flat(dict(about)):
+        raise ValueError("about= takes texts, numbers, truth values and None by name")
+    path = _folder(folder) / SPECIFICATION
+    specification = {**_read_specification(path), "about": dict(about)}
+    atomic_write(path, json.dumps(specification, indent=2, allow_nan=False).encode())
+
+
+def read_about(folder: str | Path) -> dict[str, Any]:
+    """What ``record_about`` wrote; empty if nothing.
+
+    Raises:
+        InputError: If the description is missing or damaged.
+    """
+    return dict(_read_specification(_folder(folder) / SPECIFICATION)["about"])
+
+
 def load_slim(folder: str | Path, builders: Builders) -> nn.Module:
     """Rebuild a slim network, in evaluation mode.
 
@@ -144,11 +172,19 @@ def _read_specification(path: Path) -> dict[str, Any]:
         and isinstance(architecture.get("name"), str)
         and are_arguments(architecture.get("arguments"))
         and isinstance(specification.get("sha256"), str)
+        and _is_flat(specification.setdefault("about", {}))
         and is_description(specification)
     )
     if not fits:
         raise InputError(f"{path} is incomplete; write the slim network again")
     return specification
+
+
+def _is_flat(about: object) -> bool:
+    return isinstance(about, dict) and all(
+        isinstance(name, str) and (value is None or isinstance(value, str | bool | int | float))
+        for name, value in about.items()
+    )
 
 
 PICTURES = 4  # real pictures on which the slim network is compared with the masked one

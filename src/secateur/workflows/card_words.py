@@ -201,7 +201,9 @@ def conditions(summary: Mapping[str, Any]) -> str:
     protocol = summary.get("protocol")
     how = f", {_PROTOCOLS.get(str(protocol), f'protocol {protocol}')}" if protocol else ""
     what = "verification pairs" if summary.get("task") == "recognition" else "validation pictures"
-    return f"On the {what} of {_pictures_of(summary)}{how}."
+    count = summary.get("pictures_evaluated")
+    number = f"{count:,}" if isinstance(count, int) else "the"
+    return f"On {number} {what} of {_pictures_of(summary)}{how}."
 
 
 def _pictures_of(summary: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from secateur.pruning.artifact import (
     SPECIFICATION,
     is_slim,
     load_slim,
+    read_about,
     read_slim_architecture,
 )
 from secateur.weights import recognizer_weights
@@ -76,6 +77,7 @@ class LoadedNetwork:
         cut: How a recognizer wants a face cut out.
         run: Folder of the run that it is the result of.
         trained_in: Folder of the run that trained it, whether it is the result or a checkpoint.
+        recorded: What a slim network that stands alone tells about its figures.
     """
 
     name: str
@@ -87,6 +89,7 @@ class LoadedNetwork:
     cut: FaceCut | None = None
     run: Path | None = None
     trained_in: Path | None = None
+    recorded: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_network(path: str | Path, outputs: Path = Path("outputs")) -> LoadedNetwork:
@@ -193,12 +196,14 @@ def _of_slim(folder: Path) -> LoadedNetwork:
     architecture = read_slim_architecture(folder)
     is_run = (folder / "config.yaml").is_file()
     config = read_config(folder) if is_run else None
+    recorded = read_about(folder)
     about: dict[str, Any] = {"kind": "run", "path": str(folder), "model": architecture["name"]}
+    about |= {key: recorded.pop(key) for key in ("origin", "licence") if key in recorded}
     if config is not None:
         about |= origin_of_start(config)
-    return _loaded(
-        run_name(folder), network, architecture, about, config, folder if is_run else None
-    )
+    run = folder if is_run else None
+    loaded = _loaded(run_name(folder), network, architecture, about, config, run)
+    return replace(loaded, recorded=recorded)
 
 
 def _of_weights(path: Path) -> LoadedNetwork:
@@ -319,12 +324,16 @@ def origin_of_start(config: Mapping[str, Any]) -> dict[str, Any]:
     start = value_at(config, "weights")
     if start is None:
         return {"origin": "trained from scratch"}
+    path = Path(str(start))
+    if is_slim(path):
+        licence = {k: v for k, v in read_about(path).items() if k == "licence"}
+        return {"origin": f"started from {path.name}", **licence}
     try:
-        known = identify(read_weights(Path(str(start))))
+        known = identify(read_weights(path))
     except InputError:  # moved since; the run says what it was called
         known = None
     if known is None:
-        return {"origin": f"started from {Path(str(start)).name}"}
+        return {"origin": f"started from {path.name}"}
     return {"origin": f"started from {known.origin}", "licence": known.licence}
 
 
@@ -342,4 +351,4 @@ def figures_of(loaded: LoadedNetwork) -> dict[str, Any]:
             "input_size": value_at(config, "data.input_size"),
         }
         counts |= {key: value for key, value in named.items() if value is not None}
-    return counts
+    return counts | dict(loaded.recorded)

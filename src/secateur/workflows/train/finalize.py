@@ -26,8 +26,9 @@ from secateur.cost.memory import peak_memory_mb
 from secateur.cost.parameters import count_nonzero, count_parameters, sparsity
 from secateur.cost.report import compare_costs
 from secateur.files import write_json
+from secateur.metrics.names import QUALITY
 from secateur.metrics.verification import Verification
-from secateur.pruning.artifact import PICTURES, save_verified_slim
+from secateur.pruning.artifact import PICTURES, record_about, save_verified_slim
 from secateur.reports.evaluation_files import write_curves
 from secateur.reports.plots import Span
 from secateur.reports.run_report import closing_table, draw_plots
@@ -35,6 +36,7 @@ from secateur.reports.summary import write_summary
 from secateur.reports.verification_plots import plot_roc, write_roc
 from secateur.workflows.build import instantiate
 from secateur.workflows.config.pruning_config import group_rates, size_target
+from secateur.workflows.loading import origin_of_start
 from secateur.workflows.model_cards import write_run_card
 from secateur.workflows.own_networks import builders
 from secateur.workflows.run_folder import RunFolder, plain
@@ -43,6 +45,11 @@ from secateur.workflows.tracking.loggers import log_outcome
 from secateur.workflows.train.recovery import stage_networks
 
 log = logging.getLogger(__name__)
+
+_TOLD = (
+    *("data", "input_size", "protocol", "criterion", "scope", "schedule", "rate", "target"),
+    *("params_dense", "params_slim", "macs_dense", "macs_slim"),
+)
 
 _FASTER = 0.97  # of the dense time; nearer to it, it may as well be chance
 
@@ -239,7 +246,9 @@ class RunFinalizer:
         closing_table(summary)
         if (hint := speed_hint(summary, int(self.config.pruning.get("align", 1)))) is not None:
             log.info("%s", hint)
-        write_run_card(self.run.path, summary, plain(self.config), pictures_of(self.data))
+        config = plain(self.config)
+        record_about(self.run.path, about_slim(summary, config))
+        write_run_card(self.run.path, summary, config, pictures_of(self.data))
         log_outcome(self.loggers, self.config, self.run.path, summary, self.made_from)
         write_summary(self.run.summary, summary)
         log.info("run folder: %s", self.run.path)
@@ -254,6 +263,14 @@ class RunFinalizer:
             write_roc(folder / "roc.csv", roc)
             plot_roc(folder / "plots" / "roc.png", {"slim network": roc}, title="Verification")
             write_json(folder / VERIFICATION, {"thresholds": self.verification.thresholds()})
+
+
+def about_slim(summary: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a run goes with its slim network wherever that is copied."""
+    names = (*_TOLD, *(figure.name for figure in QUALITY))
+    told = {name: summary.get(name) for name in names}
+    plain_values = {k: v for k, v in told.items() if isinstance(v, str | int | float)}
+    return {**origin_of_start(config), **plain_values}
 
 
 def pictures_of(data: object) -> str:
