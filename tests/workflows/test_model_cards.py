@@ -118,7 +118,7 @@ def test_the_card_of_a_run_tells_what_it_is_and_how_it_was_made(
 def test_the_card_of_a_file_tells_what_goes_in_and_where_it_comes_from(tmp_path: Path) -> None:
     text = card_of(tmp_path / "model.onnx", exported(), CONFIG)
     for line in (
-        "# EResFD pruned by FPGM, exported for onnx",
+        "# EResFD pruned by FPGM, exported for ONNX",
         "| size of the file | 2 KiB |",
         (
             "| takes | float32 (B, 3, H, W), red, green, blue in 0..255; less 123 from red, 117 "

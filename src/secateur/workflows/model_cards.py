@@ -26,6 +26,14 @@ from secateur.workflows.run_records import thresholds_of_run, value_at
 
 CARD = "MODEL_CARD.md"
 
+FORMATS = {
+    "onnx": "ONNX",
+    "executorch": "ExecuTorch",
+    "torchscript": "TorchScript",
+    "lite": "TorchScript's lite interpreter",
+}
+"""What formats are called, by how a command names them."""
+
 
 def write_run_card(
     run: Path, summary: Mapping[str, Any], config: Mapping[str, Any], pictures: str = ""
@@ -89,7 +97,7 @@ def card_of_export(
     pictures = str(record["data"]) if drawn else f"{known} data.root=ROOT"
     usage.append(f"secateur evaluate weights={name} data={pictures}")
     return ModelCard(
-        title=f"{title(about)}, exported for {description.format}",
+        title=f"{title(about)}, exported for {FORMATS[description.format]}",
         summary=introduction(
             description.task, about, f" This is the file {name}, made of {description.name}."
         ),

@@ -34,13 +34,12 @@ from secateur.workflows.deploy.describing import describe, exportable, torch_net
 from secateur.workflows.deploy.output_folder import output_folder, writable
 from secateur.workflows.deploy.sample_pictures import sample_pictures
 from secateur.workflows.loading import LoadedNetwork, network_of
-from secateur.workflows.model_cards import card_of_export
+from secateur.workflows.model_cards import FORMATS, card_of_export
 from secateur.workflows.run_records import read_config
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = {"onnx": ".onnx", "executorch": ".pte", "torchscript": ".torchscript", "lite": ".ptl"}
-_NAMES = {"onnx": "ONNX", "torchscript": "TorchScript"}
 _NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "executorch": ("executorch",)}
 _THROUGH = {
     "openvino": ("onnx", "run ovc on it, from the package openvino"),
@@ -182,7 +181,7 @@ def _check(config: DictConfig) -> None:
     if kind in _THROUGH:
         start, how = _THROUGH[kind]
         raise InputError(
-            f"format={kind} is reached through {_NAMES[start]}: export with format={start} and "
+            f"format={kind} is reached through {FORMATS[start]}: export with format={start} and "
             f"{how}"
         )
     if kind not in SUFFIXES:
