@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from secateur.pruning.artifact import load_slim
+from secateur.pruning.artifact import load_slim, read_about
 from secateur.weights.architectures import BUILDERS
 from secateur.workflows.evaluate.faces import evaluate
 
@@ -47,6 +47,15 @@ def test_a_network_has_the_size_and_the_hash_of_its_row(name: str) -> None:
     digest = hashlib.sha256((FOLDER / name / "model.safetensors").read_bytes()).hexdigest()
     tables = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
     assert digest[:16] in re.findall(r"`([0-9a-f]{16})\.\.\.`", tables)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_network_tells_its_license_and_the_figures_of_its_row(name: str) -> None:
+    about = read_about(FOLDER / name)
+    assert about["licence"] == "Apache-2.0"
+    assert about["origin"].startswith("started from ")
+    assert about["params_slim"] == PARAMETERS[name]
+    assert tuple(about[f"ap_{size}"] for size in ("easy", "medium", "hard")) == PRECISION[name]
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
