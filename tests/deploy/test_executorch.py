@@ -13,12 +13,14 @@ from torch import fx, nn
 
 from secateur.deploy.description import PixelFormat, beside, write_beside
 from secateur.deploy.executorch import (
+    LARGEST_SIDE,
     export_executorch,
     infer_sizes,
     open_executorch,
     own_parameters,
 )
 from secateur.deploy.exported import open_exported
+from secateur.deploy.face_detector import FaceDetector
 from secateur.deploy.parity import compare_outputs
 from secateur.detectors.eresfd import EResFD
 from secateur.detectors.extd import EXTD
@@ -170,3 +172,9 @@ def test_a_file_of_eight_bits_comes_near_the_network_at_any_size(name: str, tmp_
         for ours, theirs in zip(expected, run(image), strict=True):
             assert ours.shape == theirs.shape
             assert np.linalg.norm(ours - theirs) < 0.25 * np.linalg.norm(ours - ours.mean())
+
+
+def test_a_file_looks_at_no_larger_sides_than_it_takes() -> None:
+    looks = FaceDetector(lambda images: [], torch.from_numpy, backend="executorch").protocol
+    (view,) = looks("single").views(3000, 4000)
+    assert round(view.factor * 4000) == LARGEST_SIDE

@@ -119,6 +119,15 @@ def test_boxes_come_back_in_pixels_of_the_picture(protocol: EvaluationProtocol) 
         assert rows[0, 4] == pytest.approx(0.9)
 
 
+def test_a_single_view_exceeds_neither_area_nor_side() -> None:
+    for height, width, longer in ((480, 640, 640), (3000, 4000, 1649), (900, 3600, 2857)):
+        (view,) = SingleScale().views(height, width)
+        assert round(view.factor * max(height, width)) == longer
+    (view,) = SingleScale(max_side=1280).views(1542, 1024)
+    assert (round(view.factor * 1542), round(view.factor * 1024)) == (1280, 850)
+    assert SingleScale(max_side=1280).views(1280, 512)[0].factor == 1
+
+
 def test_views_keep_the_sizes_they_are_for() -> None:
     recorder = Recorder(MultiScale(larger_than=70, smaller_than=50))
     detect_pictures(find_square, [draw_square(400, 600, 100, 40, 60)], recorder)

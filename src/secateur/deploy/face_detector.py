@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from secateur.deploy.executorch import LARGEST_SIDE
 from secateur.deploy.pictures import Picture, Pixels, as_list, to_pixels
 from secateur.detectors.protocols import (
     EvaluationProtocol,
@@ -110,7 +112,8 @@ class FaceDetector:
             pictures: One picture or several: paths, Pillow images, arrays (H, W, 3) RGB of uint8,
                 or tensors (3, H, W) RGB of uint8 or of floats in 0..1.
             min_score: Faces of a lower score are left out.
-            protocol: ``single`` looks once at the original size, ``vga`` once at a longer side of
+            protocol: ``single`` looks once at the original size, of pictures above 2.04 megapixels
+                (for ExecuTorch sides above 1280 pixels) at that; ``vga`` once at a longer side of
                 640 pixels, ``multiscale`` several times as the published tests do.
 
         Returns:
@@ -125,9 +128,9 @@ class FaceDetector:
         return found[0] if single else found
 
     def protocol(self, name: str) -> EvaluationProtocol:
-        """The protocol of that name."""
+        """The protocol of that name; ExecuTorch is shown no larger sides than it takes."""
         if name == "single":
-            return SingleScale()
+            return SingleScale(max_side=LARGEST_SIDE if self.backend == "executorch" else math.inf)
         if name == "vga":
             return LongerSide()
         if name == "multiscale":

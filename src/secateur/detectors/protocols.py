@@ -62,14 +62,17 @@ class SingleScale:
     Attributes:
         max_pixels: Largest height x width.
         min_score: Detections below it are dropped.
+        max_side: Largest height or width, in pixels.
     """
 
     max_pixels: float = 1700 * 1200
     min_score: float = 0.05
+    max_side: float = math.inf
 
     def views(self, height: int, width: int) -> tuple[View, ...]:
         """One view, no larger than the picture."""
-        return (View(min(1.0, math.sqrt(self.max_pixels / (height * width)))),)
+        by_area = math.sqrt(self.max_pixels / (height * width))
+        return (View(min(1.0, by_area, self.max_side / max(height, width))),)
 
     def merge(self, detections: Sequence[Tensor]) -> Tensor:
         """Drop what scores too low."""
