@@ -201,6 +201,11 @@ def test_eight_bits_say_what_they_cost(tmp_path: Path) -> None:
     text = card_of(tmp_path / "m.onnx", exported(quantization="int8", figures=figures))
     assert "That costs nothing of average precision (0.8554 to 0.8600;" in text
     assert "| against PyTorch, before eight bits | outputs differ by" in text
+    text = card_of(
+        tmp_path / "m.onnx", exported(quantization="int8", figures={"quantization_report": report})
+    )
+    assert "None were recorded with these weights." in text
+    assert "\nEight bits cost 0.0024 of average precision" in text
 
 
 def test_a_recognizer_tells_from_which_score_on_two_faces_are_one_person(tmp_path: Path) -> None:

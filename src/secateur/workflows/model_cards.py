@@ -115,7 +115,7 @@ def card_of_export(
         recipe={} if config is None else recipe(record, config),
         figures=rows,
         conditions=measured,
-        remarks=[] if eight_bits is None else [_cost(eight_bits)],
+        remarks=[] if eight_bits is None else [_cost(eight_bits, of_float=bool(rows))],
         limits=limits(description.task, record, config),
         license=license_terms(
             record,
@@ -180,13 +180,14 @@ def _agreement(parity: Parity) -> str:
     return f"{', '.join(parts)} on {pictures}"
 
 
-def _cost(report: Mapping[str, Any]) -> str:
-    """What eight bits cost, in a sentence."""
+def _cost(report: Mapping[str, Any], *, of_float: bool) -> str:
+    """What eight bits cost, and whether there are figures of the network before it got them."""
     kept = list(report.get("in_float", []))
     stay = f"; in float: {', '.join(map(str, kept))}" if kept else ""
     cost = f"{report['cost']:.4f}" if report["cost"] > 0 else "nothing"
+    above = "The figures above are of the network before its layers got eight bits. "
     return (
-        f"The figures above are of the network before its layers got eight bits. That costs {cost} "
+        f"{above if of_float else ''}{'That costs' if of_float else 'Eight bits cost'} {cost} "
         f"of {report['figure']} ({report['of_float']:.4f} to {report['of_int8']:.4f}; "
         f"{report['about']}){stay}."
     )
