@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,21 @@ def inputs() -> list[Floats]:
     return [random.normal(size=(1, 3, *side)).astype(np.float32) for side in sides]
 
 
+def save_graph(path: Path, nodes: list[Any], channels: int, weights: dict[str, Floats]) -> Path:
+    """Write a graph from ``x`` (n, 3, h, w) to ``y`` (n, channels, h, w); returns the file."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", kind, ["n", 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", kind, ["n", channels, "h", "w"])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, str(path))
+    return path
+
+
 @pytest.fixture(scope="module")
 def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two convolutions; the weights of the second are far apart within a channel."""
@@ -37,21 +53,8 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
         helper.make_node("Conv", ["b", "c.weight"], ["c"], "two"),
         helper.make_node("Concat", ["c", "c"], ["y"], "after", axis=1),
     ]
-    kind = onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", kind, ["n", 3, "h", "w"])],
-        [helper.make_tensor_value_info("y", kind, ["n", 8, "h", "w"])],
-        [
-            onnx.numpy_helper.from_array(first, "a.weight"),
-            onnx.numpy_helper.from_array(second, "c.weight"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     path = tmp_path_factory.mktemp("single") / "single.onnx"
-    onnx.save(model, str(path))
-    return path
+    return save_graph(path, nodes, 8, {"a.weight": first, "c.weight": second})
 
 
 def test_layers_are_quantized_and_what_follows_the_last_is_not(
@@ -80,28 +83,17 @@ def test_a_layer_that_runs_twice_is_quantized_both_times(
     weights = random.normal(size=(3, 3, 3, 3)).astype(np.float32) * 6
     bias = np.array([20, -20, 5], np.float32)
     conv = {"pads": [1, 1, 1, 1]}
-    kind = onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        [
-            helper.make_node("Conv", ["x", "a.weight", "a.bias"], ["a"], "one", **conv),
-            helper.make_node("Conv", ["a", "a.weight", "a.bias"], ["y"], "two", **conv),
-        ],
-        "g",
-        [helper.make_tensor_value_info("x", kind, ["n", 3, "h", "w"])],
-        [helper.make_tensor_value_info("y", kind, ["n", 3, "h", "w"])],
-        [
-            onnx.numpy_helper.from_array(weights, "a.weight"),
-            onnx.numpy_helper.from_array(bias, "a.bias"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.save(model, str(tmp_path / "twice.onnx"))
+    nodes = [
+        helper.make_node("Conv", ["x", "a.weight", "a.bias"], ["a"], "one", **conv),
+        helper.make_node("Conv", ["a", "a.weight", "a.bias"], ["y"], "two", **conv),
+    ]
+    save_graph(tmp_path / "twice.onnx", nodes, 3, {"a.weight": weights, "a.bias": bias})
     writer = Int8Writer(tmp_path / "twice.onnx", inputs, tmp_path)
     assert writer.layers == ["a"]
     writer.write(tmp_path / "int8.onnx", "minmax")
-    nodes = onnx.load(str(tmp_path / "int8.onnx")).graph.node
-    outputs = {name: node for node in nodes for name in node.output}
-    layers = [node for node in nodes if node.op_type == "Conv"]
+    written = onnx.load(str(tmp_path / "int8.onnx")).graph.node
+    outputs = {name: node for node in written for name in node.output}
+    layers = [node for node in written if node.op_type == "Conv"]
     assert [outputs[node.input[1]].op_type for node in layers] == ["DequantizeLinear"] * 2
     expected, found = (
         OnnxSession(tmp_path / name, 1).run(inputs[0]) for name in ("twice.onnx", "int8.onnx")

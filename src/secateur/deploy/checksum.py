@@ -36,12 +36,11 @@ def is_intact(path: Path) -> bool:
     """Whether a file is as it was written, as far as it tells.
 
     Args:
-        path: The file; one without a checksum is taken for intact, as is an archive of TorchScript,
-            which leaves it blank and has checksums of its own.
+        path: The file; one without a checksum is taken for intact.
     """
     content = path.read_bytes()
     found = _ENTRY.search(content)
-    return found is None or found[1] in (_BLANK, _digest(content, found))
+    return found is None or found[1] == _digest(content, found)
 
 
 def _digest(content: bytes, found: re.Match[bytes]) -> bytes:

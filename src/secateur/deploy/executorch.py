@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,11 @@ _REMEDY = "pip install 'secateur[mobile]'"
 _EXAMPLE = (320, 448)
 LARGEST_SIDE = 1280
 """ExecuTorch plans its memory ahead: for one picture of up to this side, however small it is."""
+
+
+def largest_side(backend: str) -> float:
+    """Largest side of a picture that files of a format take, in pixels."""
+    return LARGEST_SIDE if backend == "executorch" else math.inf
 
 
 def export_executorch(

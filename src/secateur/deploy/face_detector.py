@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateur.deploy.executorch import LARGEST_SIDE
+from secateur.deploy.executorch import largest_side
 from secateur.deploy.pictures import Picture, Pixels, as_list, to_pixels
 from secateur.detectors.protocols import (
     EvaluationProtocol,
@@ -130,7 +129,7 @@ class FaceDetector:
     def protocol(self, name: str) -> EvaluationProtocol:
         """The protocol of that name; ExecuTorch is shown no larger sides than it takes."""
         if name == "single":
-            return SingleScale(max_side=LARGEST_SIDE if self.backend == "executorch" else math.inf)
+            return SingleScale(max_side=largest_side(self.backend))
         if name == "vga":
             return LongerSide()
         if name == "multiscale":

@@ -20,7 +20,7 @@ from secateur.data.images import read_image
 from secateur.datamodules.identities import IdentitiesData
 from secateur.datamodules.widerface import WiderFaceData
 from secateur.deploy.description import Description
-from secateur.deploy.executorch import LARGEST_SIDE
+from secateur.deploy.executorch import largest_side
 from secateur.deploy.exported import ExportedDetector, ExportedFaces
 from secateur.deploy.parity import opened
 from secateur.deploy.pixels import preprocess
@@ -140,8 +140,7 @@ def _of_faces(data: Any, description: Description, count: int, judged: int) -> C
     assert held.folder is not None
     files = PictureFiles(held.folder, held.names)
 
-    # files for ExecuTorch are planned for sides of no more, and photographs have more
-    sides = {"max_side": LARGEST_SIDE} if description.format == "executorch" else {}
+    looks = SingleScale(max_side=largest_side(description.format))
 
     def judge(path: Path) -> float:
         run = opened(path, torch.get_num_threads())
@@ -160,7 +159,7 @@ def _of_faces(data: Any, description: Description, count: int, judged: int) -> C
             }
             find = functools.partial(detect, detector, **limits)
             preprocessing = detector.preprocessing
-        found = detect_set(find, files, SingleScale(**sides), preprocessing, progress=False)  # type: ignore[arg-type]
+        found = detect_set(find, files, looks, preprocessing, progress=False)  # type: ignore[arg-type]
         assert found is not None
         (setting,) = held.score(found.boxes).settings.values()
         return setting.ap
